@@ -1,0 +1,1 @@
+"""Keeps every AI agent's traces flowing into MLflow on Kubernetes and OpenShift AI."""

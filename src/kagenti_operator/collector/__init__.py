@@ -1,0 +1,1 @@
+"""Pure: discovered facts in, OpenTelemetry Collector configuration out."""

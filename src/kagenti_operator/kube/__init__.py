@@ -1,0 +1,1 @@
+"""Everything that knows the Kubernetes API: client, credentials and partial typed models."""

@@ -1,0 +1,241 @@
+"""Partial typed Kubernetes objects: only the fields that somebody reads.
+
+Decoding drops every other field, so a decoded object is never written back whole.
+"""
+
+import msgspec
+
+
+class KubeStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Base of all wire types: immutable, camelCase on the wire."""
+
+
+class ObjectMeta(KubeStruct):
+    """Identity, concurrency and the small metadata that controllers read."""
+
+    name: str
+    namespace: str = ""
+    uid: str = ""
+    resource_version: str = ""
+    deletion_timestamp: str | None = None
+
+
+class KubeObject(KubeStruct):
+    """Any object: what the runtime needs to cache it and to point an event at it."""
+
+    metadata: ObjectMeta
+
+
+class LabelledMeta(ObjectMeta):
+    """Metadata with labels and annotations, for objects of which the operator has few."""
+
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class LabelledObject(KubeObject):
+    """Any object whose labels or annotations are read."""
+
+    metadata: LabelledMeta
+
+
+# --- what the platform decides -------------------------------------------------------------------------
+
+
+class ManagedComponent(KubeStruct):
+    """A component of a DataScienceCluster."""
+
+    management_state: str | None = None
+
+
+class DataScienceClusterComponents(KubeStruct):
+    """The only component read; v1 objects do not have it."""
+
+    mlflowoperator: ManagedComponent | None = None
+
+
+class DataScienceClusterSpec(KubeStruct):
+    """Spec of a DataScienceCluster."""
+
+    components: DataScienceClusterComponents | None = None
+
+
+class DataScienceCluster(KubeObject):
+    """`datasciencecluster.opendatahub.io/v2`."""
+
+    spec: DataScienceClusterSpec = DataScienceClusterSpec()
+
+    @property
+    def mlflow_state(self) -> str | None:
+        """`Managed`, `Unmanaged`, `Removed`, or None where the object does not say."""
+        components = self.spec.components
+        return (
+            components.mlflowoperator.management_state if components and components.mlflowoperator else None
+        )
+
+
+class Condition(KubeStruct):
+    """A status condition."""
+
+    type: str
+    status: str = "Unknown"
+    reason: str = ""
+    message: str = ""
+
+
+class MLflowAddress(KubeStruct):
+    """In-cluster address."""
+
+    url: str | None = None
+
+
+class MLflowStatus(KubeStruct):
+    """Status of an MLflow CR."""
+
+    conditions: tuple[Condition, ...] | None = None
+    address: MLflowAddress | None = None
+    url: str | None = None
+
+
+class MLflow(KubeObject):
+    """`mlflow.opendatahub.io/v1`, cluster-scoped today, namespaced in early releases."""
+
+    status: MLflowStatus | None = None
+
+
+# --- discovery and networking --------------------------------------------------------------------------
+
+
+class EndpointConditions(KubeStruct):
+    """Conditions of one endpoint."""
+
+    ready: bool | None = None
+
+
+class Endpoint(KubeStruct):
+    """One backend of a Service."""
+
+    conditions: EndpointConditions | None = None
+    addresses: tuple[str, ...] = ()
+
+
+class EndpointPort(KubeStruct):
+    """Port of an EndpointSlice."""
+
+    name: str | None = None
+    port: int | None = None
+
+
+class EndpointSlice(LabelledObject):
+    """`discovery.k8s.io/v1`."""
+
+    endpoints: tuple[Endpoint, ...] | None = None
+    ports: tuple[EndpointPort, ...] | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether at least one endpoint says that it is ready."""
+        return any(e.conditions is not None and e.conditions.ready is True for e in self.endpoints or ())
+
+
+class ConfigMap(LabelledObject):
+    """Core ConfigMap."""
+
+    data: dict[str, str] | None = None
+
+
+# --- access --------------------------------------------------------------------------------------------
+
+
+class RoleRef(KubeStruct):
+    """What a RoleBinding grants; immutable in the API."""
+
+    kind: str
+    name: str
+    api_group: str = "rbac.authorization.k8s.io"
+
+
+class Subject(KubeStruct):
+    """Whom a RoleBinding grants to."""
+
+    kind: str
+    name: str
+    namespace: str | None = None
+    api_group: str | None = None
+
+
+class RoleBinding(LabelledObject):
+    """`rbac.authorization.k8s.io/v1`."""
+
+    role_ref: RoleRef
+    subjects: tuple[Subject, ...] | None = None
+
+
+class PolicyRule(KubeStruct):
+    """One rule of a Role."""
+
+    api_groups: tuple[str, ...] | None = None
+    resources: tuple[str, ...] | None = None
+    resource_names: tuple[str, ...] | None = None
+    verbs: tuple[str, ...] = ()
+
+
+class Role(LabelledObject):
+    """`rbac.authorization.k8s.io/v1`."""
+
+    rules: tuple[PolicyRule, ...] | None = None
+
+
+# --- workloads -----------------------------------------------------------------------------------------
+
+
+class EnvVar(KubeStruct):
+    """An environment variable; `value` is None where it comes from elsewhere."""
+
+    name: str
+    value: str | None = None
+
+
+class Container(KubeStruct):
+    """A container of a pod template."""
+
+    name: str
+    image: str = ""
+    env: tuple[EnvVar, ...] | None = None
+
+
+class PodSpec(KubeStruct):
+    """Spec of a pod template."""
+
+    service_account_name: str | None = None
+    containers: tuple[Container, ...] = ()
+
+
+class TemplateMeta(KubeStruct):
+    """Metadata of a pod template."""
+
+    annotations: dict[str, str] = {}
+
+
+class PodTemplate(KubeStruct):
+    """A pod template."""
+
+    metadata: TemplateMeta | None = None
+    spec: PodSpec = PodSpec()
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The template's annotations, empty where it has no metadata."""
+        return self.metadata.annotations if self.metadata else {}
+
+
+class WorkloadSpec(KubeStruct):
+    """Spec of a Deployment or StatefulSet."""
+
+    template: PodTemplate = PodTemplate()
+
+
+class Workload(LabelledObject):
+    """A Deployment or StatefulSet of which there are few: the collector, the operator itself."""
+
+    spec: WorkloadSpec = WorkloadSpec()

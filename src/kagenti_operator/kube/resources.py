@@ -1,0 +1,68 @@
+"""The Kubernetes resources that the operator reads and writes, and their request paths."""
+
+from dataclasses import dataclass
+
+from kagenti_operator.kube import models
+from kagenti_operator.kube.models import KubeObject
+
+
+@dataclass(frozen=True, slots=True)
+class Resource[T: KubeObject]:
+    """One kind at one API version, and the partial model that its objects are decoded into."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    model: type[T]
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """`group/version`, or `version` in the core group."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def crd_name(self) -> str:
+        """The name of the CustomResourceDefinition that would serve this resource."""
+        return f"{self.plural}.{self.group}"
+
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """The request path; without a namespace it is the collection over all namespaces."""
+        parts = ["/apis", self.group, self.version] if self.group else ["/api", self.version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", namespace]
+        parts += [part for part in (self.plural, name, subresource) if part]
+        return "/".join(parts)
+
+
+RBAC = "rbac.authorization.k8s.io"
+
+CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.ConfigMap)
+SERVICES = Resource("", "v1", "services", "Service", KubeObject)
+ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", models.EndpointSlice)
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.Workload)
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", models.Workload)
+CLUSTER_ROLES = Resource(RBAC, "v1", "clusterroles", "ClusterRole", KubeObject, namespaced=False)
+ROLES = Resource(RBAC, "v1", "roles", "Role", models.Role)
+ROLE_BINDINGS = Resource(RBAC, "v1", "rolebindings", "RoleBinding", models.RoleBinding)
+DATA_SCIENCE_CLUSTERS = Resource(
+    "datasciencecluster.opendatahub.io",
+    "v2",
+    "datascienceclusters",
+    "DataScienceCluster",
+    models.DataScienceCluster,
+    namespaced=False,
+)
+# Listed over all namespaces, which is the same path for both scopes; discovery tells the scope for writing.
+MLFLOWS = Resource("mlflow.opendatahub.io", "v1", "mlflows", "MLflow", models.MLflow)
+CUSTOM_RESOURCE_DEFINITIONS = Resource(
+    "apiextensions.k8s.io",
+    "v1",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+    KubeObject,
+    namespaced=False,
+)

@@ -1,0 +1,1 @@
+"""Everything that knows MLflow: its custom resource's status and its REST API."""
