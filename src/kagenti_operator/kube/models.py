@@ -26,11 +26,21 @@ class KubeObject(KubeStruct):
     metadata: ObjectMeta
 
 
+class OwnerReference(KubeStruct):
+    """Who an object is deleted with."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
+
+
 class LabelledMeta(ObjectMeta):
-    """Metadata with labels and annotations, for objects of which the operator has few."""
+    """Metadata with labels, annotations and owners, for objects of which there are few or which are ours."""
 
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    owner_references: tuple[OwnerReference, ...] = ()
 
 
 class LabelledObject(KubeObject):
@@ -239,3 +249,98 @@ class Workload(LabelledObject):
     """A Deployment or StatefulSet of which there are few: the collector, the operator itself."""
 
     spec: WorkloadSpec = WorkloadSpec()
+
+
+# --- agents: there may be ten thousand, so only what section 2.6 of the contract reads is kept -----------
+
+
+class AgentAnnotations(KubeStruct):
+    """The one annotation of an agent's workload that is read."""
+
+    inject: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/inject")
+
+
+class AgentMeta(ObjectMeta):
+    """Metadata of an agent's workload."""
+
+    annotations: AgentAnnotations = AgentAnnotations()
+
+
+class InjectedAnnotations(KubeStruct):
+    """What an earlier reconcile wrote on the pod template."""
+
+    experiment_id: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/experiment-id")
+    experiment_name: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/experiment-name")
+    tracking_uri: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/tracking-uri")
+    tracking_auth: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/tracking-auth")
+
+
+class AgentTemplateMeta(KubeStruct):
+    """Metadata of an agent's pod template."""
+
+    annotations: InjectedAnnotations = InjectedAnnotations()
+
+
+class AgentContainer(KubeStruct):
+    """A container of an agent; of its environment only the `MLFLOW_*` variables are kept."""
+
+    name: str
+    env: tuple[EnvVar, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.env:
+            kept = tuple(var for var in self.env if var.name.startswith("MLFLOW_"))
+            msgspec.structs.force_setattr(self, "env", kept or None)
+
+
+class AgentPodSpec(KubeStruct):
+    """Spec of an agent's pod template."""
+
+    service_account_name: str | None = None
+    containers: tuple[AgentContainer, ...] = ()
+
+
+class AgentPodTemplate(KubeStruct):
+    """An agent's pod template."""
+
+    metadata: AgentTemplateMeta = AgentTemplateMeta()
+    spec: AgentPodSpec = AgentPodSpec()
+
+
+class AgentWorkloadSpec(KubeStruct):
+    """Spec of a Deployment or StatefulSet that is an agent."""
+
+    template: AgentPodTemplate = AgentPodTemplate()
+
+
+class AgentWorkload(KubeObject):
+    """A Deployment or StatefulSet labelled as an agent."""
+
+    metadata: AgentMeta
+    spec: AgentWorkloadSpec = AgentWorkloadSpec()
+
+    @property
+    def template(self) -> AgentPodTemplate:
+        """The pod template, wherever the kind keeps it."""
+        return self.spec.template
+
+
+class AgentSandboxSpec(KubeStruct):
+    """Spec of a `Sandbox`."""
+
+    pod_template: AgentPodTemplate = AgentPodTemplate()
+
+
+class AgentSandbox(KubeObject):
+    """`agents.x-k8s.io` Sandbox labelled as an agent."""
+
+    metadata: AgentMeta
+    spec: AgentSandboxSpec = AgentSandboxSpec()
+
+    @property
+    def template(self) -> AgentPodTemplate:
+        """The pod template, wherever the kind keeps it."""
+        return self.spec.pod_template
+
+
+type Agent = AgentWorkload | AgentSandbox

@@ -16,6 +16,8 @@ class Resource[T: KubeObject]:
     kind: str
     model: type[T]
     namespaced: bool = True
+    # Asks the server for PartialObjectMetadata: a CustomResourceDefinition's schema can be a megabyte.
+    metadata_only: bool = False
 
     @property
     def api_version(self) -> str:
@@ -65,4 +67,8 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     "CustomResourceDefinition",
     KubeObject,
     namespaced=False,
+    metadata_only=True,
 )
+AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.AgentWorkload)
+AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", models.AgentWorkload)
+AGENT_SANDBOXES = Resource("agents.x-k8s.io", "v1alpha1", "sandboxes", "Sandbox", models.AgentSandbox)
