@@ -1,0 +1,38 @@
+{{- define "kagenti-operator.fullname" -}}
+kagenti-controller-manager
+{{- end }}
+
+{{- define "kagenti-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: controller-manager
+{{- end }}
+
+{{- define "kagenti-operator.labels" -}}
+{{ include "kagenti-operator.selectorLabels" . }}
+app.kubernetes.io/part-of: kagenti
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- define "kagenti-operator.image" -}}
+{{- with .Values.controllerManager.container.image -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
+{{- /* "true" on OpenShift, else empty. */}}
+{{- define "kagenti-operator.openshift" -}}
+{{- if eq .Values.platform "openshift" -}}
+true
+{{- else if and (eq .Values.platform "auto") (.Capabilities.APIVersions.Has "config.openshift.io/v1") -}}
+true
+{{- end }}
+{{- end }}
+
+{{- define "kagenti-operator.subjects" -}}
+- kind: ServiceAccount
+  name: {{ .Values.controllerManager.serviceAccountName }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
