@@ -1,1 +1,15 @@
 """Pure: discovered facts in, OpenTelemetry Collector configuration out."""
+
+from kagenti_operator.collector.exporters import has_modern_exporter_names
+from kagenti_operator.collector.model import Facts, MLflowDestination
+from kagenti_operator.collector.recall import last_known_destination
+from kagenti_operator.collector.render import config_hash, render
+
+__all__ = [
+    "Facts",
+    "MLflowDestination",
+    "config_hash",
+    "has_modern_exporter_names",
+    "last_known_destination",
+    "render",
+]
