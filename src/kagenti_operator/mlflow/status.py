@@ -1,0 +1,86 @@
+"""What an MLflow custom resource's status says: whether MLflow is there, and under which addresses.
+
+`status.address.url` is MLflow inside the cluster, `status.url` its gateway, which may stay unset for ever.
+A value that is no usable URL counts as unset, and `malformed_urls` tells of it.
+"""
+
+from urllib.parse import SplitResult, urlsplit
+
+from kagenti_operator.kube.models import MLflow
+
+OTLP_TRACES_PATH = "/v1/traces"
+
+
+def is_available(mlflow: MLflow) -> bool:
+    """Whether condition `Available` is True."""
+    conditions = (mlflow.status.conditions if mlflow.status else None) or ()
+    return any(condition.type == "Available" and condition.status == "True" for condition in conditions)
+
+
+def traces_url(mlflow: MLflow) -> str | None:
+    """The URL of OTLP ingestion, or None while there is no address.
+
+    MLflow serves OTLP at its root whatever prefix its pages have, so the address loses its path; a gateway
+    routes by path, so its path stays.
+    """
+    if address := _parse(_address_url(mlflow)):
+        return f"{address.scheme}://{address.netloc}{OTLP_TRACES_PATH}"
+    if gateway := _parse(_gateway_url(mlflow)):
+        return f"{_without_trailing_slash(gateway)}{OTLP_TRACES_PATH}"
+    return None
+
+
+def tracking_uri(mlflow: MLflow) -> str | None:
+    """The URL for MLflow clients, as the status has it: the gateway, else the address."""
+    return _usable(_gateway_url(mlflow)) or _usable(_address_url(mlflow))
+
+
+def rest_url(mlflow: MLflow) -> str | None:
+    """The base of the REST API for the operator itself: the address, else the gateway; no trailing slash."""
+    base = _parse(_address_url(mlflow)) or _parse(_gateway_url(mlflow))
+    return _without_trailing_slash(base) if base else None
+
+
+def dashboard_url(mlflow: MLflow) -> str | None:
+    """The URL for people, with a trailing slash: only the gateway can be opened from outside."""
+    gateway = _parse(_gateway_url(mlflow))
+    return f"{_without_trailing_slash(gateway)}/" if gateway else None
+
+
+def malformed_urls(mlflow: MLflow) -> tuple[str, ...]:
+    """One sentence for each address in the status that cannot be used."""
+    found = {"status.address.url": _address_url(mlflow), "status.url": _gateway_url(mlflow)}
+    return tuple(
+        f"{field} of MLflow {mlflow.metadata.name} is {url!r}, which is no http or https URL: "
+        "whoever writes that status must correct it"
+        for field, url in found.items()
+        if url and not _parse(url)
+    )
+
+
+def _address_url(mlflow: MLflow) -> str | None:
+    return mlflow.status.address.url if mlflow.status and mlflow.status.address else None
+
+
+def _gateway_url(mlflow: MLflow) -> str | None:
+    return mlflow.status.url if mlflow.status else None
+
+
+def _usable(url: str | None) -> str | None:
+    return url if _parse(url) else None
+
+
+def _parse(url: str | None) -> SplitResult | None:
+    if not url or any(character.isspace() or not character.isprintable() for character in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        return None
+    # A password in an address would be copied into a ConfigMap that many can read.
+    return parts if usable and "@" not in parts.netloc else None
+
+
+def _without_trailing_slash(url: SplitResult) -> str:
+    return f"{url.scheme}://{url.netloc}{url.path.rstrip('/')}"
