@@ -2,8 +2,7 @@
 
 from kagenti_operator.collector.exporters import has_modern_exporter_names
 from kagenti_operator.collector.model import Facts, MLflowDestination
-from kagenti_operator.collector.recall import last_known_destination
-from kagenti_operator.collector.render import config_hash, render
+from kagenti_operator.collector.render import config_hash, last_known_destination, render
 
 __all__ = [
     "Facts",

@@ -1,16 +1,25 @@
-"""The one renderer: a configuration becomes YAML text, the same text for the same facts, for ever.
+"""The one renderer: a configuration becomes YAML text, the same text for the same facts, for ever; and its
+inverse, for what must outlive the operator's process.
 
 The text is hashed and a changed hash rolls the collector, so its order is explicit here: sections as in
 `_document`, components in the order in which assemble.py lays them.
 """
 
 import hashlib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import yaml
 
-from kagenti_operator.collector.assemble import assemble
-from kagenti_operator.collector.model import Configuration, Facts, Pipeline, Settings
+from kagenti_operator.collector.assemble import (
+    EXPERIMENT_HEADER,
+    MLFLOW_EXPORTER,
+    WORKSPACE_HEADER,
+    assemble,
+    unescape,
+)
+from kagenti_operator.collector.exporters import modern_exporter_id
+from kagenti_operator.collector.model import Configuration, Facts, MLflowDestination, Pipeline, Settings
 
 HEADER = "# Written by kagenti-operator from what it finds in the cluster; edits here are undone.\n"
 
@@ -36,6 +45,32 @@ def render_configuration(configuration: Configuration) -> str:
 def config_hash(yaml_text: str) -> str:
     """Sha256 of the text in hex, as in annotation `kagenti.io/otel-config-hash`."""
     return hashlib.sha256(yaml_text.encode()).hexdigest()
+
+
+def last_known_destination(yaml_text: str, annotated_hash: str | None) -> MLflowDestination | None:
+    """The MLflow destination of a configuration that `render` wrote.
+
+    None where it has none, and where the text is not what the operator wrote: then the annotated hash does
+    not fit, and an address somebody typed into the ConfigMap must not outlive the edit.
+    """
+    if annotated_hash != config_hash(yaml_text):
+        return None
+    try:
+        document: object = yaml.safe_load(yaml_text)
+    except (yaml.YAMLError, ValueError):
+        # ValueError: a scalar that has the form of a date and is none.
+        return None
+    exporters = _mapping(_mapping(document).get("exporters"))
+    settings = _mapping(exporters.get(MLFLOW_EXPORTER) or exporters.get(modern_exporter_id(MLFLOW_EXPORTER)))
+    headers = _mapping(settings.get("headers"))
+    try:
+        return MLflowDestination(
+            traces_endpoint=_text(settings.get("traces_endpoint")) or "",
+            workspace=_text(headers.get(WORKSPACE_HEADER)),
+            experiment_id=_text(headers.get(EXPERIMENT_HEADER)),
+        )
+    except ValueError:
+        return None
 
 
 def _document(configuration: Configuration) -> dict[str, Any]:
@@ -81,3 +116,11 @@ class _Dumper(yaml.SafeDumper):
 
 
 _Dumper.add_representer(_Quoted, _Dumper.represent_quoted)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    return unescape(value) if isinstance(value, str) else None

@@ -4,7 +4,7 @@ import string
 from typing import Any, cast
 
 import yaml
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from kagenti_operator.collector import (
@@ -65,6 +65,8 @@ def test_an_edited_configuration_is_not_believed(facts: Facts, edit: str) -> Non
     assert last_known_destination(text, None) is None
 
 
+@example("2020-99-99")
+@example("[")
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_reading_back_never_fails(text: str) -> None:
     # The hash fits, so this is what an operator of another version could have written.
