@@ -3,8 +3,8 @@
 Usage: build.py [TOOL ...]        build what is missing (all tools without arguments)
        build.py --where           only tell where each binary is
 
-Each tool is a Go module of its own in this folder, and its binary goes into the user's cache under a digest of
-that module and the build flags, so nothing is built twice. Runs on the standard library of Python 3.13.
+Each tool is a Go module of its own in this folder, and its binary goes into the user's cache under a digest
+of that module and the build flags, so nothing is built twice. Needs the standard library of Python 3.13 only.
 """
 
 import argparse
@@ -27,7 +27,7 @@ sys.path.insert(0, str(TOOLS_FOLDER.parent / "src"))
 from kagenti_operator.sandbox import binaries, environments  # noqa: E402
 from kagenti_operator.sandbox.cache import cache_dir, exclusive  # noqa: E402
 
-# Seconds from cold, with downloads, in this order on two cores: later ones find packages of earlier ones compiled.
+# Seconds from cold, downloads included, in this order: later ones find packages of earlier ones compiled.
 MEASURED_SECONDS = {
     "etcd": 70,
     "kube-apiserver": 360,
@@ -138,7 +138,7 @@ def sources(tool: binaries.Tool, go: str) -> AbstractContextManager[str | Path]:
     for file in binaries.inputs(source):
         shutil.copy(file, folder)
     builder = [go, "tool", "builder", "--config", "manifest.yaml", "--skip-get-modules", "--skip-compilation"]
-    run_go(builder, folder, lambda line: None)
+    run_go(builder, folder)
     for generated in (folder / "source").glob("*.go"):
         shutil.move(generated, folder)
     return temporary
@@ -157,7 +157,7 @@ class Unchanged(AbstractContextManager[Path]):
         return None
 
 
-def run_go(command: Sequence[str], folder: Path, heard: Callable[[str], None]) -> None:
+def run_go(command: Sequence[str], folder: Path, heard: Callable[[str], None] | None = None) -> None:
     """Run go, passing on each line it writes. Raises BuildFailed with the last of them."""
     last: deque[str] = deque(maxlen=40)
     with subprocess.Popen(
@@ -172,14 +172,15 @@ def run_go(command: Sequence[str], folder: Path, heard: Callable[[str], None]) -
         assert process.stdout is not None
         for line in process.stdout:
             last.append(line.rstrip())
-            heard(line.rstrip())
+            if heard:
+                heard(line.rstrip())
     if process.returncode:
         said = "\n".join(last)
         raise BuildFailed(f"`{' '.join(command)}` in {folder} ended with {process.returncode}:\n{said}")
 
 
 def go_environment(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Return the environment for go: static binaries, this toolchain only, none of the user's own build flags."""
+    """Return the environment for go: static binaries, this toolchain, none of the user's own build flags."""
     return {**environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "", "GOWORK": "off"}
 
 

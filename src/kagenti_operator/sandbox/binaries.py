@@ -32,7 +32,7 @@ class Tool:
     module: str
     oldest: Version
     version_command: tuple[str, ...] = ("--version",)
-    # Linker variables: the build leaves the version to them. {version} is 1.2.3, {major} and {minor} its parts.
+    # Linker variables that tell the binary its version: {version} is 1.2.3, {major} and {minor} its parts.
     stamp: tuple[str, ...] = ()
     # Other names under which the same program is known.
     aliases: tuple[str, ...] = ()
@@ -98,23 +98,31 @@ TOOLS: Mapping[str, Tool] = {
     )
 }
 
-# What the operator's configurations use, as `otelcol components` names it.
-COLLECTOR_COMPONENTS = frozenset(
-    {
-        "otlp",
-        "debug",
-        "otlp_grpc",
-        "otlp_http",
-        "memory_limiter",
-        "batch",
-        "filter",
-        "transform",
-        "k8sattributes",
-        "routing",
-        "health_check",
-        "bearertokenauth",
-    }
-)
+# One of each component that the operator's configurations use. A collector is asked to validate this, because
+# its list of components leaves out those that have two names (0.149: otlp_grpc, otlp_http, k8sattributes).
+_COLLECTOR_PROBE = """\
+receivers: {otlp: {protocols: {grpc: {}, http: {}}}}
+processors:
+  batch: {}
+  filter: {}
+  k8sattributes: {passthrough: true}
+  memory_limiter: {check_interval: 1s, limit_mib: 64}
+  transform: {}
+connectors: {routing: {table: [{condition: "true", pipelines: [traces/out]}]}}
+exporters:
+  debug: {}
+  otlp_grpc: {endpoint: "localhost:4317"}
+  otlp_http: {endpoint: "http://localhost:4318"}
+extensions: {bearertokenauth: {token: probe}, health_check: {}}
+service:
+  extensions: [bearertokenauth, health_check]
+  pipelines:
+    traces: {receivers: [otlp], exporters: [routing]}
+    traces/out:
+      receivers: [routing]
+      processors: [memory_limiter, k8sattributes, filter, transform, batch]
+      exporters: [debug, otlp_grpc, otlp_http]
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,32 +231,41 @@ class _Unusable(Exception):
 
 @cache
 def version_of(path: Path, command: tuple[str, ...]) -> Version:
-    """Ask the binary itself: what is on PATH may be a wrapper that runs another version than its name says."""
+    """Ask the binary itself: what is on PATH may be a wrapper that runs yet another version."""
     try:
         return parse_version(_output(path, command))
     except ValueError as unreadable:
-        raise _Unusable(f"`{path.name} {' '.join(command)}` tells no version") from unreadable
+        raise _Unusable(f"`{path.name} {command[0]}` tells no version") from unreadable
 
 
-def _output(path: Path, command: tuple[str, ...]) -> str:
+def _output(path: Path, arguments: tuple[str, ...]) -> str:
+    said = f"`{path.name} {arguments[0]}`"
     try:
         done = subprocess.run(
-            [path, *command], check=True, capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL
+            [path, *arguments],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            stdin=subprocess.DEVNULL,
+            check=False,
         )
     except (OSError, subprocess.SubprocessError) as failure:
-        raise _Unusable(f"`{path.name} {' '.join(command)}` fails: {failure}") from failure
+        raise _Unusable(f"{said} fails: {failure}") from failure
+    if done.returncode:
+        raise _Unusable(f"{said} fails: {done.stderr.strip()[:300]}")
     return done.stdout
 
 
 def _given(tool: Tool, environ: Mapping[str, str]) -> Iterator[Path]:
-    assets = environ.get("KUBEBUILDER_ASSETS")
-    folders = [assets] if assets else []
-    folders += [folder for folder in environ.get("PATH", "").split(os.pathsep) if folder]
-    for folder in dict.fromkeys(folders):
+    assets = environ.get("KUBEBUILDER_ASSETS", "")
+    folders = [assets, *environ.get("PATH", "").split(os.pathsep)]
+    # One folder may be there under two names, such as /bin and /usr/bin.
+    real = dict.fromkeys(Path(folder).resolve() for folder in folders if folder)
+    for folder in real:
         for name in (tool.name, *tool.aliases):
-            path = Path(folder) / name
+            path = folder / name
             if path.is_file() and os.access(path, os.X_OK):
-                yield path.absolute()
+                yield path
 
 
 def _misfit(tool: Tool, path: Path, version: Version, environ: Mapping[str, str]) -> str | None:
@@ -270,9 +287,7 @@ def _misfit(tool: Tool, path: Path, version: Version, environ: Mapping[str, str]
             if server and abs(version[1] - server.version[1]) > 1:
                 return f"version {dotted(version)} does not fit kube-apiserver {dotted(server.version)}"
         case "otelcol":
-            listed = set(re.findall(r"[\w]+", _output(path, ("components",))))
-            if missing := COLLECTOR_COMPONENTS - listed:
-                return f"it lacks {', '.join(sorted(missing))}"
+            _output(path, ("validate", f"--config=yaml:{_COLLECTOR_PROBE}"))
         case _:
             pass
     return None
@@ -291,4 +306,6 @@ def _no_controller_manager_for(path: Path, version: Version, environ: Mapping[st
         return None
     if own and _manages(own.version, version):
         return None
-    return f"no kube-controller-manager fits version {dotted(version)}: it must not be newer, nor two minors older"
+    return (
+        f"no kube-controller-manager fits version {dotted(version)}: only the same or the previous minor does"
+    )

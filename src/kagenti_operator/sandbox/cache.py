@@ -8,7 +8,7 @@ runs before anything is installed.
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def digest(files: Iterable[Path], *texts: str) -> str:
 
 
 @contextmanager
-def exclusive(lock: Path, say: Say) -> Iterator[None]:
+def exclusive(lock: Path, say: Say) -> Generator[None]:
     """Hold the lock file; who comes second waits, and is told so.
 
     The lock goes with the process, so one that was killed leaves nothing to clean up.

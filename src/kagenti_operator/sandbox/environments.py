@@ -108,9 +108,16 @@ def _uv() -> str:
 
 
 def _run(command: list[str]) -> None:
-    # uv shows its own progress on the terminal that it inherits.
-    if code := subprocess.run(command, check=False, stdin=subprocess.DEVNULL).returncode:
-        raise EnvironmentFailed(f"`{' '.join(command)}` ended with exit code {code}: see its messages above")
+    """Run uv, showing what it tells but for its list of every package."""
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if not line.startswith(" +"):
+                print(f"  {line.rstrip()}", file=sys.stderr, flush=True)
+    if process.returncode:
+        raise EnvironmentFailed(
+            f"`{' '.join(command)}` ended with {process.returncode}: see its messages above"
+        )
 
 
 def main() -> int:

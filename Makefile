@@ -1,0 +1,74 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+
+BIN := .venv/bin
+STAMP := .venv/.made
+LOCKS := requirements/build.txt requirements/dev.txt
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: $(STAMP) ## Set up .venv with the locked dependencies and kagenti-operator in it (the default)
+
+$(STAMP): $(LOCKS) pyproject.toml .python-version tools/find-python.sh
+	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' 2>/dev/null; then \
+	  python=$$(tools/find-python.sh); \
+	  echo "making .venv with $$python"; \
+	  "$$python" -m venv --clear .venv; \
+	fi
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --default-pip >/dev/null
+	@echo "installing the locked dependencies"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "done: $(BIN)/kagenti-operator"
+
+.PHONY: binaries
+binaries: $(STAMP) ## Build what is missing of etcd, kube-apiserver, kubectl, ..., once per user
+	@$(BIN)/python tools/build.py
+
+.PHONY: envs
+envs: $(STAMP) ## Make the Python environments of MLflow and of the weather agent, once per user
+	@$(BIN)/python -m kagenti_operator.sandbox.environments
+
+.PHONY: demo
+demo: binaries envs ## Play the whole job on this machine (ONCE=1: and leave)
+	@$(BIN)/kagenti-operator sandbox demo $(if $(ONCE),--once)
+
+.PHONY: test
+test: binaries envs ## Run all tests: unit, integration and end to end
+	@$(BIN)/pytest tests
+
+.PHONY: test-unit
+test-unit: $(STAMP) ## Run the unit tests, in seconds
+	@$(BIN)/pytest tests/unit
+
+.PHONY: lint
+lint: $(STAMP) ## Check formatting, lint rules, types and the direction of imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMP) ## Format and repair what ruff can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+.PHONY: golden
+golden: $(STAMP) ## Rewrite the golden files of the unit tests; look at the diff
+	@$(BIN)/pytest tests/unit --update-golden
+
+.PHONY: lock
+lock: $(STAMP) ## Lock the dependencies anew (UPGRADE=1: to their newest versions)
+	@tools/lock.sh
+
+.PHONY: clean
+clean: ## Remove .venv and what tools left in the checkout; the user's cache stays
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
