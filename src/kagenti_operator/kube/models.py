@@ -263,6 +263,7 @@ class AgentAnnotations(KubeStruct):
 class AgentMeta(ObjectMeta):
     """Metadata of an agent's workload."""
 
+    generation: int = 0
     annotations: AgentAnnotations = AgentAnnotations()
 
 
@@ -310,7 +311,17 @@ class AgentPodTemplate(KubeStruct):
 class AgentWorkloadSpec(KubeStruct):
     """Spec of a Deployment or StatefulSet that is an agent."""
 
+    replicas: int = 1
     template: AgentPodTemplate = AgentPodTemplate()
+
+
+class RolloutStatus(KubeStruct):
+    """How far a rollout is."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    available_replicas: int = 0
 
 
 class AgentWorkload(KubeObject):
@@ -318,11 +329,21 @@ class AgentWorkload(KubeObject):
 
     metadata: AgentMeta
     spec: AgentWorkloadSpec = AgentWorkloadSpec()
+    status: RolloutStatus = RolloutStatus()
 
     @property
     def template(self) -> AgentPodTemplate:
         """The pod template, wherever the kind keeps it."""
         return self.spec.template
+
+    @property
+    def is_rolled_out(self) -> bool:
+        """Whether every replica runs the current template."""
+        wanted, status = self.spec.replicas, self.status
+        if wanted == 0:
+            return True
+        seen = status.observed_generation >= self.metadata.generation
+        return seen and status.updated_replicas >= wanted and status.available_replicas >= wanted
 
 
 class AgentSandboxSpec(KubeStruct):
@@ -341,6 +362,11 @@ class AgentSandbox(KubeObject):
     def template(self) -> AgentPodTemplate:
         """The pod template, wherever the kind keeps it."""
         return self.spec.pod_template
+
+    @property
+    def is_rolled_out(self) -> bool:
+        """A Sandbox does not replace its running pod when its template changes."""
+        return True
 
 
 type Agent = AgentWorkload | AgentSandbox

@@ -1,0 +1,33 @@
+"""Values of flags as operators in Go accept them: `--flag`, `--flag=true`, `:8080`, `0`."""
+
+import argparse
+
+from kagenti_operator.runtime.listener import BadAddressError, BindAddress, parse_bind_address
+
+_TRUE = {"1", "t", "true"}
+_FALSE = {"0", "f", "false"}
+
+
+def boolean(text: str) -> bool:
+    """Parse a boolean as Go's flag package does; raise ArgumentTypeError on anything else."""
+    lowered = text.lower()
+    if lowered in _TRUE:
+        return True
+    if lowered in _FALSE:
+        return False
+    raise argparse.ArgumentTypeError(f"'{text}' is neither true nor false")
+
+
+def add_boolean(parser: argparse.ArgumentParser, name: str, *, default: bool, text: str) -> None:
+    """Add a boolean that is given as `--name` or `--name=true|false`."""
+    parser.add_argument(
+        name, nargs="?", const=True, default=default, type=boolean, metavar="true|false", help=text
+    )
+
+
+def address(text: str) -> BindAddress | None:
+    """Parse an address to listen on; `0` switches the listener off (None)."""
+    try:
+        return parse_bind_address(text)
+    except BadAddressError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,36 @@
+"""Entry point of `kagenti-operator`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+from kagenti_operator.cli import run, sandbox
+from kagenti_operator.cli.errors import UsageError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line: one subparser per command, each with its `main` as default."""
+    parser = argparse.ArgumentParser(
+        prog="kagenti-operator",
+        description="Keeps every AI agent's traces flowing into MLflow, in the right workspace and only there.",
+    )
+    parser.add_argument("--version", action="version", version=version("kagenti-operator"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run.add_parser(commands)
+    sandbox.add_parser(commands)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the process's exit status."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.main(args)
+    except UsageError as error:
+        print(f"kagenti-operator: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

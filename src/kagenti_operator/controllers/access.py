@@ -1,0 +1,176 @@
+"""The collector's access to MLflow: one RoleBinding in every namespace whose spans it delivers."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.settings import (
+    COLLECTOR,
+    COLLECTOR_BINDING,
+    EDIT_ROLE,
+    INTEGRATION_ROLE,
+    MANAGED_BY_LABEL,
+    MANAGED_LABELS,
+    MANAGER,
+    MLFLOW_NAMESPACE,
+)
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.models import KubeObject, RoleBinding
+from kagenti_operator.kube.resources import DATA_SCIENCE_CLUSTERS, MLFLOWS, RBAC, ROLE_BINDINGS
+from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.events import EventRecorder, ObjectRef
+
+log = structlog.get_logger("controllers.access")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """The cluster-wide facts on which every namespace's access depends."""
+
+    state: str | None
+    ready: bool
+    cluster_role: str | None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """The binding must exist and grant this ClusterRole."""
+
+    cluster_role: str
+
+
+@dataclass(frozen=True)
+class Revoke:
+    """The binding goes."""
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Whatever exists stays as it is."""
+
+
+type Decision = Grant | Revoke | Leave
+
+
+def decide(platform: Platform, *, wanted: bool, current: RoleBinding | None) -> Decision:
+    """What should become of one namespace's binding; `wanted`: an agent lives there, or MLflow itself.
+
+    A binding that works is never taken away by a hiccup: while MLflow is not ready, or its ClusterRole is
+    being replaced, or somebody else manages the component, what exists stays and nothing new is made.
+    """
+    ours = current is not None and current.metadata.labels.get(MANAGED_BY_LABEL) == MANAGER
+    match platform.state:
+        case "Managed" if wanted:
+            return Grant(platform.cluster_role) if platform.ready and platform.cluster_role else Leave()
+        case "Unmanaged" if wanted:
+            return Leave()
+        case _:
+            return Revoke() if ours else Leave()
+
+
+def build_binding(namespace: str, cluster_role: str, *, collector_namespace: str) -> Mapping[str, Any]:
+    """The RoleBinding of section 2.2 of the contract."""
+    return {
+        "apiVersion": ROLE_BINDINGS.api_version,
+        "kind": ROLE_BINDINGS.kind,
+        "metadata": {"name": COLLECTOR_BINDING, "namespace": namespace, "labels": MANAGED_LABELS},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": cluster_role},
+        "subjects": [{"kind": "ServiceAccount", "name": COLLECTOR, "namespace": collector_namespace}],
+    }
+
+
+def is_granted(binding: RoleBinding | None, cluster_role: str | None) -> bool:
+    """Whether that binding grants the collector that ClusterRole."""
+    return binding is not None and cluster_role is not None and binding.role_ref.name == cluster_role
+
+
+class AccessController:
+    """One key per namespace, so that an event costs the work of its namespace only."""
+
+    name = "collector-access"
+
+    def __init__(
+        self, client: KubeClient, cluster: Cluster, events: EventRecorder, enqueue: Callable[[str], None]
+    ) -> None:
+        self._client = client
+        self._cluster = cluster
+        self._applier = Applier(client)
+        self._events = events
+        self._enqueue = enqueue
+        self._platform: Platform | None = None
+
+    async def reconcile(self, key: str) -> None:
+        """Bring the binding of namespace `key` to what the decision says."""
+        current = self._cluster.collector_bindings.store.get(key, COLLECTOR_BINDING)
+        wanted = key == MLFLOW_NAMESPACE or self._cluster.has_agents(key)
+        match decide(self._observe(), wanted=wanted, current=current):
+            case Grant(cluster_role):
+                await self._grant(key, cluster_role, current)
+            case Revoke():
+                await self._applier.absent(ROLE_BINDINGS, current)
+            case Leave():
+                pass
+
+    async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> None:
+        if current is not None and current.role_ref.name != cluster_role:
+            # The API refuses to change a roleRef.
+            await self._applier.absent(ROLE_BINDINGS, current)
+            current = None
+        desired = build_binding(namespace, cluster_role, collector_namespace=self._cluster.settings.namespace)
+        try:
+            await self._applier.ensure(ROLE_BINDINGS, desired, current)
+        except ApiError as error:
+            # The agents of a namespace that is going away go with it: their events follow.
+            if not (error.namespace_terminating or error.not_found):
+                raise
+            log.info("Namespace is going away, no access granted", namespace=namespace)
+
+    def _observe(self) -> Platform:
+        cluster = self._cluster
+        return Platform(
+            state=cluster.mlflow_state, ready=cluster.mlflow_ready, cluster_role=cluster.cluster_role
+        )
+
+    def on_agent(self, old: KubeObject | None, new: KubeObject | None) -> None:
+        """An agent came or went: its namespace is looked at. Changes of an agent do not matter here."""
+        if old is None or new is None:
+            changed = new or old
+            assert changed is not None
+            self._enqueue(changed.metadata.namespace)
+
+    def on_binding(self, old: KubeObject | None, new: KubeObject | None) -> None:
+        """A binding changed: whoever did it, its namespace is looked at."""
+        changed = new or old
+        assert changed is not None
+        self._enqueue(changed.metadata.namespace)
+
+    def on_platform(self, *_: KubeObject | None) -> None:
+        """Look at every namespace, but only when a fact changed that all of them depend on."""
+        platform = self._observe()
+        if platform == self._platform:
+            return
+        self._platform = platform
+        self._tell_without_role(platform)
+        bound = {b.metadata.namespace for b in self._cluster.collector_bindings.store.values()}
+        for namespace in sorted({MLFLOW_NAMESPACE} | bound | self._cluster.agent_namespaces()):
+            self._enqueue(namespace)
+
+    def _tell_without_role(self, platform: Platform) -> None:
+        if platform.state != "Managed" or not platform.ready or platform.cluster_role:
+            return
+        message = (
+            f"Neither ClusterRole {INTEGRATION_ROLE} nor {EDIT_ROLE} exists, so the collector is granted no "
+            "access to MLflow and traces are refused. The MLflow operator installs them; access is granted "
+            "as soon as one appears."
+        )
+        log.warning(message)
+        cr = self._cluster.mlflow
+        dsc = next(iter(self._cluster.data_science_clusters.store.values()), None)
+        if cr:
+            self._events.warning(ObjectRef.of(MLFLOWS, cr), "ClusterRoleMissing", message)
+        elif dsc:
+            self._events.warning(ObjectRef.of(DATA_SCIENCE_CLUSTERS, dsc), "ClusterRoleMissing", message)

@@ -1,0 +1,310 @@
+"""The collector's configuration: kept in its ConfigMap, and rolled out when it changes."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from kagenti_operator.collector.exporters import has_modern_exporter_names
+from kagenti_operator.collector.model import Facts, MLflowDestination
+from kagenti_operator.collector.render import config_hash, last_known_destination, render
+from kagenti_operator.controllers import ingress_ca
+from kagenti_operator.controllers.access import is_granted
+from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.experiment import Resolved
+from kagenti_operator.controllers.settings import (
+    CA_BUNDLE_KEY,
+    CA_HASH_ANNOTATION,
+    COLLECTOR,
+    COLLECTOR_BINDING,
+    COLLECTOR_CONFIG,
+    COLLECTOR_CONFIG_KEY,
+    CONFIG_HASH_ANNOTATION,
+    INGRESS_CA,
+    MANAGED_LABELS,
+    SERVICE_CA,
+    SERVICE_CA_KEY,
+)
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.models import KubeObject, MLflow, Workload
+from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, MLFLOWS
+from kagenti_operator.mlflow import status
+from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.clock import Clock
+from kagenti_operator.runtime.events import EventRecorder, ObjectRef
+
+log = structlog.get_logger("controllers.collector-config")
+
+# The first change is written at once, the rest of a burst together: each write rolls the collector.
+SETTLE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLflowView:
+    """What decides where spans go.
+
+    `granted`: the collector may write to the workspace, or nothing is there yet that it could be granted for.
+    """
+
+    cr: MLflow | None
+    openshift: bool
+    workspace: str | None
+    resolved: Resolved | None
+    granted: bool
+    last_known: MLflowDestination | None
+
+
+def choose_destination(view: MLflowView) -> MLflowDestination | None:
+    """Where the collector sends spans: the last known destination until a better one is complete.
+
+    Only the CR's end takes MLflow out of the configuration (section 2.3 of the contract).
+    """
+    if view.cr is None:
+        return None
+    endpoint = status.traces_url(view.cr) if status.is_available(view.cr) else None
+    if endpoint is None:
+        return view.last_known
+    if not view.openshift or not view.workspace:
+        return MLflowDestination(traces_endpoint=endpoint)
+    resolved = view.resolved
+    known = (
+        resolved is not None
+        and resolved.workspace == view.workspace
+        and resolved.base_url == status.rest_url(view.cr)
+    )
+    if resolved is None or not known or not view.granted:
+        return view.last_known
+    return MLflowDestination(
+        traces_endpoint=endpoint, workspace=resolved.workspace, experiment_id=resolved.experiment.id
+    )
+
+
+def build_config_map(namespace: str, text: str, owner: Workload | None) -> Mapping[str, Any]:
+    """ConfigMap `otel-collector-config` of section 2.3 of the contract."""
+    metadata: dict[str, Any] = {
+        "name": COLLECTOR_CONFIG,
+        "namespace": namespace,
+        "labels": MANAGED_LABELS,
+        "annotations": {CONFIG_HASH_ANNOTATION: config_hash(text)},
+    }
+    if owner:
+        metadata["ownerReferences"] = [build_owner(owner)]
+    return {
+        "apiVersion": CONFIG_MAPS.api_version,
+        "kind": CONFIG_MAPS.kind,
+        "metadata": metadata,
+        "data": {COLLECTOR_CONFIG_KEY: text},
+    }
+
+
+def build_owner(owner: Workload) -> Mapping[str, str]:
+    """Reference to the operator's own Deployment."""
+    return {
+        "apiVersion": DEPLOYMENTS.api_version,
+        "kind": DEPLOYMENTS.kind,
+        "name": owner.metadata.name,
+        "uid": owner.metadata.uid,
+    }
+
+
+def build_rollout(collector: Workload, annotations: Mapping[str, str]) -> Mapping[str, Any]:
+    """The pod-template annotations of the collector; the uid keeps an apply from creating a Deployment."""
+    return {
+        "apiVersion": DEPLOYMENTS.api_version,
+        "kind": DEPLOYMENTS.kind,
+        "metadata": {
+            "name": collector.metadata.name,
+            "namespace": collector.metadata.namespace,
+            "uid": collector.metadata.uid,
+        },
+        "spec": {"template": {"metadata": {"annotations": dict(annotations)}}},
+    }
+
+
+def hash_certificates(*bundles: str | None) -> str | None:
+    """sha256 of the certificates that the collector mounts, or None where it mounts none."""
+    present = [bundle for bundle in bundles if bundle]
+    return hashlib.sha256("\n".join(present).encode()).hexdigest() if present else None
+
+
+def collector_image(collector: Workload | None) -> str:
+    """Image of the collector's container, empty where it cannot be told."""
+    containers = collector.spec.template.spec.containers if collector else ()
+    for container in containers:
+        if container.name == COLLECTOR:
+            return container.image
+    return containers[0].image if containers else ""
+
+
+class CollectorConfigController:
+    """One key: the collector's configuration."""
+
+    name = "collector-config"
+    KEY = COLLECTOR_CONFIG
+
+    def __init__(
+        self,
+        client: KubeClient,
+        cluster: Cluster,
+        events: EventRecorder,
+        *,
+        resolved: Callable[[], Resolved | None],
+        clock: Clock,
+        settle_seconds: float = SETTLE_SECONDS,
+    ) -> None:
+        self._cluster = cluster
+        self._applier = Applier(client)
+        self._events = events
+        self._resolved = resolved
+        self._clock = clock
+        self._settle = settle_seconds
+        self._written_at: float | None = None
+        self._last_known: MLflowDestination | None = None
+        self._read_back = False
+        self._announced: tuple[str, str | None] | None = None
+
+    async def reconcile(self, key: str) -> float | None:
+        """Bring ConfigMap and rollout to the configuration that the cluster's facts ask for."""
+        del key
+        cluster = self._cluster
+        if cluster.openshift is None or not self._ingress_ca_settled():
+            return None
+        destination = self._destination(openshift=cluster.openshift)
+        text = render(self._facts(destination, openshift=cluster.openshift))
+        desired = build_config_map(cluster.settings.namespace, text, cluster.operator)
+        current = cluster.config_map(COLLECTOR_CONFIG)
+        rollout = self._rollout(text)
+        differs = self._applier.differs(desired, current) or (
+            rollout is not None and self._applier.differs(rollout, cluster.collector)
+        )
+        if differs:
+            wait = self._settling()
+            if wait:
+                return wait
+            await self._applier.ensure(CONFIG_MAPS, desired, current)
+            if rollout is not None:
+                await self._applier.ensure(DEPLOYMENTS, rollout, cluster.collector)
+            self._written_at = self._clock.monotonic()
+        self._last_known = destination
+        self._announce(text, destination)
+        return None
+
+    def _destination(self, *, openshift: bool) -> MLflowDestination | None:
+        cluster = self._cluster
+        settings = cluster.settings
+        if not settings.enable_mlflow:
+            return None
+        if not self._read_back:
+            self._last_known = self._read_last_known()
+            self._read_back = True
+        workspace = settings.mlflow_workspace
+        return choose_destination(
+            MLflowView(
+                cr=cluster.mlflow,
+                openshift=openshift,
+                workspace=workspace,
+                resolved=self._resolved(),
+                granted=workspace is None or self._is_granted(workspace),
+                last_known=self._last_known,
+            )
+        )
+
+    def _read_last_known(self) -> MLflowDestination | None:
+        found = self._cluster.config_map(COLLECTOR_CONFIG)
+        if found is None:
+            return None
+        text = (found.data or {}).get(COLLECTOR_CONFIG_KEY, "")
+        return last_known_destination(text, found.metadata.annotations.get(CONFIG_HASH_ANNOTATION))
+
+    def _is_granted(self, workspace: str) -> bool:
+        # MLflow remembers a refusal for minutes: the grant comes before the configuration that needs it.
+        # Where no agent lives there is no grant to wait for.
+        cluster = self._cluster
+        if cluster.mlflow_state != "Managed" or not cluster.has_agents(workspace):
+            return True
+        return is_granted(
+            cluster.collector_bindings.store.get(workspace, COLLECTOR_BINDING), cluster.cluster_role
+        )
+
+    def _ingress_ca_settled(self) -> bool:
+        # One roll for a changed CA, not one for the configuration and another for the bundle.
+        wanted = ingress_ca.wanted_bundle(self._cluster)
+        current = self._cluster.config_map(INGRESS_CA)
+        return wanted is None or (current is not None and (current.data or {}).get(CA_BUNDLE_KEY) == wanted)
+
+    def _facts(self, destination: MLflowDestination | None, *, openshift: bool) -> Facts:
+        return Facts(
+            openshift=openshift,
+            mlflow=destination,
+            phoenix=self._cluster.phoenix,
+            ingress_ca=self._cluster.config_map(INGRESS_CA) is not None,
+            modern_exporter_names=has_modern_exporter_names(collector_image(self._cluster.collector)),
+        )
+
+    def _rollout(self, text: str) -> Mapping[str, Any] | None:
+        cluster = self._cluster
+        collector = cluster.collector
+        if collector is None or collector.metadata.deletion_timestamp:
+            return None
+        annotations = {CONFIG_HASH_ANNOTATION: config_hash(text)}
+        service_ca = cluster.config_map(SERVICE_CA) if cluster.openshift else None
+        bundle = cluster.config_map(INGRESS_CA)
+        ca_hash = hash_certificates(
+            (service_ca.data or {}).get(SERVICE_CA_KEY) if service_ca else None,
+            (bundle.data or {}).get(CA_BUNDLE_KEY) if bundle else None,
+        )
+        if ca_hash:
+            annotations[CA_HASH_ANNOTATION] = ca_hash
+        return build_rollout(collector, annotations)
+
+    def _settling(self) -> float | None:
+        if self._written_at is None:
+            return None
+        left = self._written_at + self._settle - self._clock.monotonic()
+        return left if left > 0 else None
+
+    def _announce(self, text: str, destination: MLflowDestination | None) -> None:
+        collector = self._cluster.collector
+        in_place = (config_hash(text), collector.metadata.uid if collector else None)
+        if in_place == self._announced:
+            return
+        self._announced = in_place
+        log.info(
+            "OTel collector bootstrap complete",
+            configHash=in_place[0],
+            tracesURL=destination.traces_endpoint if destination else None,
+            workspace=destination.workspace if destination else None,
+            experimentID=destination.experiment_id if destination else None,
+            rolledOut=collector is not None,
+        )
+        self._tell_refusals(destination)
+
+    def _tell_refusals(self, destination: MLflowDestination | None) -> None:
+        cr = self._cluster.mlflow
+        if destination is None or cr is None or not self._cluster.openshift:
+            return
+        workspace = destination.workspace
+        if workspace is None:
+            reason = "WorkspaceNotConfigured"
+            message = (
+                "No workspace is configured, so the collector sends none and MLflow refuses every span with "
+                "400. Set the chart's value mlflow.workspace (flag --mlflow-workspace)."
+            )
+        elif not self._cluster.has_agents(workspace):
+            reason = "WorkspaceWithoutAgents"
+            message = (
+                f"No agent lives in namespace '{workspace}', the configured workspace, so the collector has "
+                "no access there and MLflow refuses spans with 403. Access follows the first workload "
+                "labelled kagenti.io/type=agent."
+            )
+        else:
+            return
+        log.warning(message, workspace=workspace)
+        self._events.warning(ObjectRef.of(MLFLOWS, cr), reason, message)
+
+    def concerns(self, old: KubeObject | None, new: KubeObject | None) -> bool:
+        """Whether a change of the collector's binding concerns the configured workspace."""
+        changed = new or old
+        return changed is not None and changed.metadata.namespace == self._cluster.settings.mlflow_workspace

@@ -1,0 +1,209 @@
+"""Pure: what an agent's workload carries so that its `mlflow` client just works."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kagenti_operator.controllers.settings import MANAGED_LABELS
+from kagenti_operator.kube.models import Agent, AgentContainer, AgentPodTemplate
+from kagenti_operator.kube.resources import RBAC, ROLE_BINDINGS, ROLES, Resource
+
+TRACKING_AUTH = "kubernetes-namespaced"
+OPT_OUT = "disabled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Injection:
+    """One agent's experiment, and how its client reaches it."""
+
+    tracking_uri: str
+    experiment_id: str
+    experiment_name: str
+    workspace: str
+
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables of section 2.6 of the contract."""
+        return {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "MLFLOW_TRACKING_AUTH": TRACKING_AUTH,
+            "MLFLOW_EXPERIMENT_ID": self.experiment_id,
+            "MLFLOW_EXPERIMENT_NAME": self.experiment_name,
+            "MLFLOW_WORKSPACE": self.workspace,
+        }
+
+    def annotations(self) -> Mapping[str, str]:
+        """The pod template's annotations; they also tell later what is ours."""
+        return {
+            "mlflow.kagenti.io/experiment-id": self.experiment_id,
+            "mlflow.kagenti.io/experiment-name": self.experiment_name,
+            "mlflow.kagenti.io/tracking-uri": self.tracking_uri,
+            "mlflow.kagenti.io/tracking-auth": TRACKING_AUTH,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`body`: what to apply, None when the workload has everything; `kept`: variables that are the user's."""
+
+    body: Mapping[str, Any] | None
+    kept: tuple[str, ...] = ()
+
+
+def injected(agent: Agent) -> Injection | None:
+    """What an earlier reconcile put into this workload, read back from its annotations."""
+    found = agent.template.metadata.annotations
+    if not (found.experiment_id and found.experiment_name and found.tracking_uri and found.tracking_auth):
+        return None
+    return Injection(
+        tracking_uri=found.tracking_uri,
+        experiment_id=found.experiment_id,
+        experiment_name=found.experiment_name,
+        workspace=agent.metadata.namespace,
+    )
+
+
+def is_marked(agent: Agent) -> bool:
+    """Whether any of our annotations is on the pod template."""
+    found = agent.template.metadata.annotations
+    return any((found.experiment_id, found.experiment_name, found.tracking_uri, found.tracking_auth))
+
+
+def is_opted_out(agent: Agent) -> bool:
+    """Whether the user does not want anything put into this workload."""
+    return agent.metadata.annotations.inject == OPT_OUT
+
+
+def _own_environment(
+    container: AgentContainer, wanted: Mapping[str, str], before: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """The variables to apply on a container, and those that the user set themselves and that win.
+
+    A variable is ours when it holds what our annotations say that we wrote.
+    """
+    existing = {var.name: var.value for var in container.env or ()}
+    ours: dict[str, str] = {}
+    kept: list[str] = []
+    for name, value in wanted.items():
+        if name not in existing or (name in before and existing[name] == before[name]):
+            ours[name] = value
+        elif existing[name] != value:
+            kept.append(f"{container.name}/{name}")
+    return ours, kept
+
+
+def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) -> Plan:
+    """One apply that brings a workload to `injection`, or none when nothing differs."""
+    wanted = injection.environment()
+    earlier = injected(agent)
+    before = earlier.environment() if earlier else {}
+    differs = earlier != injection or earlier.annotations() != _current_annotations(agent)
+    containers: list[Mapping[str, Any]] = []
+    kept: list[str] = []
+    for container in agent.template.spec.containers:
+        ours, theirs = _own_environment(container, wanted, before)
+        kept += theirs
+        existing = {var.name: var.value for var in container.env or ()}
+        differs = differs or any(existing.get(name) != value for name, value in ours.items())
+        env = [{"name": name, "value": value} for name, value in ours.items()]
+        containers.append({"name": container.name, "env": env})
+    template = {
+        "metadata": {"annotations": dict(injection.annotations())},
+        "spec": {"containers": containers},
+    }
+    body = _identity(agent, resource) | {"spec": {_template_field(resource): template}} if differs else None
+    return Plan(body=body, kept=tuple(kept))
+
+
+def _current_annotations(agent: Agent) -> Mapping[str, str | None]:
+    found = agent.template.metadata.annotations
+    return {
+        "mlflow.kagenti.io/experiment-id": found.experiment_id,
+        "mlflow.kagenti.io/experiment-name": found.experiment_name,
+        "mlflow.kagenti.io/tracking-uri": found.tracking_uri,
+        "mlflow.kagenti.io/tracking-auth": found.tracking_auth,
+    }
+
+
+def build_release(agent: Agent, resource: Resource[Any]) -> Mapping[str, Any]:
+    """An apply that gives up every field that is ours: server-side apply takes them out of the workload."""
+    return _identity(agent, resource)
+
+
+def _identity(agent: Agent, resource: Resource[Any]) -> dict[str, Any]:
+    meta = agent.metadata
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        # uid: never create; resourceVersion: decide again when somebody changed the workload meanwhile.
+        "metadata": {
+            "name": meta.name,
+            "namespace": meta.namespace,
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
+        },
+    }
+
+
+def _template_field(resource: Resource[Any]) -> str:
+    return "podTemplate" if resource.kind == "Sandbox" else "template"
+
+
+def role_name(workload: str) -> str:
+    """Name of an agent's Role and RoleBinding."""
+    return f"kagenti-mlflow-{workload}"
+
+
+def service_account(template: AgentPodTemplate) -> str:
+    """The ServiceAccount that the pods run as."""
+    return template.spec.service_account_name or "default"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grantee:
+    """A workload that shares the Role of its name: kinds have names of their own."""
+
+    resource: Resource[Any]
+    agent: Agent
+
+
+def build_access(
+    namespace: str, workload: str, experiments: tuple[str, ...], grantees: tuple[Grantee, ...]
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve."""
+    name = role_name(workload)
+    metadata = {
+        "name": name,
+        "namespace": namespace,
+        "labels": MANAGED_LABELS,
+        "ownerReferences": [
+            {
+                "apiVersion": g.resource.api_version,
+                "kind": g.resource.kind,
+                "name": g.agent.metadata.name,
+                "uid": g.agent.metadata.uid,
+            }
+            for g in grantees
+        ],
+    }
+    role = {
+        "apiVersion": ROLES.api_version,
+        "kind": ROLES.kind,
+        "metadata": metadata,
+        "rules": [
+            {
+                "apiGroups": ["mlflow.kubeflow.org"],
+                "resources": ["experiments"],
+                "resourceNames": list(experiments),
+                "verbs": ["get", "update"],
+            }
+        ],
+    }
+    accounts = sorted({service_account(g.agent.template) for g in grantees})
+    binding = {
+        "apiVersion": ROLE_BINDINGS.api_version,
+        "kind": ROLE_BINDINGS.kind,
+        "metadata": metadata,
+        "roleRef": {"apiGroup": RBAC, "kind": ROLES.kind, "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": a, "namespace": namespace} for a in accounts],
+    }
+    return role, binding

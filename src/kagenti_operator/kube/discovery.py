@@ -1,0 +1,31 @@
+"""What the API server says it serves."""
+
+from typing import Any
+
+import msgspec
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.errors import KubeError
+from kagenti_operator.kube.models import KubeStruct
+from kagenti_operator.kube.resources import Resource
+
+
+class _ServedResource(KubeStruct):
+    name: str
+    namespaced: bool
+
+
+class _ServedResources(KubeStruct):
+    resources: tuple[_ServedResource, ...] = ()
+
+
+async def is_namespaced(client: KubeClient, resource: Resource[Any]) -> bool:
+    """Return the resource's scope from discovery.
+
+    Raises ApiError while its group and version are not served, KubeError where the version lacks it.
+    """
+    answer = await client.raw("GET", f"/apis/{resource.api_version}")
+    for served in msgspec.json.decode(answer, type=_ServedResources).resources:
+        if served.name == resource.plural:
+            return served.namespaced
+    raise KubeError(f"{resource.api_version} does not serve {resource.plural}")

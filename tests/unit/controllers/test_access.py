@@ -1,0 +1,87 @@
+import pytest
+
+from kagenti_operator.controllers.access import (
+    Decision,
+    Grant,
+    Leave,
+    Platform,
+    Revoke,
+    build_binding,
+    decide,
+)
+from kagenti_operator.kube.models import LabelledMeta, RoleBinding, RoleRef
+
+READY = Platform(state="Managed", ready=True, cluster_role="integration")
+
+
+def binding(*, ours: bool = True, role: str = "integration") -> RoleBinding:
+    labels = {"app.kubernetes.io/managed-by": "kagenti-operator"} if ours else {}
+    return RoleBinding(
+        metadata=LabelledMeta(name="otel-collector-mlflow", namespace="team1", labels=labels),
+        role_ref=RoleRef(kind="ClusterRole", name=role),
+    )
+
+
+def platform(
+    *, state: str | None = "Managed", ready: bool = True, role: str | None = "integration"
+) -> Platform:
+    return Platform(state=state, ready=ready, cluster_role=role)
+
+
+@pytest.mark.parametrize(
+    ("facts", "wanted", "current", "expected"),
+    [
+        pytest.param(READY, True, None, Grant("integration"), id="an agent's namespace is granted"),
+        pytest.param(
+            READY, True, binding(ours=False), Grant("integration"), id="a foreign binding is taken over"
+        ),
+        pytest.param(
+            READY, True, binding(role="edit"), Grant("integration"), id="another ClusterRole is followed"
+        ),
+        pytest.param(READY, False, binding(), Revoke(), id="the last agent left"),
+        pytest.param(READY, False, binding(ours=False), Leave(), id="a foreign binding without agents stays"),
+        pytest.param(READY, False, None, Leave(), id="nothing to do"),
+        pytest.param(platform(ready=False), True, None, Leave(), id="no grant before MLflow is ready"),
+        pytest.param(platform(ready=False), True, binding(), Leave(), id="a flapping MLflow costs no grant"),
+        pytest.param(
+            platform(ready=False), False, binding(), Revoke(), id="leaving does not wait for MLflow"
+        ),
+        pytest.param(platform(role=None), True, None, Leave(), id="no ClusterRole, no binding"),
+        pytest.param(
+            platform(role=None), True, binding(), Leave(), id="a ClusterRole being replaced costs no grant"
+        ),
+        pytest.param(
+            platform(state="Removed"), True, binding(), Revoke(), id="Removed takes the grants away"
+        ),
+        pytest.param(
+            platform(state="Removed"), True, binding(ours=False), Leave(), id="but not foreign ones"
+        ),
+        pytest.param(
+            platform(state=None), True, binding(), Revoke(), id="no DataScienceCluster is like Removed"
+        ),
+        pytest.param(platform(state="Unmanaged"), True, binding(), Leave(), id="Unmanaged keeps what works"),
+        pytest.param(platform(state="Unmanaged"), True, None, Leave(), id="Unmanaged grants nothing new"),
+        pytest.param(platform(state="Unmanaged"), False, binding(), Revoke(), id="Unmanaged still cleans up"),
+    ],
+)
+def test_decision(facts: Platform, wanted: bool, current: RoleBinding | None, expected: Decision) -> None:
+    assert decide(facts, wanted=wanted, current=current) == expected
+
+
+def test_binding_names_the_collector_of_the_platform() -> None:
+    body = build_binding("team1", "mlflow-operator-mlflow-edit", collector_namespace="kagenti-system")
+    assert body == {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {
+            "name": "otel-collector-mlflow",
+            "namespace": "team1",
+            "labels": {"app.kubernetes.io/managed-by": "kagenti-operator"},
+        },
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "ClusterRole",
+            "name": "mlflow-operator-mlflow-edit",
+        },
+        "subjects": [{"kind": "ServiceAccount", "name": "otel-collector", "namespace": "kagenti-system"}],
+    }

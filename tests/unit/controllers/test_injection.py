@@ -1,0 +1,195 @@
+import msgspec
+import pytest
+
+from kagenti_operator.controllers.injection import (
+    Grantee,
+    Injection,
+    build_access,
+    build_release,
+    is_marked,
+    is_opted_out,
+    plan_injection,
+)
+from kagenti_operator.kube.models import AgentSandbox, AgentWorkload
+from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES, AGENT_STATEFUL_SETS
+
+INJECTION = Injection(
+    tracking_uri="https://mlflow.example/mlflow",
+    experiment_id="7",
+    experiment_name="weather",
+    workspace="team1",
+)
+
+
+def agent(
+    *containers: dict[str, object],
+    annotations: dict[str, str] | None = None,
+    inject: str | None = None,
+    service_account: str | None = None,
+) -> AgentWorkload:
+    metadata: dict[str, object] = {
+        "name": "weather",
+        "namespace": "team1",
+        "uid": "u1",
+        "resourceVersion": "5",
+    }
+    if inject:
+        metadata["annotations"] = {"mlflow.kagenti.io/inject": inject}
+    spec: dict[str, object] = {"containers": containers or ({"name": "agent"},)}
+    if service_account:
+        spec["serviceAccountName"] = service_account
+    template = {"metadata": {"annotations": annotations or {}}, "spec": spec}
+    return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, AgentWorkload)
+
+
+def environment(values: Injection = INJECTION) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in values.environment().items()]
+
+
+def configured(*extra: dict[str, object], values: Injection = INJECTION) -> AgentWorkload:
+    return agent(
+        {"name": "agent", "env": environment(values)}, *extra, annotations=dict(values.annotations())
+    )
+
+
+def test_a_new_agent_gets_everything_in_one_apply() -> None:
+    plan = plan_injection(agent({"name": "agent"}, {"name": "proxy"}), AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.body == {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "weather", "namespace": "team1", "uid": "u1", "resourceVersion": "5"},
+        "spec": {
+            "template": {
+                "metadata": {
+                    "annotations": {
+                        "mlflow.kagenti.io/experiment-id": "7",
+                        "mlflow.kagenti.io/experiment-name": "weather",
+                        "mlflow.kagenti.io/tracking-uri": "https://mlflow.example/mlflow",
+                        "mlflow.kagenti.io/tracking-auth": "kubernetes-namespaced",
+                    }
+                },
+                "spec": {
+                    "containers": [
+                        {"name": "agent", "env": environment()},
+                        {"name": "proxy", "env": environment()},
+                    ]
+                },
+            }
+        },
+    }
+    assert [e["name"] for e in environment()] == [
+        "MLFLOW_TRACKING_URI",
+        "MLFLOW_TRACKING_AUTH",
+        "MLFLOW_EXPERIMENT_ID",
+        "MLFLOW_EXPERIMENT_NAME",
+        "MLFLOW_WORKSPACE",
+    ]
+
+
+def test_a_configured_agent_is_never_touched() -> None:
+    assert plan_injection(configured(), AGENT_DEPLOYMENTS, INJECTION).body is None
+
+
+def test_a_container_added_later_gets_its_environment() -> None:
+    plan = plan_injection(configured({"name": "late"}), AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.body is not None
+    assert plan.body["spec"]["template"]["spec"]["containers"] == [
+        {"name": "agent", "env": environment()},
+        {"name": "late", "env": environment()},
+    ]
+
+
+def test_a_variable_that_the_user_set_wins_and_is_told() -> None:
+    theirs = {"name": "agent", "env": [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]}
+    plan = plan_injection(agent(theirs), AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == ("agent/MLFLOW_EXPERIMENT_NAME",)
+    assert plan.body is not None
+    names = [e["name"] for e in plan.body["spec"]["template"]["spec"]["containers"][0]["env"]]
+    assert "MLFLOW_EXPERIMENT_NAME" not in names
+    assert len(names) == 4
+
+
+def test_a_variable_from_a_secret_wins() -> None:
+    theirs = {"name": "agent", "env": [{"name": "MLFLOW_TRACKING_URI", "valueFrom": {"secretKeyRef": {}}}]}
+    assert plan_injection(agent(theirs), AGENT_DEPLOYMENTS, INJECTION).kept == ("agent/MLFLOW_TRACKING_URI",)
+
+
+def test_a_variable_that_the_user_changes_after_us_wins_without_another_roll() -> None:
+    env = [e if e["name"] != "MLFLOW_TRACKING_URI" else e | {"value": "http://mine"} for e in environment()]
+    changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations()))
+    plan = plan_injection(changed, AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == ("agent/MLFLOW_TRACKING_URI",)
+    assert plan.body is None
+
+
+def test_another_tracking_uri_replaces_what_is_ours() -> None:
+    moved = Injection(
+        tracking_uri="https://elsewhere", experiment_id="7", experiment_name="weather", workspace="team1"
+    )
+    plan = plan_injection(configured(), AGENT_DEPLOYMENTS, moved)
+    assert plan.kept == ()
+    assert plan.body is not None
+    assert plan.body["spec"]["template"]["spec"]["containers"][0]["env"] == environment(moved)
+
+
+def test_a_sandbox_keeps_its_template_elsewhere() -> None:
+    raw = {
+        "metadata": {"name": "s", "namespace": "team1"},
+        "spec": {"podTemplate": {"spec": {"containers": [{"name": "c"}]}}},
+    }
+    plan = plan_injection(msgspec.convert(raw, AgentSandbox), AGENT_SANDBOXES, INJECTION)
+    assert plan.body is not None
+    assert plan.body["kind"] == "Sandbox"
+    assert plan.body["spec"]["podTemplate"]["spec"]["containers"][0]["name"] == "c"
+
+
+def test_releasing_applies_nothing_but_the_identity() -> None:
+    body = build_release(configured(), AGENT_DEPLOYMENTS)
+    assert set(body) == {"apiVersion", "kind", "metadata"}
+
+
+@pytest.mark.parametrize(("value", "expected"), [("disabled", True), ("enabled", False), (None, False)])
+def test_opting_out(value: str | None, expected: bool) -> None:
+    assert is_opted_out(agent(inject=value)) is expected
+
+
+def test_marks_are_seen() -> None:
+    assert is_marked(configured())
+    assert not is_marked(agent())
+
+
+def test_access_names_the_experiment_and_the_pods_account() -> None:
+    role, binding = build_access(
+        "team1",
+        "weather",
+        ("weather",),
+        (Grantee(resource=AGENT_DEPLOYMENTS, agent=agent(service_account="weather-sa")),),
+    )
+    assert role["rules"] == [
+        {
+            "apiGroups": ["mlflow.kubeflow.org"],
+            "resources": ["experiments"],
+            "resourceNames": ["weather"],
+            "verbs": ["get", "update"],
+        }
+    ]
+    assert role["metadata"]["name"] == "kagenti-mlflow-weather"
+    assert role["metadata"]["ownerReferences"] == [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "weather", "uid": "u1"}
+    ]
+    assert binding["roleRef"] == {
+        "apiGroup": "rbac.authorization.k8s.io",
+        "kind": "Role",
+        "name": "kagenti-mlflow-weather",
+    }
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "weather-sa", "namespace": "team1"}]
+
+
+def test_a_deployment_and_a_statefulset_of_one_name_share_their_role() -> None:
+    both = (
+        Grantee(resource=AGENT_DEPLOYMENTS, agent=agent()),
+        Grantee(resource=AGENT_STATEFUL_SETS, agent=agent(service_account="other")),
+    )
+    role, binding = build_access("team1", "weather", ("weather",), both)
+    assert [o["kind"] for o in role["metadata"]["ownerReferences"]] == ["Deployment", "StatefulSet"]
+    assert [s["name"] for s in binding["subjects"]] == ["default", "other"]
