@@ -1,0 +1,208 @@
+"""HTTP to one API server: authentication, obeyed Retry-After, and failures told as KubeErrors."""
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Protocol
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from yarl import URL
+
+from kagenti_operator.kube.credentials import Connection
+from kagenti_operator.kube.errors import ApiError, Unreachable, error_from_response
+from kagenti_operator.kube.watch import LineSplitter
+
+JSON = "application/json"
+# Called once per request sent: method, host and port, and the status code or "<error>".
+type Observer = Callable[[str, str, str], None]
+
+_CONNECT_SECONDS = 10.0
+_TOTAL_SECONDS = 30.0
+# How long one call may wait in all because a server asked for it; beyond that the caller's backoff is better.
+_MAX_WAIT_SECONDS = 20.0
+_DEFAULT_RETRY_AFTER_SECONDS = 1.0
+_HEADERS = {
+    "User-Agent": "kagenti-operator",
+    # Compressing a list costs the API server and us more than sending it within a cluster.
+    "Accept-Encoding": "identity",
+}
+
+
+class Sleeper(Protocol):
+    """The part of a clock that is needed here."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds."""
+        ...
+
+
+class LoopSleeper:
+    """Sleeps by the event loop's time."""
+
+    async def sleep(self, seconds: float) -> None:
+        """Return after that many seconds."""
+        await asyncio.sleep(seconds)
+
+
+def retry_delay(method: str, error: ApiError, jitter: float) -> float | None:
+    """Return after how many seconds to send a request again, None where it must not be.
+
+    A 429 was not acted upon, whatever the method. A 5xx may have been, so a create is not repeated.
+    `jitter` in [0, 1) adds up to a quarter, so that those who were told the same do not come back at once.
+    """
+    if error.too_many_requests:
+        wait = error.retry_after or _DEFAULT_RETRY_AFTER_SECONDS
+    elif error.status >= 500 and error.retry_after and method != "POST":
+        wait = error.retry_after
+    else:
+        return None
+    return wait * (1 + jitter / 4)
+
+
+class Transport:
+    """A pool of connections to one API server."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        sleeper: Sleeper,
+        rng: random.Random,
+        observer: Observer | None,
+        max_connections: int,
+    ) -> None:
+        self._connection = connection
+        self._sleeper = sleeper
+        self._rng = rng
+        self._observer = observer
+        self._max_connections = max_connections
+        self._host = URL(connection.server).authority
+        self._session: aiohttp.ClientSession | None = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        what: str,
+        params: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        content_type: str = JSON,
+        accept: str = JSON,
+    ) -> bytes:
+        """Send a request and return the body of its success.
+
+        Raises ApiError for a refusal, after obeying Retry-After within bounds and trying a fresh token once;
+        Unreachable without a complete answer within 30 s.
+        """
+        headers = {"Accept": accept, "Content-Type": content_type} if body is not None else {"Accept": accept}
+        timeout = aiohttp.ClientTimeout(total=_TOTAL_SECONDS, sock_connect=_CONNECT_SECONDS)
+        waited, fresh_token = 0.0, False
+        while True:
+            try:
+                async with self._open(method, path, what, params, body, headers, timeout) as response:
+                    return await response.read()
+            except ApiError as error:
+                if error.status == 401 and not fresh_token:
+                    fresh_token = True
+                    continue
+                delay = retry_delay(method, error, self._rng.random())
+                if delay is None or waited + delay > _MAX_WAIT_SECONDS:
+                    raise
+            await self._sleeper.sleep(delay)
+            waited += delay
+
+    async def stream(
+        self, path: str, *, what: str, params: Mapping[str, str], accept: str, silence_seconds: float
+    ) -> AsyncGenerator[bytes]:
+        """Yield the lines of an endless answer until the server ends it.
+
+        Raises ApiError when it is refused, Unreachable when it breaks or no byte comes for `silence_seconds`.
+        """
+        timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=silence_seconds)
+        splitter = LineSplitter()
+        async with self._open("GET", path, what, params, None, {"Accept": accept}, timeout) as response:
+            async for chunk in response.content.iter_any():
+                for line in splitter.feed(chunk):
+                    yield line
+        if splitter.pending:
+            raise Unreachable(f"{what}: {self._connection.server} ended in the middle of a line")
+
+    @asynccontextmanager
+    async def _open(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        params: Mapping[str, str] | None,
+        body: bytes | None,
+        headers: dict[str, str],
+        timeout: aiohttp.ClientTimeout,
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        query = f"?{urlencode(params)}" if params else ""
+        url = URL(f"{self._connection.server}{quote(path, safe='/:@')}{query}", encoded=True)
+        authorization = await self._connection.authorization()
+        if authorization:
+            headers["Authorization"] = authorization
+        # The context goes with the request: after a rotation new connections are made with the new one, and
+        # requests under way are not disturbed.
+        tls = self._connection.ssl_context() or True
+        answered = False
+        try:
+            async with self._ensure_session().request(
+                method, url, data=body, headers=headers, timeout=timeout, ssl=tls, allow_redirects=False
+            ) as response:
+                answered = True
+                self._observe(method, str(response.status))
+                if not response.ok or response.status >= 300:
+                    if response.status == 401:
+                        self._connection.reject_token()
+                    raise error_from_response(what, response.status, response.headers, await response.read())
+                yield response
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            if not answered:
+                self._observe(method, "<error>")
+            raise Unreachable(f"{what}: {self._connection.server} {explain(error, timeout)}") from error
+
+    def _observe(self, method: str, code: str) -> None:
+        if self._observer:
+            self._observer(method, self._host, code)
+
+    def _ensure_session(self) -> aiohttp.ClientSession:
+        # Made at the first request, because a session belongs to a running loop.
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=self._max_connections),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers=_HEADERS,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close all connections; requests under way fail."""
+        if self._session is not None:
+            await self._session.close()
+
+
+def explain(error: Exception, timeout: aiohttp.ClientTimeout) -> str:
+    """Say in words why there was no answer."""
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return f"is not trusted: {error.certificate_error}; check the CA in the credentials"
+        case aiohttp.ClientConnectorDNSError():
+            return f"cannot be found: {error.strerror or error}; check the host name"
+        case aiohttp.ClientConnectorError():
+            # asyncio words the address into `strerror`; the bare number says what happened.
+            number = error.os_error.errno
+            return f"cannot be reached: {os.strerror(number) if number else error.os_error}"
+        case aiohttp.ConnectionTimeoutError():
+            return f"cannot be reached: no connection within {_CONNECT_SECONDS:g} s"
+        case aiohttp.SocketTimeoutError():
+            return f"was silent for {timeout.sock_read:g} s"
+        case TimeoutError():
+            return f"gave no complete answer within {_TOTAL_SECONDS:g} s"
+        case _:
+            return f"broke the connection off: {error or type(error).__name__}"
