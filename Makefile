@@ -45,7 +45,8 @@ test: binaries envs ## Run all tests: unit, integration and end to end
 	@$(BIN)/pytest tests
 
 .PHONY: test-unit
-test-unit: $(STAMP) ## Run the unit tests, in seconds
+test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm)
+	@$(BIN)/python tools/build.py helm
 	@$(BIN)/pytest tests/unit
 
 .PHONY: lint
