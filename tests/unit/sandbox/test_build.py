@@ -9,13 +9,16 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 
-# Notes each call, writes the binary where `go build` would, and the collector's main program as its builder would.
+# Notes each call and writes what the real ones write: the binary, the collector's main program.
 GO = """\
 #!/bin/sh
 echo "$PWD: $*" >> "$CALLS"
 case "$1 $2" in
   "env GOVERSION") echo go1.99.0 ;;
-  "tool builder") mkdir source && echo 'package main' > source/main.go && echo 'module other' > source/go.mod ;;
+  "tool builder")
+    mkdir source
+    echo 'package main' > source/main.go
+    echo 'module other' > source/go.mod ;;
   build*)
     [ -z "$BROKEN" ] || { echo "undefined: everything" >&2; exit 1; }
     while [ "$1" != -o ]; do shift; done
@@ -76,7 +79,7 @@ def test_what_is_missing_is_built_once(machine: Machine) -> None:
 
 def test_two_builders_do_not_collide(machine: Machine) -> None:
     with ThreadPoolExecutor() as pool:
-        both = list(pool.map(lambda _: machine.build("etcd"), range(2)))
+        both = list(pool.map(machine.build, ["etcd", "etcd"]))
     assert [done.returncode for done in both] == [0, 0]
     assert "waiting for it" in both[0].stdout + both[1].stdout
     assert len(machine.builds()) == 1
