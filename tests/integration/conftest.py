@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,7 @@ class Cluster:
         return KubeClient(load_connection({"KUBECONFIG": str(kubeconfig or self.admin_kubeconfig)}))
 
     @asynccontextmanager
-    async def as_admin(self) -> AsyncIterator[KubeClient]:
+    async def as_admin(self) -> AsyncGenerator[KubeClient]:
         client = self.connect()
         try:
             yield client
@@ -63,7 +63,7 @@ class Cluster:
         return self.control_plane.kubeconfig_for_token(token, path, namespace)
 
     @asynccontextmanager
-    async def as_service_account(self, namespace: str, service_account: str) -> AsyncIterator[KubeClient]:
+    async def as_service_account(self, namespace: str, service_account: str) -> AsyncGenerator[KubeClient]:
         client = self.connect(await self.service_account_kubeconfig(namespace, service_account))
         try:
             yield client

@@ -2,12 +2,11 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from kagenti_operator.sandbox import tether
 from kagenti_operator.sandbox.errors import SandboxError
+from kagenti_operator.sandbox.process.program import program
 
 _LOG_TAIL = 20
 
@@ -20,7 +19,7 @@ class Daemon:
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", tether.__file__, str(os.getpid()), *map(str, command)],
+                program("tether", str(os.getpid()), *map(str, command)),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
