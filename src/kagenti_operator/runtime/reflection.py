@@ -1,0 +1,114 @@
+"""How a reflector goes on: its states, and pure functions from what happened to the next state."""
+
+from dataclasses import dataclass, replace
+
+from kagenti_operator.kube.errors import ApiError, KubeError
+
+BACKOFF_FIRST_SECONDS = 0.8
+BACKOFF_LAST_SECONDS = 30.0
+# An API that nobody announces is asked for this seldom.
+ABSENT_SECONDS = 600.0
+# After somebody said that it appears: the server needs some seconds from a CRD's creation to serving it.
+HOPEFUL_TRIES = 7
+# A watch that lasted this long has worked, even if there was nothing to tell.
+STEADY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """Fetching a list, from its beginning or from a continue token.
+
+    `failures` since something last worked; `hopeful`: how often an absent API is asked for again soon.
+    """
+
+    continue_: str = ""
+    failures: int = 0
+    hopeful: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Following changes from a resource version; `fresh`: nothing has come since the list."""
+
+    resource_version: str
+    failures: int = 0
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Giving the server time before the next try."""
+
+    seconds: float
+    then: Listing | Watching
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """The API is not served; waiting to be told that it is, or for `seconds`."""
+
+    seconds: float
+    hopeful: int
+
+
+type State = Listing | Watching | Waiting | Absent
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEnd:
+    """How a watch ended: how far it came, after how many seconds, and what broke it, if anything did."""
+
+    resource_version: str
+    lasted: float
+    error: KubeError | None
+
+
+def backoff(failures: int, jitter: float) -> float:
+    """Return the seconds to wait after that many earlier failures in a row; `jitter` in [0, 1)."""
+    longest = min(BACKOFF_FIRST_SECONDS * 2 ** min(failures + 1, 16), BACKOFF_LAST_SECONDS)
+    shortest = max(longest / 2, BACKOFF_FIRST_SECONDS)
+    return shortest + (longest - shortest) * jitter
+
+
+def after_page(state: Listing, resource_version: str, continue_: str) -> Listing | Watching:
+    """Go on with the next page, or watch from where the complete list stands."""
+    if continue_:
+        return Listing(continue_=continue_)
+    return Watching(resource_version, failures=state.failures, fresh=True)
+
+
+def after_refused_list(state: Listing, error: KubeError, jitter: float) -> Waiting | Absent:
+    """Wait for an absent API; start again after an expired continue token; else try the same again."""
+    failures = state.failures + 1
+    if isinstance(error, ApiError) and error.not_found:
+        if state.hopeful:
+            return Absent(backoff(HOPEFUL_TRIES - state.hopeful, jitter), state.hopeful - 1)
+        return Absent(ABSENT_SECONDS * (1 + jitter) / 2, 0)
+    if isinstance(error, ApiError) and error.gone:
+        return Waiting(backoff(state.failures, jitter), Listing(failures=failures, hopeful=state.hopeful))
+    return Waiting(_delay(error, state.failures, jitter), replace(state, failures=failures))
+
+
+def after_watch(state: Watching, end: WatchEnd, jitter: float) -> State:
+    """Resume where the watch ended; list again only when the server no longer knows that version."""
+    worked = end.resource_version != state.resource_version or end.lasted >= STEADY_SECONDS
+    failures = 0 if worked else state.failures
+    error = end.error
+    if isinstance(error, ApiError) and (error.gone or error.not_found):
+        # A version that came from a list just now and is too old already: do not list in a tight circle.
+        listing = Listing(failures=failures + 1)
+        return Waiting(backoff(failures, jitter), listing) if state.fresh and not worked else listing
+    if error is None and worked:
+        return Watching(end.resource_version)
+    resumed = Watching(end.resource_version, failures=failures + 1, fresh=state.fresh and not worked)
+    return Waiting(_delay(error, failures, jitter), resumed)
+
+
+def after_absence(state: Absent, *, told: bool) -> Listing:
+    """Look again: with patience for a server that is just setting the API up, where one was told of it."""
+    return Listing(hopeful=HOPEFUL_TRIES if told else state.hopeful)
+
+
+def _delay(error: KubeError | None, failures: int, jitter: float) -> float:
+    asked = error.retry_after if isinstance(error, ApiError) else None
+    return max(backoff(failures, jitter), asked or 0.0)

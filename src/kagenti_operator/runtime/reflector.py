@@ -1,0 +1,248 @@
+"""Keeps a copy of one list of the API server up to date: lists it, then watches it, whatever happens."""
+
+import asyncio
+import random
+from collections.abc import Mapping
+from contextlib import aclosing
+from typing import Protocol, assert_never
+
+import structlog
+
+from kagenti_operator.kube.client import PAGE_SIZE, KubeClient
+from kagenti_operator.kube.errors import ApiError, KubeError, error_from_status
+from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.resources import Resource
+from kagenti_operator.kube.watch import Added, Bookmark, Deleted, Modified, Refused, Unreadable, WatchEvent
+from kagenti_operator.runtime.clock import Clock
+from kagenti_operator.runtime.reflection import (
+    Absent,
+    Listing,
+    State,
+    Waiting,
+    WatchEnd,
+    Watching,
+    after_absence,
+    after_page,
+    after_refused_list,
+    after_watch,
+)
+from kagenti_operator.runtime.store import Key, key_of
+
+_WATCH_SECONDS = (300, 600)
+
+_log = structlog.get_logger("runtime.reflector")
+
+
+class Sink[T: KubeObject](Protocol):
+    """Who keeps the copy."""
+
+    def known(self, key: Key) -> T | None:
+        """Return the copy of an object."""
+        ...
+
+    def replace(self, objects: Mapping[Key, T]) -> None:
+        """These are all objects that there are."""
+        ...
+
+    def put(self, key: Key, obj: T) -> None:
+        """An object is new or changed."""
+        ...
+
+    def remove(self, key: Key, resource_version: str) -> None:
+        """An object is gone since that version."""
+        ...
+
+    def vanish(self) -> None:
+        """The API itself is not served: there are no objects, and will be none until `replace`."""
+        ...
+
+
+class Reflector[T: KubeObject]:
+    """Lists and watches what a selector admits of one resource, and tells a sink.
+
+    `retry_now` ends a wait: somebody knows that the API appeared.
+    """
+
+    def __init__(
+        self,
+        client: KubeClient,
+        resource: Resource[T],
+        sink: Sink[T],
+        *,
+        namespace: str | None,
+        label_selector: str,
+        field_selector: str,
+        clock: Clock,
+        rng: random.Random,
+        page_size: int = PAGE_SIZE,
+    ) -> None:
+        self._client = client
+        self._resource = resource
+        self._sink = sink
+        self._namespace = namespace
+        self._labels = label_selector
+        self._fields = field_selector
+        self._clock = clock
+        self._rng = rng
+        self._page_size = page_size
+        self._wake = asyncio.Event()
+        self._listed: dict[Key, T] = {}
+        self._trouble: str | None = None
+        self._log = _log.bind(resource=resource.crd_name.rstrip("."))
+
+    def retry_now(self) -> None:
+        """Do not wait any longer, not even for the next wait that is about to begin."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Reflect until cancelled."""
+        state: State = Listing()
+        while True:
+            state = await self._step(state)
+
+    async def _step(self, state: State) -> State:
+        match state:
+            case Listing():
+                return await self._list(state)
+            case Watching():
+                return await self._watch(state)
+            case Waiting():
+                await self._pause(state.seconds)
+                return state.then
+            case Absent():
+                return after_absence(state, told=await self._pause(state.seconds))
+            case _:
+                assert_never(state)
+
+    async def _list(self, state: Listing) -> State:
+        try:
+            page = await self._client.list_page(
+                self._resource,
+                namespace=self._namespace,
+                label_selector=self._labels,
+                field_selector=self._fields,
+                limit=self._page_size,
+                continue_=state.continue_,
+            )
+        except KubeError as error:
+            return self._refused(state, error)
+        if not state.continue_:
+            self._listed = {}
+        for obj in page.items:
+            key = key_of(obj)
+            known = self._sink.known(key)
+            # Keeps the copy that exists, so that a second list of a large fleet costs little memory.
+            self._listed[key] = known if known is not None and _same(known, obj) else obj
+        for unreadable in page.unreadable:
+            self._tell_unreadable(unreadable)
+        if not page.continue_:
+            listed, self._listed = self._listed, {}
+            self._sink.replace(listed)
+            self._tell_recovery()
+        return after_page(state, page.resource_version, page.continue_)
+
+    def _refused(self, state: Listing, error: KubeError) -> State:
+        following = after_refused_list(state, error, self._rng.random())
+        if isinstance(following, Absent):
+            self._listed = {}
+            self._tell_absence()
+            self._sink.vanish()
+        else:
+            self._tell_trouble("list", error)
+        return following
+
+    async def _watch(self, state: Watching) -> State:
+        began, version, failure = self._clock.monotonic(), state.resource_version, None
+        events = self._client.watch(
+            self._resource,
+            namespace=self._namespace,
+            label_selector=self._labels,
+            field_selector=self._fields,
+            resource_version=version,
+            timeout_seconds=self._rng.randint(*_WATCH_SECONDS),
+        )
+        try:
+            async with aclosing(events):
+                async for event in events:
+                    version = self._take(event) or version
+                    self._tell_recovery()
+        except KubeError as error:
+            failure = error
+            self._tell_trouble("watch", error)
+        lasted = self._clock.monotonic() - began
+        return after_watch(state, WatchEnd(version, lasted, failure), self._rng.random())
+
+    def _take(self, event: WatchEvent[T]) -> str:
+        """Pass an event on; return the resource version up to which everything is known, if it tells."""
+        match event:
+            case Added(obj) | Modified(obj):
+                self._sink.put(key_of(obj), obj)
+                return obj.metadata.resource_version
+            case Deleted(obj):
+                self._sink.remove(key_of(obj), obj.metadata.resource_version)
+                return obj.metadata.resource_version
+            case Bookmark(obj):
+                return obj.metadata.resource_version
+            case Unreadable(metadata):
+                self._tell_unreadable(event)
+                self._sink.remove((metadata.namespace, metadata.name), metadata.resource_version)
+                return metadata.resource_version
+            case Refused(status):
+                raise error_from_status(f"watch {self._resource.kind}", status)
+            case _:
+                assert_never(event)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait, but not longer than until `retry_now`; return whether that ended it."""
+        alarm = asyncio.ensure_future(self._clock.sleep(seconds))
+        wake = asyncio.ensure_future(self._wake.wait())
+        try:
+            await asyncio.wait({alarm, wake}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            alarm.cancel()
+            wake.cancel()
+        told = self._wake.is_set()
+        self._wake.clear()
+        return told
+
+    def _tell_unreadable(self, unreadable: Unreadable) -> None:
+        self._log.error(
+            "Object does not fit its type, treated as absent: correct the field",
+            name=unreadable.metadata.name,
+            namespace=unreadable.metadata.namespace,
+            problem=unreadable.problem,
+        )
+
+    def _tell_trouble(self, verb: str, error: KubeError) -> None:
+        match error:
+            case ApiError(not_found=True):
+                # The list that follows says whether the API vanished.
+                pass
+            case ApiError(gone=True):
+                self._log.info("Too far behind to resume, listing again")
+            case ApiError(forbidden=True) if self._is_news("forbidden"):
+                self._log.warning(f"No permission to {verb}: grant get, list and watch", error=str(error))
+            case _ if self._is_news(str(error)):
+                self._log.warning(f"Cannot {verb}, trying again", error=str(error))
+            case _:
+                pass
+
+    def _tell_absence(self) -> None:
+        if self._is_news("absent"):
+            self._log.info("The API is not served, waiting for it")
+
+    def _is_news(self, trouble: str) -> bool:
+        """Return whether this trouble has just begun; it is told then, and not at every try."""
+        news = trouble != self._trouble
+        self._trouble = trouble
+        return news
+
+    def _tell_recovery(self) -> None:
+        if self._trouble is not None:
+            self._trouble = None
+            self._log.info("Up to date again")
+
+
+def _same(known: KubeObject, obj: KubeObject) -> bool:
+    a, b = known.metadata, obj.metadata
+    return a.resource_version == b.resource_version and a.uid == b.uid
