@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from golden_cases import GOLDEN, GoldenCase, golden_cases
+
+from .golden_cases import GOLDEN, GoldenCase, golden_cases
 
 
 @pytest.mark.parametrize("case", golden_cases(), ids=lambda case: case.name)

@@ -1,0 +1,337 @@
+"""The real collector takes every configuration, and does with spans what the contract says."""
+
+import json
+import re
+import secrets
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kagenti_operator.collector import Facts, MLflowDestination, render
+from kagenti_operator.sandbox import binaries
+
+from .otlp_sink import OtlpSink, Received, Span, Value, send_spans
+
+GOLDEN = Path(__file__).parents[1] / "unit" / "collector" / "golden"
+OAUTH = "oauth2client"
+MLFLOW_PATH = "/mlflow/v1/traces"
+PHOENIX_PATH = "/phoenix/v1/traces"
+
+
+def configurations(*, with_oauth: bool) -> list[Path]:
+    outputs = sorted(GOLDEN.glob("*.out.yaml"))
+    return [
+        path
+        for path in outputs
+        if (text := path.read_text()) and not text.startswith("error:") and (OAUTH in text) == with_oauth
+    ]
+
+
+@pytest.fixture(scope="module")
+def otelcol() -> Path:
+    return binaries.find("otelcol")
+
+
+def assert_valid(otelcol: Path, configuration: Path) -> None:
+    command = [otelcol, "validate", f"--config={configuration}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("path", configurations(with_oauth=False), ids=lambda path: path.name)
+def test_configuration_is_valid(otelcol: Path, path: Path) -> None:
+    assert_valid(otelcol, path)
+
+
+@pytest.mark.parametrize("path", configurations(with_oauth=True), ids=lambda path: path.name)
+def test_configuration_is_valid_without_oauth2client_where_the_build_lacks_it(
+    otelcol: Path, path: Path, tmp_path: Path
+) -> None:
+    if not has_component(otelcol, OAUTH):
+        configuration = without_oauth(yaml.safe_load(path.read_text()))
+        path = tmp_path / path.name
+        path.write_text(json.dumps(configuration))
+    assert_valid(otelcol, path)
+
+
+def test_the_variants_are_there() -> None:
+    assert len(configurations(with_oauth=False)) >= 10
+    assert len(configurations(with_oauth=True)) >= 10
+
+
+def has_component(otelcol: Path, component: str) -> bool:
+    listed = subprocess.run([otelcol, "components"], capture_output=True, text=True, check=True, timeout=60)
+    return re.search(rf"name: {component}$", listed.stdout, re.MULTILINE) is not None
+
+
+def without_oauth(configuration: dict[str, Any]) -> dict[str, Any]:
+    extension = f"{OAUTH}/mlflow"
+    del configuration["extensions"][extension]
+    configuration["service"]["extensions"].remove(extension)
+    for exporter in configuration["exporters"].values():
+        if exporter.get("auth") == {"authenticator": extension}:
+            del exporter["auth"]
+    return configuration
+
+
+# --- running ------------------------------------------------------------------------------------------
+
+# Values that a careless reader would take for a number, or expand.
+DESTINATION = MLflowDestination(
+    traces_endpoint="https://mlflow.test/v1/traces", workspace="${env:HOME}", experiment_id="1e3"
+)
+TOKEN = "token-of-the-collector"
+
+
+@dataclass(frozen=True)
+class Collector:
+    """A running collector on the operator's configuration for MLflow and Phoenix."""
+
+    otlp_url: str
+    health_url: str
+    sink: OtlpSink
+    log: Path
+
+    def pass_through(self, *spans: Span) -> tuple[Received, Received]:
+        """Send the spans, and return what MLflow and Phoenix got of them."""
+        # One request stays one batch, so when the marker is there, so is everything that was not dropped.
+        marker = Span(f"marker-{secrets.token_hex(8)}")
+        send_spans(self.otlp_url, [*spans, marker])
+        mlflow = self.sink.wait_for(MLFLOW_PATH, lambda span: span.name == marker.name)
+        phoenix = self.sink.wait_for(PHOENIX_PATH, lambda span: span.name == marker.name)
+        return mlflow, phoenix
+
+
+@pytest.fixture(scope="module")
+def collector(otelcol: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Collector]:
+    directory = tmp_path_factory.mktemp("collector")
+    sink = OtlpSink()
+    http, grpc, health = free_addresses(3)
+    (directory / "token").write_text(TOKEN)
+    configuration = on_loopback(directory / "token", sink.url, http=http, grpc=grpc, health=health)
+    # JSON is YAML in which every text is quoted, as the operator quotes the headers.
+    (directory / "base.yaml").write_text(json.dumps(configuration))
+    log = directory / "collector.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [otelcol, f"--config={directory / 'base.yaml'}"], stdout=output, stderr=subprocess.STDOUT
+        )
+    running = Collector(f"http://{http}", f"http://{health}/", sink, log)
+    try:
+        wait_until_healthy(running, process)
+        yield running
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        sink.close()
+
+
+def on_loopback(token_file: Path, sink_url: str, *, http: str, grpc: str, health: str) -> dict[str, Any]:
+    """The operator's configuration, changed only in what keeps it from running here."""
+    facts = Facts(
+        openshift=True, mlflow=DESTINATION, phoenix=True, ingress_ca=False, modern_exporter_names=True
+    )
+    configuration: dict[str, Any] = yaml.safe_load(render(facts))
+    protocols = configuration["receivers"]["otlp"]["protocols"]
+    protocols["http"]["endpoint"] = http
+    protocols["grpc"]["endpoint"] = grpc
+    configuration["extensions"]["health_check"]["endpoint"] = health
+    configuration["extensions"]["bearertokenauth/mlflow"]["filename"] = str(token_file)
+    exporters = configuration["exporters"]
+    mlflow = exporters["otlp_http/mlflow"]
+    mlflow |= {"traces_endpoint": sink_url + MLFLOW_PATH, "encoding": "json"}
+    del mlflow["tls"]
+    # The sink speaks no gRPC.
+    del exporters["otlp_grpc/phoenix"]
+    exporters["otlp_http/phoenix"] = {"traces_endpoint": sink_url + PHOENIX_PATH, "encoding": "json"}
+    exporters["otlp_http/phoenix"]["compression"] = "none"
+    service = configuration["service"]
+    service["pipelines"]["traces/phoenix"]["exporters"] = ["otlp_http/phoenix"]
+    # Its own metrics have a fixed port.
+    service["telemetry"] = {"metrics": {"level": "none"}}
+    return configuration
+
+
+def free_addresses(count: int) -> list[str]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{it.getsockname()[1]}" for it in sockets]
+    for it in sockets:
+        it.close()
+    return addresses
+
+
+def wait_until_healthy(collector: Collector, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        assert process.poll() is None, collector.log.read_text()
+        try:
+            with urllib.request.urlopen(collector.health_url, timeout=5):
+                return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"the collector did not become healthy:\n{collector.log.read_text()}")
+
+
+def test_health_check_answers(collector: Collector) -> None:
+    with urllib.request.urlopen(collector.health_url, timeout=5) as response:
+        assert json.load(response)["status"] == "Server available"
+
+
+def test_mlflow_is_told_workspace_experiment_and_token_as_they_are(collector: Collector) -> None:
+    mlflow, _ = collector.pass_through()
+    assert mlflow.headers["x-mlflow-workspace"] == DESTINATION.workspace
+    assert mlflow.headers["x-mlflow-experiment-id"] == DESTINATION.experiment_id
+    assert mlflow.headers["authorization"] == f"Bearer {TOKEN}"
+    assert "content-encoding" not in mlflow.headers
+
+
+NEITHER, MLFLOW_ONLY, BOTH = (False, False), (True, False), (True, True)
+
+
+@pytest.mark.parametrize(
+    ("span", "kept"),
+    [
+        (Span("a2a.server.request_handlers.on_message_send"), NEITHER),
+        (Span("a2a"), BOTH),
+        (Span("a2a-agent"), BOTH),
+        (Span("my.a2a.step"), BOTH),
+        (Span("GET", {"http.method": "GET"}), NEITHER),
+        (Span("POST", {"http.method": "POST"}), NEITHER),
+        (Span("DELETE", {"http.method": "DELETE"}), NEITHER),
+        (Span("GET"), BOTH),
+        (Span("GET", {"http.request.method": "GET"}), BOTH),
+        (Span("PUT", {"http.method": "PUT"}), MLFLOW_ONLY),
+        (Span("GET /weather", {"http.method": "GET"}), MLFLOW_ONLY),
+        (Span("mcp-router.process", {"http.method": "GET"}), NEITHER),
+        (Span("mcp-router.process", {"http.method": "DELETE"}), NEITHER),
+        (Span("mcp-router.process", {"http.method": "POST"}), MLFLOW_ONLY),
+        (Span("mcp-router.process"), BOTH),
+        (Span("the-mcp-router.process", {"http.method": "GET"}), MLFLOW_ONLY),
+        (Span("call", {"mcp.method.name": "initialize"}), NEITHER),
+        (Span("call", {"mcp.method.name": "notifications/initialized"}), NEITHER),
+        (Span("call", {"mcp.method.name": "notifications/cancelled"}), NEITHER),
+        (Span("call", {"mcp.method.name": "tools/list"}), NEITHER),
+        (Span("call", {"mcp.method.name": "tools/call"}), BOTH),
+        (Span("invoke_agent weather"), BOTH),
+        (Span("odd", {"http.method": 7, "mcp.method.name": ["tools/list"]}), MLFLOW_ONLY),
+    ],
+    ids=lambda value: f"{value.name} {dict(value.attributes) or ''}" if isinstance(value, Span) else "",
+)
+def test_filters_drop_plumbing_and_keep_the_rest(
+    collector: Collector, span: Span, kept: tuple[bool, bool]
+) -> None:
+    mlflow, phoenix = collector.pass_through(span)
+    arrived = tuple(any(it.name == span.name for it in request.spans) for request in (mlflow, phoenix))
+    assert arrived == kept
+
+
+@pytest.mark.parametrize(
+    ("gen_ai", "llm"),
+    [
+        pytest.param({}, {}, id="nothing"),
+        pytest.param(
+            {
+                "gen_ai.request.model": "granite",
+                "gen_ai.response.model": "granite-4",
+                "gen_ai.usage.input_tokens": 12,
+                "gen_ai.usage.output_tokens": 30,
+                "gen_ai.provider.name": "ollama",
+                "gen_ai.system": "openai",
+                "gen_ai.request.temperature": 0.7,
+            },
+            {
+                "llm.model_name": "granite",
+                "llm.token_count.prompt": 12,
+                "llm.token_count.completion": 30,
+                "llm.token_count.total": 42,
+                "llm.provider": "ollama",
+                "llm.system": "ollama",
+                "llm.invocation_parameters": '{"temperature":0.7}',
+            },
+            id="everything",
+        ),
+        pytest.param(
+            {"gen_ai.response.model": "granite-4"}, {"llm.model_name": "granite-4"}, id="response model only"
+        ),
+        pytest.param(
+            {"gen_ai.system": "openai"}, {"llm.provider": "openai", "llm.system": "openai"}, id="older system"
+        ),
+        pytest.param(
+            {"gen_ai.usage.input_tokens": 5}, {"llm.token_count.prompt": 5}, id="no total of one half"
+        ),
+        pytest.param(
+            {"gen_ai.usage.output_tokens": 5}, {"llm.token_count.completion": 5}, id="nor of the other"
+        ),
+        pytest.param(
+            {"gen_ai.usage.input_tokens": 0, "gen_ai.usage.output_tokens": 3},
+            {"llm.token_count.prompt": 0, "llm.token_count.completion": 3, "llm.token_count.total": 3},
+            id="zero is a count",
+        ),
+        pytest.param(
+            {"gen_ai.usage.input_tokens": "many", "gen_ai.usage.output_tokens": 3},
+            {"llm.token_count.prompt": "many", "llm.token_count.completion": 3},
+            id="a count that is none",
+        ),
+        pytest.param(
+            {"gen_ai.request.temperature": 1},
+            {"llm.invocation_parameters": '{"temperature":1}'},
+            id="integer",
+        ),
+        pytest.param(
+            {"gen_ai.request.temperature": 0.0}, {"llm.invocation_parameters": '{"temperature":0}'}, id="zero"
+        ),
+        pytest.param({"gen_ai.request.temperature": '0.7, "x":1'}, {}, id="a temperature that is none"),
+        pytest.param(
+            {"gen_ai.request.temperature": 0.7, "llm.invocation_parameters": '{"top_p":1}'},
+            {"llm.invocation_parameters": '{"top_p":1}'},
+            id="richer parameters stay",
+        ),
+        pytest.param(
+            {"llm.model_name": "granite", "llm.token_count.total": 9},
+            {"llm.model_name": "granite", "llm.token_count.total": 9},
+            id="already OpenInference",
+        ),
+        pytest.param(
+            {"gen_ai.usage.input_tokens": 2.0, "gen_ai.usage.output_tokens": 3.0},
+            {"llm.token_count.prompt": 2.0, "llm.token_count.completion": 3.0, "llm.token_count.total": 5},
+            id="counts of a client that knows only doubles",
+        ),
+        pytest.param(
+            {"gen_ai.usage.input_tokens": ["1"], "gen_ai.usage.output_tokens": ["2"]},
+            {"llm.token_count.prompt": ["1"], "llm.token_count.completion": ["2"]},
+            id="lists",
+        ),
+    ],
+)
+def test_phoenix_gets_openinference_attributes(
+    collector: Collector, gen_ai: dict[str, Value], llm: dict[str, Value]
+) -> None:
+    name = f"chat-{secrets.token_hex(4)}"
+    mlflow, phoenix = collector.pass_through(Span(name, gen_ai))
+    (original,) = (span for span in mlflow.spans if span.name == name)
+    (transformed,) = (span for span in phoenix.spans if span.name == name)
+    assert original.attributes == gen_ai
+    assert transformed.starting_with("gen_ai.") == original.starting_with("gen_ai.")
+    assert transformed.starting_with("llm.") == llm
+
+
+def test_odd_spans_fail_no_statement(collector: Collector) -> None:
+    odd: dict[str, Value] = {
+        "gen_ai.usage.input_tokens": ["1"],
+        "gen_ai.usage.output_tokens": "many",
+        "gen_ai.request.temperature": "hot",
+        "gen_ai.request.model": 7,
+        "http.method": 7,
+        "mcp.method.name": 7,
+    }
+    collector.pass_through(Span("odd", odd), *(Span("odd", {key: value}) for key, value in odd.items()))
+    log = collector.log.read_text().splitlines()
+    assert [line for line in log if "\terror\t" in line or "\twarn\t" in line] == []
