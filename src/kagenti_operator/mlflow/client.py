@@ -1,0 +1,164 @@
+"""MLflow's REST API, as far as the operator needs it: experiments in workspaces.
+
+Paths and order of calls are section 2.4 of the contract. Base URLs are those of `status.rest_url`: without a
+trailing slash, with the path under which the server was told to live, if any.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kagenti_operator.mlflow.answers import ALREADY_EXISTS, Request, decode_answer, is_absence
+from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.mlflow.retry import Clock, RetryPolicy
+from kagenti_operator.mlflow.transport import Transport
+
+EXPERIMENTS_PATH = "/api/2.0/mlflow/experiments"
+
+# Others may create, delete and purge the same experiment meanwhile, but nobody does so for ever.
+_ROUNDS = 5
+
+
+class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+    """An experiment as MLflow has it: people may rename it at any time, its id never changes."""
+
+    id: str = msgspec.field(name="experiment_id")
+    name: str
+    lifecycle_stage: str = "active"
+
+    @property
+    def deleted(self) -> bool:
+        """Whether it lies in MLflow's trash, from where it can be restored."""
+        return self.lifecycle_stage == "deleted"
+
+
+class _Created(msgspec.Struct):
+    experiment_id: str
+
+
+class _Found(msgspec.Struct):
+    experiment: Experiment
+
+
+class MLflowClient:
+    """Asks MLflow with the operator's own token; `ca_files` are trusted beside the system's CAs.
+
+    A workspace of None leaves its header out. Every method raises MLflowError, after trying again within
+    the policy's limits what may go away by itself; errors of `token` pass through.
+    """
+
+    def __init__(
+        self,
+        *,
+        token: Callable[[], str],
+        clock: Clock,
+        rng: random.Random,
+        ca_files: Sequence[Path] = (),
+        policy: RetryPolicy | None = None,
+    ) -> None:
+        self._transport = Transport(
+            token=token, clock=clock, rng=rng, ca_files=ca_files, policy=policy or RetryPolicy()
+        )
+
+    async def ensure_experiment(self, base_url: str, workspace: str | None, name: str) -> Experiment:
+        """Create the experiment of that name, find it, or take it out of the trash."""
+        calls = self._calls(base_url, workspace)
+        for _ in range(_ROUNDS):
+            if created := await calls.create(name):
+                return created
+            found = await calls.get_by_name(name)
+            if found is None:
+                # Purged or renamed since its name was taken.
+                continue
+            if not found.deleted:
+                return found
+            if await calls.restore(found.id):
+                return msgspec.structs.replace(found, lifecycle_stage="active")
+        raise MLflowError(
+            None,
+            "CONTENDED",
+            f"experiment '{name}' in workspace '{workspace}' was changed by somebody else on each of "
+            f"{_ROUNDS} tries to make or find it: see who creates and deletes it",
+        )
+
+    async def get_experiment(
+        self, base_url: str, workspace: str | None, experiment_id: str
+    ) -> Experiment | None:
+        """The experiment with that id, deleted or not; None where the workspace has none (any more)."""
+        return await self._calls(base_url, workspace).get(experiment_id)
+
+    async def restore_experiment(self, base_url: str, workspace: str | None, experiment_id: str) -> bool:
+        """Take an experiment out of the trash; False where it does not lie there."""
+        return await self._calls(base_url, workspace).restore(experiment_id)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    def _calls(self, base_url: str, workspace: str | None) -> "_Calls":
+        return _Calls(self._transport, f"{base_url}{EXPERIMENTS_PATH}", workspace, self._transport.deadline())
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The single calls, to one workspace of one server and until one deadline."""
+
+    transport: Transport
+    url: str
+    workspace: str | None
+    deadline: float
+
+    async def create(self, name: str) -> Experiment | None:
+        """The new experiment; None where the name is taken, if only by one in the trash."""
+        request = self._post("create", f"create experiment '{name}'", "create", {"name": name})
+        try:
+            body = await self._send(request)
+        except MLflowError as error:
+            if error.code == ALREADY_EXISTS:
+                return None
+            raise
+        return Experiment(id=decode_answer(request, body, _Created).experiment_id, name=name)
+
+    async def get_by_name(self, name: str) -> Experiment | None:
+        """The experiment of that name, deleted or not."""
+        return await self._find("get-by-name", f"find experiment '{name}'", {"experiment_name": name})
+
+    async def get(self, experiment_id: str) -> Experiment | None:
+        """The experiment with that id, deleted or not."""
+        return await self._find("get", f"show experiment {experiment_id}", {"experiment_id": experiment_id})
+
+    async def restore(self, experiment_id: str) -> bool:
+        """False where it is not in the trash: restored by somebody else meanwhile, or purged."""
+        doing = f"restore experiment {experiment_id}"
+        request = self._post("restore", doing, "update", {"experiment_id": experiment_id})
+        try:
+            await self._send(request)
+        except MLflowError as error:
+            if is_absence(request, error):
+                return False
+            raise
+        return True
+
+    async def _find(self, action: str, doing: str, params: Mapping[str, str]) -> Experiment | None:
+        url = f"{self.url}/{action}"
+        request = Request(
+            method="GET", url=url, workspace=self.workspace, doing=doing, verb="get", params=params
+        )
+        try:
+            body = await self._send(request)
+        except MLflowError as error:
+            if is_absence(request, error):
+                return None
+            raise
+        return decode_answer(request, body, _Found).experiment
+
+    def _post(self, action: str, doing: str, verb: str, body: Mapping[str, Any]) -> Request:
+        url = f"{self.url}/{action}"
+        return Request(method="POST", url=url, workspace=self.workspace, doing=doing, verb=verb, body=body)
+
+    async def _send(self, request: Request) -> bytes:
+        return await self.transport.send(request, self.deadline)

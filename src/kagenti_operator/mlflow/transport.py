@@ -1,0 +1,105 @@
+"""One request to MLflow over HTTP: token, TLS, time limits, and trying again what is worth it."""
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import aiohttp
+
+from kagenti_operator.mlflow.answers import Request, build_refusal
+from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
+from kagenti_operator.mlflow.retry import Clock, RetryPolicy, parse_retry_after
+from kagenti_operator.mlflow.trust import TrustStore
+
+WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
+
+# The server (uvicorn) closes connections that are idle for 5 s: do not use one that is about to go.
+_KEEPALIVE_SECONDS = 4.0
+
+
+class Transport:
+    """Connections to MLflow servers. `token` is called for every try, because tokens rotate."""
+
+    def __init__(
+        self,
+        *,
+        token: Callable[[], str],
+        clock: Clock,
+        rng: random.Random,
+        ca_files: Sequence[Path],
+        policy: RetryPolicy,
+    ) -> None:
+        self._token = token
+        self._clock = clock
+        self._rng = rng
+        self._trust = TrustStore(ca_files)
+        self._policy = policy
+        self._session: aiohttp.ClientSession | None = None
+
+    def deadline(self) -> float:
+        """The moment on the clock until which requests that start now may be tried again."""
+        return self._clock.monotonic() + self._policy.total
+
+    async def send(self, request: Request, deadline: float) -> bytes:
+        """The body of a successful answer; raises MLflowError."""
+        failures = 0
+        while True:
+            try:
+                return await self._try_once(request)
+            except MLflowError as error:
+                failures += 1
+                delay = self._policy.delay(failures, error.retry_after, self._rng)
+                if not error.retryable or self._clock.monotonic() + delay > deadline:
+                    raise
+            await self._clock.sleep(delay)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _try_once(self, request: Request) -> bytes:
+        try:
+            async with self._open_session().request(
+                request.method,
+                request.url,
+                params=request.params,
+                json=request.body,
+                headers=self._headers(request),
+                ssl=self._trust.context(),
+                # A login page at the end of a redirect would look like a success.
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._policy.try_timeout),
+            ) as response:
+                body = await response.read()
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise MLflowUntrusted(self._distrust(request, error.certificate_error)) from error
+        except TimeoutError as error:
+            limit = f"{self._policy.try_timeout:g} s"
+            raise MLflowUnreachable(f"no answer from {request.url} within {limit}") from error
+        except (aiohttp.ClientError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise MLflowUnreachable(f"no answer from {request.url}: {reason}") from error
+        if response.status != 200:
+            retry_after = parse_retry_after(response.headers)
+            raise build_refusal(request, response.status, response.headers, body, retry_after)
+        return body
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        headers = {"Authorization": f"Bearer {self._token().strip()}"}
+        if request.workspace is not None:
+            headers[WORKSPACE_HEADER] = request.workspace
+        return headers
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(keepalive_timeout=_KEEPALIVE_SECONDS)
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        return self._session
+
+    def _distrust(self, request: Request, reason: Exception) -> str:
+        return (
+            f"the certificate of {request.url} cannot be verified: {reason}. Believed are "
+            f"{self._trust.describe()}. Bring the CA that signed it with flag --mlflow-ca-file"
+        )
