@@ -2,10 +2,12 @@
 
 import re
 import subprocess
+import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from kagenti_operator.sandbox import cache, environments
 from kagenti_operator.sandbox.environments import EnvironmentFailed, EnvironmentMissing
@@ -97,3 +99,17 @@ def test_a_lock_names_versions_and_hashes_and_no_place(lock: Path) -> None:
         assert "--hash=sha256:" in requirement
     for line in lock.read_text().splitlines():
         assert not re.search(r"://|(^|\s)/|--(extra-)?index-url|--find-links", line), line
+
+
+def test_the_locks_follow_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    run_time: list[str] = project["project"]["dependencies"]
+    sandbox: list[str] = project["project"]["optional-dependencies"]["sandbox"]
+    dev: list[str] = project["dependency-groups"]["dev"]
+    for lock, wanted in {"run": run_time, "dev": [*run_time, *sandbox, *dev]}.items():
+        text = (ROOT / "requirements" / f"{lock}.txt").read_text()
+        locked = dict(re.findall(r"^([a-z0-9._-]+)==(\S+)", text, re.MULTILINE))
+        for requirement in map(Requirement, wanted):
+            version = locked.get(requirement.name.lower())
+            assert version is not None, f"{requirement} is not in {lock}.txt: run `make lock`"
+            assert version in requirement.specifier, f"{lock}.txt has {version}: run `make lock`"
