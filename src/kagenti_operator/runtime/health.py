@@ -1,0 +1,52 @@
+"""The probes: `/healthz` tells whether to restart the process, `/readyz` whether it does its job.
+
+Each check has a name under which it can be asked alone (`/healthz/leader`); `?verbose` lists them all, as
+with every other Kubernetes component.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from aiohttp import web
+
+# Returns None when all is well, else what is wrong.
+type Check = Callable[[], str | None]
+
+
+class Health:
+    """The named checks of both probes. That an answer comes at all shows that the event loop turns."""
+
+    def __init__(self) -> None:
+        self.alive: dict[str, Check] = {"ping": lambda: None}
+        self.ready: dict[str, Check] = {}
+
+    def build_app(self) -> web.Application:
+        """Return the web application that serves `/healthz` and `/readyz`."""
+        app = web.Application()
+        for probe, checks in (("healthz", self.alive), ("readyz", self.ready)):
+            app.router.add_get(f"/{probe}", _answer(probe, checks))
+            app.router.add_get(f"/{probe}/{{check}}", _answer(probe, checks))
+        return app
+
+
+def judge(probe: str, checks: Mapping[str, Check]) -> tuple[bool, str]:
+    """Ask every check; return whether all passed, and the lines that tell of each."""
+    answers = {name: check() for name, check in checks.items()}
+    lines = [f"[-]{name} failed: {a}" if a else f"[+]{name} ok" for name, a in answers.items()]
+    passed = not any(answers.values())
+    return passed, "\n".join([*lines, f"{probe} check {'passed' if passed else 'failed'}", ""])
+
+
+def _answer(
+    probe: str, checks: Mapping[str, Check]
+) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
+    async def answer(request: web.Request) -> web.Response:
+        name = request.match_info.get("check")
+        if name is not None and name not in checks:
+            raise web.HTTPNotFound(text=f"{probe} has no check {name}\n")
+        passed, lines = judge(probe, checks if name is None else {name: checks[name]})
+        if passed:
+            return web.Response(text=lines if "verbose" in request.query else "ok")
+        return web.Response(text=lines, status=500)
+
+    return answer

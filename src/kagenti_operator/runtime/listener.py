@@ -1,0 +1,66 @@
+"""Serving HTTP at an address given as in Go: `host:port`, `:port`, `[::]:port`, or `0` for nowhere."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+log = structlog.get_logger("runtime.listener")
+
+# A scrape or a probe that is under way when the process ends may finish for that long, in seconds.
+_SHUTDOWN_SECONDS = 0.1
+
+
+class BadAddressError(ValueError):
+    """The text is no address to listen on."""
+
+
+@dataclass(frozen=True)
+class BindAddress:
+    """Where to listen; an empty host means every address of the machine, IPv4 and IPv6."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """Write it as it is parsed."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_bind_address(text: str) -> BindAddress | None:
+    """Read an address; None for `0`, which switches a listener off. Raises BadAddressError."""
+    if text == "0":
+        return None
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    if not colon or not port.isdecimal() or int(port) > 65535 or (":" in host and not bracketed):
+        raise BadAddressError(
+            f'"{text}" is no address to listen on: write host:port, :port or [IPv6]:port, or 0 for none'
+        )
+    return BindAddress(host.strip("[]"), int(port))
+
+
+class Listener:
+    """Serves one web application until it is cancelled."""
+
+    def __init__(self, name: str, app: web.Application, address: BindAddress) -> None:
+        self.name = name
+        self.ready = asyncio.Event()
+        # The port that was really taken, once ready: another than asked for only where 0 was.
+        self.port = address.port
+        self._app = app
+        self._address = address
+
+    async def run(self) -> None:
+        """Serve. Raises OSError, which names the address, when it cannot be listened on."""
+        runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, self._address.host or None, self._address.port).start()
+            self.port = runner.addresses[0][1]
+            self.ready.set()
+            log.info("Listening", server=self.name, address=str(BindAddress(self._address.host, self.port)))
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()

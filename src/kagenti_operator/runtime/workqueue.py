@@ -1,0 +1,192 @@
+"""The queue between events and workers.
+
+The semantics are those of client-go's work queue: a key waits at most once, however often it is added; it is
+never worked on twice at once; added while in work, it comes once more when that work is done. Keys may be put
+into buckets, which are served in turn, so that one bucket with many keys does not delay the others.
+"""
+
+import asyncio
+import heapq
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable
+from typing import Protocol
+
+from kagenti_operator.runtime.clock import Clock
+
+BASE_BACKOFF_SECONDS = 0.005
+# client-go goes up to 1000 s; people who repaired the cause should not wait a quarter of an hour.
+MAX_BACKOFF_SECONDS = 60.0
+# Enough doublings to reach any cap; larger powers would overflow a float.
+_MAX_DOUBLINGS = 64
+_STALE_TIMERS_KEPT = 64
+
+
+class QueueObserver(Protocol):
+    """What a work queue tells about itself; durations are in seconds."""
+
+    def added(self) -> None:
+        """A key was added that was not waiting yet."""
+        ...
+
+    def retried(self) -> None:
+        """A key will come again because it failed."""
+        ...
+
+    def waited(self, seconds: float) -> None:
+        """A key was taken to work on after that time in the queue."""
+        ...
+
+    def worked(self, seconds: float) -> None:
+        """Work on a key took that long."""
+        ...
+
+
+class WorkQueue[K: Hashable]:
+    """A deduplicating, delaying, fair queue for one event loop."""
+
+    def __init__(
+        self, *, clock: Clock, observer: QueueObserver, bucket: Callable[[K], Hashable] | None = None
+    ) -> None:
+        """`bucket` names the bucket of a key; without it there is one, served first in, first out."""
+        self._clock = clock
+        self._observer = observer
+        self._bucket = bucket
+        self._ready: OrderedDict[Hashable, deque[K]] = OrderedDict()
+        # One permit per key in `_ready`; a semaphore because it already gets cancellation of waiters right.
+        self._permits = asyncio.Semaphore(0)
+        # Keys that wait to be worked on, in `_ready` or until their current work is done, and since when.
+        self._dirty: dict[K, float] = {}
+        self._in_work: dict[K, float] = {}
+        self._failures: dict[K, int] = {}
+        # When a delayed key is due. The heap may also hold entries that an earlier due time has replaced.
+        self._due: dict[K, float] = {}
+        self._timers: list[tuple[float, int, K]] = []
+        self._timers_made = 0
+        self._alarm: asyncio.Task[None] | None = None
+        self._alarm_at = 0.0
+        self._shut_down = False
+
+    @property
+    def depth(self) -> int:
+        """How many keys a worker could take now."""
+        return sum(map(len, self._ready.values()))
+
+    @property
+    def delayed(self) -> int:
+        """How many keys wait for their time."""
+        return len(self._due)
+
+    @property
+    def unfinished_seconds(self) -> float:
+        """How long the keys that are in work have been so, added up."""
+        now = self._clock.monotonic()
+        return sum(now - started for started in self._in_work.values())
+
+    @property
+    def longest_running_seconds(self) -> float:
+        """How long the key that is longest in work has been so."""
+        return self._clock.monotonic() - min(self._in_work.values()) if self._in_work else 0.0
+
+    def add(self, key: K) -> None:
+        """Have `key` worked on as soon as a worker is free. Does nothing once the queue is shut down."""
+        if self._shut_down or key in self._dirty:
+            return
+        self._dirty[key] = self._clock.monotonic()
+        self._observer.added()
+        if key not in self._in_work:
+            self._make_ready(key)
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Add `key` in that time; of several due times of one key the earliest counts."""
+        if self._shut_down:
+            return
+        if seconds <= 0:
+            self.add(key)
+            return
+        due = self._clock.monotonic() + seconds
+        if due >= self._due.get(key, float("inf")):
+            return
+        self._due[key] = due
+        self._timers_made += 1
+        heapq.heappush(self._timers, (due, self._timers_made, key))
+        self._drop_replaced_timers()
+        self._set_alarm()
+
+    def add_rate_limited(self, key: K, *, at_least: float = 0.0) -> float:
+        """Add `key` after its backoff, which doubles with every call until `forget`; return those seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        backoff = min(BASE_BACKOFF_SECONDS * 2.0 ** min(failures, _MAX_DOUBLINGS), MAX_BACKOFF_SECONDS)
+        delay = max(backoff, at_least)
+        self._observer.retried()
+        self.add_after(key, delay)
+        return delay
+
+    def forget(self, key: K) -> None:
+        """Start the backoff of `key` anew."""
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """Wait for a key; `done` must be called with it. Raises asyncio.QueueShutDown once shut down."""
+        await self._permits.acquire()
+        if self._shut_down:
+            # The permit that shutting down gave is handed from one waiting worker to the next.
+            self._permits.release()
+            raise asyncio.QueueShutDown
+        key = self._take()
+        now = self._clock.monotonic()
+        self._observer.waited(now - self._dirty.pop(key))
+        self._in_work[key] = now
+        return key
+
+    def done(self, key: K) -> None:
+        """End the work on `key`; it comes again if it was added meanwhile."""
+        self._observer.worked(self._clock.monotonic() - self._in_work.pop(key))
+        if key in self._dirty:
+            self._make_ready(key)
+
+    def shut_down(self) -> None:
+        """Hand out no further key: what waits is dropped, whoever waits in `get` is told."""
+        self._shut_down = True
+        if self._alarm:
+            self._alarm.cancel()
+        self._timers.clear()
+        self._due.clear()
+        self._permits.release()
+
+    def _make_ready(self, key: K) -> None:
+        self._ready.setdefault(self._bucket(key) if self._bucket else None, deque()).append(key)
+        self._permits.release()
+
+    def _take(self) -> K:
+        bucket, keys = next(iter(self._ready.items()))
+        key = keys.popleft()
+        if keys:
+            self._ready.move_to_end(bucket)
+        else:
+            del self._ready[bucket]
+        return key
+
+    def _drop_replaced_timers(self) -> None:
+        if len(self._timers) > 2 * len(self._due) + _STALE_TIMERS_KEPT:
+            self._timers = [timer for timer in self._timers if self._due.get(timer[2]) == timer[0]]
+            heapq.heapify(self._timers)
+
+    def _set_alarm(self) -> None:
+        if not self._timers or (self._alarm and self._alarm_at <= self._timers[0][0]):
+            return
+        if self._alarm:
+            self._alarm.cancel()
+        self._alarm_at = self._timers[0][0]
+        self._alarm = asyncio.create_task(self._add_due(self._alarm_at), name="work queue alarm")
+
+    async def _add_due(self, due: float) -> None:
+        await self._clock.sleep(due - self._clock.monotonic())
+        self._alarm = None
+        now = self._clock.monotonic()
+        while self._timers and self._timers[0][0] <= now:
+            timer_due, _, key = heapq.heappop(self._timers)
+            if self._due.get(key) == timer_due:
+                del self._due[key]
+                self.add(key)
+        self._set_alarm()
