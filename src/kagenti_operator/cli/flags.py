@@ -4,6 +4,9 @@ import argparse
 
 from kagenti_operator.runtime.listener import BadAddressError, BindAddress, parse_bind_address
 
+type Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
+"""What `add_subparsers` returns, for which argparse has no public name."""
+
 _TRUE = {"1", "t", "true"}
 _FALSE = {"0", "f", "false"}
 

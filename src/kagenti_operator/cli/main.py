@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from kagenti_operator.cli import run, sandbox
+from kagenti_operator.cli import run
 from kagenti_operator.cli.errors import UsageError
 
 
@@ -13,12 +13,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line: one subparser per command, each with its `main` as default."""
     parser = argparse.ArgumentParser(
         prog="kagenti-operator",
-        description="Keeps every AI agent's traces flowing into MLflow, in the right workspace and only there.",
+        description="Keeps AI agents' traces flowing into MLflow, in the right workspace and only there.",
     )
     parser.add_argument("--version", action="version", version=version("kagenti-operator"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run.add_parser(commands)
-    sandbox.add_parser(commands)
     return parser
 
 

@@ -61,6 +61,11 @@ def agent_key(kind: str, namespace: str, name: str) -> str:
     return f"{kind}/{namespace}/{name}"
 
 
+def namespace_of_key(key: str) -> str:
+    """The namespace in an agent's key."""
+    return key.split("/", 2)[1]
+
+
 class Cluster:
     """Informers by subject. Nothing here sends a request but the informers themselves."""
 

@@ -31,7 +31,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.models import KubeObject, MLflow, Workload
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, MLFLOWS
 from kagenti_operator.mlflow import status
-from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.applier import Applier, differs
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
@@ -176,10 +176,7 @@ class CollectorConfigController:
         desired = build_config_map(cluster.settings.namespace, text, cluster.operator)
         current = cluster.config_map(COLLECTOR_CONFIG)
         rollout = self._rollout(text)
-        differs = self._applier.differs(desired, current) or (
-            rollout is not None and self._applier.differs(rollout, cluster.collector)
-        )
-        if differs:
+        if differs(desired, current) or (rollout is not None and differs(rollout, cluster.collector)):
             wait = self._settling()
             if wait:
                 return wait

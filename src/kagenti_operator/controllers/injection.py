@@ -95,8 +95,8 @@ def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) 
     """One apply that brings a workload to `injection`, or none when nothing differs."""
     wanted = injection.environment()
     earlier = injected(agent)
-    before = earlier.environment() if earlier else {}
-    differs = earlier != injection or earlier.annotations() != _current_annotations(agent)
+    before = earlier.environment() if earlier else dict[str, str]()
+    differs = injection.annotations() != _current_annotations(agent)
     containers: list[Mapping[str, Any]] = []
     kept: list[str] = []
     for container in agent.template.spec.containers:

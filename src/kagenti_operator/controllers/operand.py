@@ -20,9 +20,6 @@ from kagenti_operator.kube.resources import DATA_SCIENCE_CLUSTERS, MLFLOWS
 from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
-# A CustomResourceDefinition is served within a second or two of its appearance.
-SERVED_SECONDS = 0.5
-
 log = structlog.get_logger("controllers.operand")
 
 
@@ -62,16 +59,13 @@ class OperandController:
         self._announced_crd = False
         self._announced_url: str | None = None
 
-    async def reconcile(self, key: str) -> float | None:
+    async def reconcile(self, key: str) -> None:
         """Make the CR where it is wanted and missing; say what was found."""
         del key
         self._announce()
         served = self._cluster.mlflows.present
         if wants_operand(self._cluster.mlflow_state, served=served, current=self._cluster.mlflow):
             await self._create()
-        defined = self._cluster.crds.store.get("", MLFLOWS.crd_name) is not None
-        # An empty list of a new CRD's objects is no event.
-        return SERVED_SECONDS if defined and not served else None
 
     def _announce(self) -> None:
         present = self._cluster.mlflows.present

@@ -8,7 +8,7 @@ from typing import Any
 
 from kagenti_operator.controllers.access import AccessController
 from kagenti_operator.controllers.agents import AgentsController
-from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.cluster import Cluster, namespace_of_key
 from kagenti_operator.controllers.collector_config import CollectorConfigController
 from kagenti_operator.controllers.experiment import ExperimentController
 from kagenti_operator.controllers.ingress_ca import IngressCAController
@@ -21,7 +21,7 @@ from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.clock import Clock
-from kagenti_operator.runtime.controller import Controller, Reconcile
+from kagenti_operator.runtime.controller import Controller, Handler, Reconcile
 from kagenti_operator.runtime.events import EventRecorder
 from kagenti_operator.runtime.informer import Informer
 from kagenti_operator.runtime.metrics import Metrics
@@ -84,9 +84,13 @@ def _singleton(controller: Controller, key: str, *informers: Informer[Any]) -> N
         del old, new
         controller.enqueue(key)
 
-    for informer in informers:
-        controller.watches(informer, on_change)
+    _watch_all(controller, on_change, *informers)
     controller.enqueue(key)
+
+
+def _watch_all(controller: Controller, handler: Handler[Any], *informers: Informer[Any]) -> None:
+    for informer in informers:
+        controller.watches(informer, handler)
 
 
 def _build_platform(parts: Parts, wake: list[Callable[[], None]]) -> Controller:
@@ -107,7 +111,9 @@ def _build_operand(parts: Parts) -> Controller:
     cluster = parts.cluster
     logic = OperandController(parts.client, cluster, parts.events)
     controller = parts.controller(logic.name, logic.reconcile)
-    _singleton(controller, logic.KEY, cluster.data_science_clusters, cluster.mlflows, cluster.crds)
+    _singleton(controller, logic.KEY, cluster.data_science_clusters, cluster.mlflows)
+    # A CRD without objects is news here: an operand may have to be made.
+    cluster.mlflows.subscribe_presence(partial(controller.enqueue, logic.KEY))
     return controller
 
 
@@ -122,14 +128,15 @@ def _build_access(parts: Parts) -> Controller:
     for informer in cluster.agents.values():
         controller.watches(informer, logic.on_agent)
     controller.watches(cluster.collector_bindings, logic.on_binding)
-    for informer in (
+    _watch_all(
+        controller,
+        logic.on_platform,
         cluster.data_science_clusters,
         cluster.mlflow_endpoints,
         cluster.integration_role,
         cluster.edit_role,
         cluster.mlflows,
-    ):
-        controller.watches(informer, logic.on_platform)
+    )
     return controller
 
 
@@ -205,9 +212,7 @@ def _build_agents(parts: Parts) -> Controller:
         rng=parts.rng,
         max_rolls=MAX_ROLLS,
     )
-    controller = parts.controller(
-        logic.name, logic.reconcile, workers=AGENT_WORKERS, bucket=lambda key: key.split("/")[1]
-    )
+    controller = parts.controller(logic.name, logic.reconcile, workers=AGENT_WORKERS, bucket=namespace_of_key)
     for kind, informer in cluster.agents.items():
         controller.watches(informer, partial(logic.on_agent, kind))
     controller.watches(cluster.roles, logic.on_grant)

@@ -1,0 +1,216 @@
+"""`kagenti-operator run`: the operator itself."""
+
+import argparse
+import asyncio
+import os
+import random
+import signal
+import socket
+import ssl
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import structlog
+
+from kagenti_operator.cli.errors import UsageError
+from kagenti_operator.cli.flags import Commands, add_boolean, address
+from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.settings import Settings
+from kagenti_operator.controllers.wiring import Parts, build_controllers
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.credentials import Connection, load_connection
+from kagenti_operator.kube.errors import ConfigError
+from kagenti_operator.mlflow.client import MLflowClient
+from kagenti_operator.runtime.clock import SystemClock
+from kagenti_operator.runtime.events import EventRecorder
+from kagenti_operator.runtime.gate import GatedClient
+from kagenti_operator.runtime.health import Health
+from kagenti_operator.runtime.leader import (
+    LeaderElector,
+    Leadership,
+    LeadershipLost,
+    LeaseSettings,
+    process_identity,
+)
+from kagenti_operator.runtime.listener import Listener
+from kagenti_operator.runtime.logging import configure
+from kagenti_operator.runtime.manager import Manager, Runnable
+from kagenti_operator.runtime.metrics import Metrics, build_metrics_app
+
+log = structlog.get_logger("cli.run")
+
+LEASE = "b7c4ae34.kagenti.dev"
+# What OpenShift projects into every pod; MLflow's certificate is signed by it.
+SERVICE_CA_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt")
+
+
+def add_parser(commands: Commands) -> None:
+    """Add `run` to the command line."""
+    parser = commands.add_parser("run", help="run the operator against a cluster")
+    add_boolean(
+        parser, "--enable-mlflow", default=False, text="keep MLflow, its grants and the agents' experiments"
+    )
+    add_boolean(
+        parser,
+        "--enable-otel-bootstrap",
+        default=False,
+        text="keep the OpenTelemetry Collector's configuration",
+    )
+    parser.add_argument(
+        "--mlflow-workspace",
+        default="",
+        metavar="NAMESPACE",
+        help="workspace (namespace) that the collector's spans go to",
+    )
+    parser.add_argument(
+        "--mlflow-experiment-name",
+        default="kagenti-traces",
+        metavar="NAME",
+        help="experiment that the collector's spans go to (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--mlflow-ca-file",
+        type=Path,
+        metavar="FILE",
+        help="certificates to verify MLflow by (default: OpenShift's service CA where the pod has it, "
+        "else the system's)",
+    )
+    add_boolean(
+        parser,
+        "--leader-elect",
+        default=False,
+        text="work only while holding the lease, for several replicas",
+    )
+    parser.add_argument(
+        "--metrics-bind-address", type=address, default=":8080", metavar="ADDRESS", help="0 switches it off"
+    )
+    add_boolean(
+        parser, "--metrics-secure", default=False, text="serve metrics by HTTPS to authorized clients only"
+    )
+    parser.add_argument(
+        "--health-probe-bind-address",
+        type=address,
+        default=":8081",
+        metavar="ADDRESS",
+        help="0 switches it off",
+    )
+    parser.add_argument("--log-format", choices=("json", "text"), default="json")
+    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.set_defaults(main=main)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until a signal; return 1 when the leadership was lost, so that the pod starts anew."""
+    configure(format=args.log_format, level=args.log_level)
+    settings = build_settings(args)
+    try:
+        connection = load_connection(os.environ)
+        return asyncio.run(_run(args, settings, connection))
+    except ConfigError as error:
+        raise UsageError(str(error)) from error
+
+
+def build_settings(args: argparse.Namespace) -> Settings:
+    """Check what the flags say together. Raises UsageError."""
+    ca_file: Path | None = args.mlflow_ca_file
+    if ca_file is None and SERVICE_CA_FILE.exists():
+        ca_file = SERVICE_CA_FILE
+    if ca_file is not None:
+        check_ca_file(ca_file)
+    if not args.mlflow_experiment_name.strip():
+        raise UsageError("--mlflow-experiment-name is empty: name an experiment, or leave the flag out")
+    return Settings(
+        namespace=os.environ.get("POD_NAMESPACE") or "kagenti-system",
+        enable_mlflow=args.enable_mlflow,
+        enable_otel_bootstrap=args.enable_otel_bootstrap,
+        mlflow_workspace=args.mlflow_workspace.strip() or None,
+        mlflow_experiment_name=args.mlflow_experiment_name.strip(),
+        mlflow_ca_file=ca_file,
+    )
+
+
+def check_ca_file(path: Path) -> None:
+    """Raise UsageError unless the file holds certificates."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise UsageError(
+            f"--mlflow-ca-file {path} cannot be used: {error.strerror or error}. "
+            "It must be a readable file of PEM certificates"
+        ) from error
+
+
+async def _run(args: argparse.Namespace, settings: Settings, connection: Connection) -> int:
+    clock, rng, metrics = SystemClock(), random.Random(), Metrics()
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    leadership = Leadership(clock)
+    async with AsyncExitStack() as open_things:
+        # The lease and events are written by every replica; everything else only by the one that leads.
+        plain = KubeClient(connection, clock=clock, rng=rng, observer=metrics.observe_request)
+        open_things.push_async_callback(plain.close)
+        client = plain
+        if args.leader_elect:
+            client = GatedClient(
+                connection, may_write=leadership.held, clock=clock, rng=rng, observer=metrics.observe_request
+            )
+            open_things.push_async_callback(client.close)
+        ca_files = (settings.mlflow_ca_file,) if settings.mlflow_ca_file else ()
+        mlflow = MLflowClient(token=connection.token, clock=clock, rng=rng, ca_files=ca_files)
+        open_things.push_async_callback(mlflow.close)
+        instance = os.environ.get("POD_NAME") or socket.gethostname()
+        events = EventRecorder(plain, instance=instance, clock=clock, rng=rng)
+        parts = Parts(
+            client=client,
+            cluster=Cluster(client, settings, clock=clock, rng=rng),
+            mlflow=mlflow,
+            events=events,
+            metrics=metrics,
+            clock=clock,
+            rng=rng,
+        )
+        elector = _build_elector(plain, leadership, parts) if args.leader_elect else None
+        manager = _build_manager(args, parts, leadership, elector)
+        log.info("Starting", namespace=settings.namespace, server=connection.server)
+        try:
+            await manager.run(stop)
+        except LeadershipLost as lost:
+            log.warning("Leadership lost, leaving so that another replica works on", reason=str(lost))
+            return 1
+    return 0
+
+
+def _build_elector(client: KubeClient, leadership: Leadership, parts: Parts) -> LeaderElector:
+    settings = LeaseSettings(name=LEASE, namespace=parts.settings.namespace, identity=process_identity())
+    return LeaderElector(
+        client,
+        settings,
+        leadership,
+        recorder=parts.events,
+        metrics=parts.metrics,
+        clock=parts.clock,
+        rng=parts.rng,
+    )
+
+
+def _build_manager(
+    args: argparse.Namespace, parts: Parts, leadership: Leadership, elector: LeaderElector | None
+) -> Manager:
+    health = Health()
+    always: dict[str, Runnable] = {"events": parts.events.run}
+    if args.health_probe_bind_address:
+        always["probes"] = Listener("probes", health.build_app(), args.health_probe_bind_address).run
+    if args.metrics_bind_address:
+        app = build_metrics_app(parts.metrics)
+        always["metrics"] = Listener("metrics", app, args.metrics_bind_address).run
+    return Manager(
+        informers=parts.cluster.informers,
+        controllers=build_controllers(parts),
+        elector=elector,
+        leadership=leadership,
+        health=health,
+        clock=parts.clock,
+        always=always,
+    )

@@ -1,0 +1,278 @@
+"""The collector's configuration and its rollout, on a real API server."""
+
+import asyncio
+import hashlib
+
+import yaml
+
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.platform import (
+    DSC_CRD,
+    MLFLOW_CRD,
+    MLFLOWS,
+    OPENSHIFT_CRD,
+    SYSTEM,
+    Object,
+    Platform,
+    always,
+    config_map_path,
+    eventually,
+    workload_path,
+)
+
+CONFIG = config_map_path(SYSTEM, "otel-collector-config")
+INGRESS_CA = config_map_path(SYSTEM, "otel-ingress-ca")
+COLLECTOR = workload_path(SYSTEM, "otel-collector")
+HASH = "kagenti.io/otel-config-hash"
+CA_HASH = "kagenti.io/otel-ca-hash"
+ADDRESS = "https://mlflow.redhat-ods-applications.svc:8443"
+BOOTSTRAP_ONLY = ("--enable-otel-bootstrap",)
+
+
+async def collector(
+    platform: Platform, image: str = "otel/opentelemetry-collector-contrib:0.149.0"
+) -> Object:
+    return await platform.workload(SYSTEM, "otel-collector", agent=False, image=image)
+
+
+async def expect_config(platform: Platform, *pipelines: str, seconds: float = 30) -> Object:
+    """The ConfigMap, once it holds exactly these pipelines and its hash is right."""
+
+    async def in_place() -> Object:
+        found = await platform.get(CONFIG)
+        assert found is not None
+        text = found["data"]["base.yaml"]
+        assert set(yaml.safe_load(text)["service"]["pipelines"]) == set(pipelines)
+        assert found["metadata"]["annotations"][HASH] == hashlib.sha256(text.encode()).hexdigest()
+        return found
+
+    return await eventually(in_place, seconds=seconds)
+
+
+def parsed(config: Object) -> Object:
+    return yaml.safe_load(config["data"]["base.yaml"])
+
+
+async def expect_rolled(platform: Platform, config: Object) -> Object:
+    async def rolled() -> Object:
+        found = await platform.get(COLLECTOR)
+        assert found is not None
+        annotations = found["spec"]["template"]["metadata"].get("annotations", {})
+        assert annotations.get(HASH) == config["metadata"]["annotations"][HASH]
+        return found
+
+    return await eventually(rolled)
+
+
+async def test_an_empty_cluster_gets_a_configuration_that_only_shows_spans(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    running = start_operator()
+    config = await expect_config(platform, "traces/default")
+    assert config["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "kagenti-operator"
+    await asyncio.to_thread(running.wait_for_log, "OTel collector bootstrap complete")
+
+
+async def test_the_operators_deployment_owns_the_configuration(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    operator = await platform.workload(SYSTEM, "kagenti-controller-manager", agent=False)
+    start_operator(features=BOOTSTRAP_ONLY)
+    config = await expect_config(platform, "traces/default")
+    assert [owner["uid"] for owner in config["metadata"]["ownerReferences"]] == [operator["metadata"]["uid"]]
+
+
+async def test_a_late_collector_is_rolled_to_the_names_that_its_version_knows(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.put(f"/api/v1/namespaces/{SYSTEM}/services/phoenix", _service("phoenix"))
+    start_operator()
+    config = await expect_config(platform, "traces/phoenix")
+    assert "otlp/phoenix" in parsed(config)["exporters"]
+    await collector(platform)
+
+    async def modern() -> Object:
+        found = await expect_config(platform, "traces/phoenix")
+        assert "otlp_grpc/phoenix" in parsed(found)["exporters"]
+        return found
+
+    await expect_rolled(platform, await eventually(modern, seconds=30))
+
+
+async def test_hand_edits_are_undone(start_operator: StartOperator, platform: Platform) -> None:
+    await collector(platform)
+    start_operator()
+    before = await expect_config(platform, "traces/default")
+    await platform.patch(CONFIG, {"data": {"base.yaml": "receivers: {}\n", "theirs.yaml": "kept"}})
+
+    async def restored() -> None:
+        found = await platform.get(CONFIG)
+        assert found is not None
+        assert found["data"]["base.yaml"] == before["data"]["base.yaml"]
+        assert found["data"]["theirs.yaml"] == "kept"
+
+    await eventually(restored)
+    await platform.delete(CONFIG)
+    await expect_config(platform, "traces/default")
+
+
+async def test_the_configuration_follows_phoenix_and_mlflow_as_they_come_and_go(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await collector(platform)
+    start_operator()
+    await expect_config(platform, "traces/default")
+    await platform.put(f"/api/v1/namespaces/{SYSTEM}/services/phoenix", _service("phoenix"))
+    await expect_config(platform, "traces/phoenix")
+    for crd in (DSC_CRD, MLFLOW_CRD):
+        await platform.install_crd(crd)
+    await platform.put(
+        f"{MLFLOWS}/mlflows/mlflow",
+        {"apiVersion": "mlflow.opendatahub.io/v1", "kind": "MLflow", "metadata": {"name": "mlflow"}},
+    )
+    await platform.set_mlflow_status(address=f"{ADDRESS}/some/path")
+    config = await expect_config(platform, "traces/phoenix", "traces/mlflow")
+    exporter = parsed(config)["exporters"]["otlp_http/mlflow"]
+    assert exporter["traces_endpoint"] == f"{ADDRESS}/v1/traces"
+    await expect_rolled(platform, config)
+
+    await platform.set_mlflow_status(available=False, address=None)
+
+    async def unchanged() -> None:
+        now = await platform.get(CONFIG)
+        assert now is not None
+        assert now["data"] == config["data"]
+
+    await always(unchanged, seconds=2)
+    await platform.delete(f"/api/v1/namespaces/{SYSTEM}/services/phoenix")
+    await expect_config(platform, "traces/mlflow")
+    await platform.delete(f"{MLFLOWS}/mlflows/mlflow")
+    await expect_rolled(platform, await expect_config(platform, "traces/default"))
+
+
+async def test_the_endpoint_survives_a_restart_of_the_operator_while_mlflow_is_away(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.managed_and_ready(ADDRESS)
+    first = start_operator()
+    before = await expect_config(platform, "traces/mlflow")
+    first.stop()
+    await platform.set_mlflow_endpoint(ready=False)
+    await platform.set_mlflow_status(available=False, address=None)
+    second = start_operator()
+    await asyncio.to_thread(second.wait_for_log, "OTel collector bootstrap complete")
+    after = await platform.get(CONFIG)
+    assert after is not None
+    assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+
+async def test_a_burst_of_changes_costs_few_rolls(start_operator: StartOperator, platform: Platform) -> None:
+    await platform.managed_and_ready(ADDRESS)
+    await collector(platform)
+    start_operator()
+    await expect_rolled(platform, await expect_config(platform, "traces/mlflow"))
+    before = await platform.get(COLLECTOR)
+    assert before is not None
+    for number in range(50):
+        await platform.set_mlflow_status(address=f"https://mlflow-{number}.example:8443")
+
+    async def last() -> Object:
+        config = await expect_config(platform, "traces/mlflow")
+        exporter = parsed(config)["exporters"]["otlp_http/mlflow"]
+        assert exporter["traces_endpoint"] == "https://mlflow-49.example:8443/v1/traces"
+        return config
+
+    after = await expect_rolled(platform, await eventually(last, seconds=40))
+    assert after["metadata"]["generation"] - before["metadata"]["generation"] <= 3
+
+
+async def test_openshifts_certificates_are_bundled_and_roll_the_collector(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.config_map(
+        "openshift-config-managed", "default-ingress-cert", {"ca-bundle.crt": "INGRESS-1"}
+    )
+    await collector(platform)
+    start_operator()
+
+    async def bundled(expected: str) -> None:
+        found = await platform.get(INGRESS_CA)
+        assert found is not None
+        assert found["data"]["ca-bundle.crt"].startswith(expected)
+
+    await eventually(lambda: bundled("INGRESS-1\n"))
+    first = await expect_rolled(platform, await expect_config(platform, "traces/default"))
+    hash_before = first["spec"]["template"]["metadata"]["annotations"][CA_HASH]
+
+    await platform.config_map(
+        "openshift-config-managed", "default-ingress-cert", {"ca-bundle.crt": "INGRESS-2"}
+    )
+    await eventually(lambda: bundled("INGRESS-2\n"))
+
+    async def rolled() -> str:
+        found = await platform.get(COLLECTOR)
+        assert found is not None
+        value: str = found["spec"]["template"]["metadata"]["annotations"][CA_HASH]
+        assert value != hash_before
+        return value
+
+    with_ingress = await eventually(rolled, seconds=30)
+    await platform.config_map(SYSTEM, "openshift-service-ca.crt", {"service-ca.crt": "SERVICE-1"})
+
+    async def rolled_again() -> None:
+        found = await platform.get(COLLECTOR)
+        assert found is not None
+        assert found["spec"]["template"]["metadata"]["annotations"][CA_HASH] not in (
+            hash_before,
+            with_ingress,
+        )
+
+    await eventually(rolled_again, seconds=30)
+
+
+async def test_openshift_without_a_workspace_sends_no_headers_and_is_told(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(ADDRESS)
+    start_operator()
+    config = await expect_config(platform, "traces/mlflow")
+    exporter = parsed(config)["exporters"]["otlphttp/mlflow"]
+    assert "headers" not in exporter
+    assert exporter["auth"] == {"authenticator": "bearertokenauth/mlflow"}
+
+    async def told() -> None:
+        reasons = {e["reason"] for e in await platform.events("default", "mlflow")}
+        assert "WorkspaceNotConfigured" in reasons
+
+    await eventually(told)
+
+
+async def test_the_user_interface_is_told_the_dashboards_address(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.managed_and_ready(ADDRESS)
+    start_operator(features=("--enable-mlflow",))
+    await platform.set_mlflow_status(address=ADDRESS, url="https://gateway.example/mlflow")
+    path = config_map_path(SYSTEM, "kagenti-ui-config")
+    await platform.config_map(SYSTEM, "kagenti-ui-config", {"THEIRS": "kept"})
+
+    async def told() -> None:
+        found = await platform.get(path)
+        assert found is not None
+        assert found["data"] == {
+            "THEIRS": "kept",
+            "MLFLOW_DASHBOARD_URL": "https://gateway.example/mlflow/",
+        }
+
+    await eventually(told)
+
+
+def _service(name: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": SYSTEM},
+        "spec": {"ports": [{"port": 4317}], "selector": {"app": name}},
+    }
