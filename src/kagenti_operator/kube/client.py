@@ -12,7 +12,7 @@ from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.kube.transport import JSON, LoopSleeper, Observer, Sleeper, Transport
+from kagenti_operator.kube.transport import JSON, REQUEST_SECONDS, LoopSleeper, Observer, Sleeper, Transport
 from kagenti_operator.kube.watch import ListPage, WatchEvent, decode_event, decode_page, object_decoder
 
 FIELD_MANAGER = "kagenti-operator"
@@ -41,6 +41,7 @@ class KubeClient:
         rng: random.Random = _RNG,
         observer: Observer | None = None,
         max_connections: int = 100,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
         self.connection = connection
         self._field_manager = field_manager
@@ -50,6 +51,7 @@ class KubeClient:
             rng=rng,
             observer=observer,
             max_connections=max_connections,
+            request_seconds=request_seconds,
         )
 
     async def __aenter__(self) -> Self:

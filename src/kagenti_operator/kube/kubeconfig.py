@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import msgspec
 import yaml
 from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
@@ -28,7 +27,7 @@ def load_kubeconfig(path: Path) -> Connection:
             tls=_tls_files(config, config.user or User()),
             namespace=config.namespace,
         )
-    except (LightkubeConfigError, yaml.YAMLError, msgspec.ValidationError, OSError, ValueError) as error:
+    except (ConfigError, LightkubeConfigError, yaml.YAMLError, OSError, ValueError) as error:
         raise ConfigError(f"kubeconfig {path}: {error}") from error
     except (LookupError, TypeError, AttributeError) as error:
         # How lightkube meets an empty file, and a context that names what the file does not have.

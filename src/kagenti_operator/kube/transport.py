@@ -19,8 +19,8 @@ JSON = "application/json"
 # Called once per request sent: method, host and port, and the status code or "<error>".
 type Observer = Callable[[str, str, str], None]
 
+REQUEST_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
-_TOTAL_SECONDS = 30.0
 # How long one call may wait in all because a server asked for it; beyond that the caller's backoff is better.
 _MAX_WAIT_SECONDS = 20.0
 _DEFAULT_RETRY_AFTER_SECONDS = 1.0
@@ -73,12 +73,14 @@ class Transport:
         rng: random.Random,
         observer: Observer | None,
         max_connections: int,
+        request_seconds: float,
     ) -> None:
         self._connection = connection
         self._sleeper = sleeper
         self._rng = rng
         self._observer = observer
         self._max_connections = max_connections
+        self._timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=_CONNECT_SECONDS)
         self._host = URL(connection.server).authority
         self._session: aiohttp.ClientSession | None = None
 
@@ -96,14 +98,13 @@ class Transport:
         """Send a request and return the body of its success.
 
         Raises ApiError for a refusal, after obeying Retry-After within bounds and trying a fresh token once;
-        Unreachable without a complete answer within 30 s.
+        Unreachable without a complete answer in time.
         """
         headers = {"Accept": accept, "Content-Type": content_type} if body is not None else {"Accept": accept}
-        timeout = aiohttp.ClientTimeout(total=_TOTAL_SECONDS, sock_connect=_CONNECT_SECONDS)
         waited, fresh_token = 0.0, False
         while True:
             try:
-                async with self._open(method, path, what, params, body, headers, timeout) as response:
+                async with self._open(method, path, what, params, body, headers, self._timeout) as response:
                     return await response.read()
             except ApiError as error:
                 if error.status == 401 and not fresh_token:
@@ -203,6 +204,6 @@ def explain(error: Exception, timeout: aiohttp.ClientTimeout) -> str:
         case aiohttp.SocketTimeoutError():
             return f"was silent for {timeout.sock_read:g} s"
         case TimeoutError():
-            return f"gave no complete answer within {_TOTAL_SECONDS:g} s"
+            return f"gave no complete answer within {timeout.total:g} s"
         case _:
             return f"broke the connection off: {error or type(error).__name__}"
