@@ -41,6 +41,8 @@ class OperatorProcess:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        # Shown by pytest where the test failed.
+        print(self.text())
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -88,3 +90,5 @@ class OperatorProcess:
             self.process.kill()
         self.process.wait()
         self._reader.join(5)
+        if self.process.stdout is not None:
+            self.process.stdout.close()

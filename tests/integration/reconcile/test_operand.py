@@ -37,6 +37,7 @@ async def test_the_operand_is_made_when_crds_and_state_come_later(
     start_operator: StartOperator, platform: Platform
 ) -> None:
     running = start_operator(features=MLFLOW_ONLY)
+    await asyncio.to_thread(running.wait_for_log, "Caches are complete, starting the controllers")
     await platform.install_crd(DSC_CRD)
     await platform.set_state("Managed")
     await platform.install_crd(MLFLOW_CRD)
