@@ -81,7 +81,13 @@ async def test_an_object_that_does_not_exist_is_none(client: KubeClient, peer: P
 async def test_a_list_is_asked_for_by_page_and_selector(client: KubeClient, peer: Peer) -> None:
     page = {"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [CONFIG_MAP]}
     call = asyncio.ensure_future(
-        client.list_page(CONFIG_MAPS, namespace="team1", continue_="x/+", **selection)
+        client.list_page(
+            CONFIG_MAPS,
+            namespace="team1",
+            label_selector="a in (b,c),d!=e",
+            field_selector="metadata.name=x",
+            continue_="x/+",
+        )
     )
     request = await answered(peer, 200, page)
     assert [c.data for c in (await call).items] == [{"a": "b"}]
