@@ -2,16 +2,16 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.runtime.clock import Clock
-from kagenti_operator.runtime.informer import Informer
 from kagenti_operator.runtime.metrics import Metrics
 from kagenti_operator.runtime.mirror import Handler
+from kagenti_operator.runtime.store import Store
 from kagenti_operator.runtime.workqueue import WorkQueue
 
 log = structlog.get_logger("runtime.controller")
@@ -22,6 +22,24 @@ type Reconcile = Callable[[str], Awaitable[float | None]]
 # A failure that stays the same is told again after these seconds, twice as long each time, up to the second.
 _FIRST_REMINDER_SECONDS = 10.0
 _LAST_REMINDER_SECONDS = 600.0
+
+
+class Watched[T: KubeObject](Protocol):
+    """The part of an Informer that is needed here."""
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        ...
+
+    @property
+    def store(self) -> Store[T]:
+        """The cache."""
+        ...
+
+    def subscribe(self, handler: Handler[T]) -> None:
+        """Call the handler after every change of the cache."""
+        ...
 
 
 class _Trouble:
@@ -88,7 +106,7 @@ class Controller:
         """Have `key` reconciled in that time, or earlier if it was to come earlier anyway."""
         self._queue.add_after(key, seconds)
 
-    def watches[T: KubeObject](self, informer: Informer[T], handler: Handler[T]) -> None:
+    def watches[T: KubeObject](self, informer: Watched[T], handler: Handler[T]) -> None:
         """Call `handler(old, new)` for every change that `informer` sees while this controller runs.
 
         When the controller starts, what the informer holds by then is told first, as additions: a replica

@@ -8,11 +8,11 @@ object about which too much is said falls silent for a while, as with client-go.
 import asyncio
 import random
 from collections import OrderedDict
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import structlog
 
-from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.resources import Resource
@@ -41,10 +41,28 @@ _FIRST_PAUSE_SECONDS = 1.0
 _LAST_PAUSE_SECONDS = 30.0
 
 
+class EventSink(Protocol):
+    """The part of a KubeClient that recording needs."""
+
+    async def create(self, resource: Resource[KubeObject], body: Mapping[str, Any]) -> KubeObject:
+        """See KubeClient."""
+        ...
+
+    async def merge_patch(
+        self,
+        resource: Resource[KubeObject],
+        name: str,
+        body: Mapping[str, Any],
+        namespace: str | None = None,
+    ) -> KubeObject:
+        """See KubeClient."""
+        ...
+
+
 class EventRecorder:
     """Takes events at any time and sends them one after the other while `run` runs."""
 
-    def __init__(self, client: KubeClient, *, instance: str, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, client: EventSink, *, instance: str, clock: Clock, rng: random.Random) -> None:
         """`instance` says which replica reports: the pod's name."""
         self._client = client
         self._instance = instance

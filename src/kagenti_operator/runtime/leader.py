@@ -17,11 +17,18 @@ from typing import Any
 
 import structlog
 
-from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.runtime.clock import Clock, within
 from kagenti_operator.runtime.events import EventRecorder, ObjectRef
-from kagenti_operator.runtime.lease import API_VERSION, KIND, Lease, LeaseClient
+from kagenti_operator.runtime.lease import (
+    API_VERSION,
+    KIND,
+    Lease,
+    LeaseStore,
+    Record,
+    held_record,
+    released_record,
+)
 from kagenti_operator.runtime.metrics import Metrics
 
 log = structlog.get_logger("runtime.leader")
@@ -99,7 +106,7 @@ class LeaderElector:
 
     def __init__(
         self,
-        client: KubeClient,
+        leases: LeaseStore,
         settings: LeaseSettings,
         leadership: Leadership,
         *,
@@ -108,8 +115,8 @@ class LeaderElector:
         clock: Clock,
         rng: random.Random,
     ) -> None:
-        """`client` must not be gated by `leadership`: writing the lease is how to gain it."""
-        self._leases = LeaseClient(client, settings.namespace, settings.name)
+        """`leases` must not be gated by `leadership`: writing the lease is how to gain it."""
+        self._leases = leases
         self._settings = settings
         self._leadership = leadership
         self._recorder = recorder
@@ -246,11 +253,12 @@ class LeaderElector:
     async def _write(self, lease: Lease | None) -> None:
         """Make the lease ours, provided that it is still as given. Raises KubeError."""
         self._maybe_ours = True
-        settings, now = self._settings, self._clock.now()
+        before: Record = lease.record if lease else {}
+        record = held_record(before, self._settings.identity, self._settings.duration, self._clock.now())
         if lease is None:
-            self._lease = await self._leases.create(settings.identity, settings.duration, now)
+            self._lease = await self._leases.create(record)
         else:
-            self._lease = await self._leases.hold(lease, settings.identity, settings.duration, now)
+            self._lease = await self._leases.replace(lease, record)
         self._observed_at = self._clock.monotonic()
 
     async def _release(self) -> None:
@@ -266,7 +274,7 @@ class LeaderElector:
         # Read anew: a write that was cut off may have been carried out.
         lease = await self._look()
         if lease is not None and lease.holder == self._settings.identity:
-            await self._leases.release(lease, self._clock.now())
+            await self._leases.replace(lease, released_record(lease.record, self._clock.now()))
             self._log.info("Released the leader lease")
 
     def _tell(self, what: str) -> None:

@@ -1,8 +1,9 @@
-"""The Lease that leader election is about: reading it, and writing it only if nobody else did since."""
+"""The Lease that leader election is about: its record, and where it is kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -12,16 +13,19 @@ from kagenti_operator.kube.errors import ApiError
 API_VERSION = "coordination.k8s.io/v1"
 KIND = "Lease"
 
+# The spec of a Lease, whole, so that fields which others keep in it survive our writes.
+type Record = Mapping[str, Any]
+
 
 @dataclass(frozen=True)
 class Lease:
-    """A Lease as the server gave it, whole, so that what others keep in it survives our writes."""
+    """A Lease as the server gave it."""
 
-    body: dict[str, Any]
+    body: Mapping[str, Any]
 
     @property
-    def record(self) -> dict[str, Any]:
-        """The spec: who leads, since when, how long."""
+    def record(self) -> Record:
+        """Who leads, since when, for how long."""
         return self.body.get("spec") or {}
 
     @property
@@ -39,19 +43,48 @@ class Lease:
         """For how many seconds without a change it is held; a record without it is not held."""
         return float(self.record.get("leaseDurationSeconds") or 0)
 
-    @property
-    def transitions(self) -> int:
-        """How often it went from one holder to another."""
-        return int(self.record.get("leaseTransitions") or 0)
-
 
 def micro_time(moment: datetime) -> str:
     """Write a UTC time as `meta/v1` MicroTime."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
+def held_record(record: Record, holder: str, duration: float, now: datetime) -> Record:
+    """Return the record after `holder` has taken it, or renewed it if it was the holder already."""
+    moment = micro_time(now)
+    renewed = {**record, "leaseDurationSeconds": int(duration), "renewTime": moment}
+    if record.get("holderIdentity") == holder:
+        return renewed
+    # As in client-go the first holder is no transition, every later change of hands is one.
+    transitions = int(record.get("leaseTransitions") or 0) + 1 if record else 0
+    return {**renewed, "holderIdentity": holder, "acquireTime": moment, "leaseTransitions": transitions}
+
+
+def released_record(record: Record, now: datetime) -> Record:
+    """Return the record that anybody may take at once; worded as client-go does."""
+    moment = micro_time(now)
+    free = {"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": moment, "renewTime": moment}
+    return {**record, **free}
+
+
+class LeaseStore(Protocol):
+    """Where one Lease is kept. Everything raises KubeError."""
+
+    async def get(self) -> Lease | None:
+        """Return the lease as it is now, None where there is none."""
+        ...
+
+    async def create(self, record: Record) -> Lease:
+        """Create it. Raises ApiError with `conflict` where somebody was faster."""
+        ...
+
+    async def replace(self, lease: Lease, record: Record) -> Lease:
+        """Give it another record. Raises ApiError with `conflict` unless it is still as in `lease`."""
+        ...
+
+
 class LeaseClient:
-    """Requests for one Lease."""
+    """Fulfils `LeaseStore` by requests to the API server."""
 
     def __init__(self, client: KubeClient, namespace: str, name: str) -> None:
         self._client = client
@@ -60,7 +93,7 @@ class LeaseClient:
         self._collection = f"/apis/{API_VERSION}/namespaces/{namespace}/leases"
 
     async def get(self) -> Lease | None:
-        """Return the lease as it is now, None where there is none. Raises KubeError."""
+        """Return the lease as it is now, None where there is none."""
         try:
             return _decode(await self._client.raw("GET", f"{self._collection}/{self._name}"))
         except ApiError as error:
@@ -68,58 +101,19 @@ class LeaseClient:
                 return None
             raise
 
-    async def create(self, holder: str, duration: float, now: datetime) -> Lease:
-        """Create it, held. Raises ApiError with `conflict` where somebody was faster, KubeError."""
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {"name": self._name, "namespace": self._namespace},
-            "spec": _held({}, holder, duration, now),
-        }
-        return await self._send("POST", self._collection, body)
+    async def create(self, record: Record) -> Lease:
+        """Create it."""
+        metadata = {"name": self._name, "namespace": self._namespace}
+        return await self._send("POST", self._collection, {"metadata": metadata}, record)
 
-    async def hold(self, lease: Lease, holder: str, duration: float, now: datetime) -> Lease:
-        """Hold it, or hold it on. Raises ApiError with `conflict` unless it is still as given, KubeError."""
-        return await self._replace(lease, _held(lease.record, holder, duration, now))
+    async def replace(self, lease: Lease, record: Record) -> Lease:
+        """Give it another record; the resource version in its body makes the server refuse a stale write."""
+        return await self._send("PUT", f"{self._collection}/{self._name}", lease.body, record)
 
-    async def release(self, lease: Lease, now: datetime) -> Lease:
-        """Give it back: anybody may take it at once. Raises as `hold` does."""
-        moment = micro_time(now)
-        return await self._replace(
-            lease,
-            {
-                **lease.record,
-                "holderIdentity": "",
-                "leaseDurationSeconds": 1,
-                "acquireTime": moment,
-                "renewTime": moment,
-            },
-        )
-
-    async def _replace(self, lease: Lease, record: dict[str, Any]) -> Lease:
-        # The resource version inside the body makes the server refuse when it has another one by now.
-        body = {**lease.body, "apiVersion": API_VERSION, "kind": KIND, "spec": record}
-        return await self._send("PUT", f"{self._collection}/{self._name}", body)
-
-    async def _send(self, method: str, path: str, body: dict[str, Any]) -> Lease:
-        return _decode(await self._client.raw(method, path, body=msgspec.json.encode(body)))
+    async def _send(self, method: str, path: str, body: Mapping[str, Any], record: Record) -> Lease:
+        whole = {**body, "apiVersion": API_VERSION, "kind": KIND, "spec": record}
+        return _decode(await self._client.raw(method, path, body=msgspec.json.encode(whole)))
 
 
 def _decode(body: bytes) -> Lease:
     return Lease(msgspec.json.decode(body, type=dict[str, Any]))
-
-
-def _held(record: dict[str, Any], holder: str, duration: float, now: datetime) -> dict[str, Any]:
-    moment = micro_time(now)
-    if record.get("holderIdentity") == holder:
-        return {**record, "leaseDurationSeconds": int(duration), "renewTime": moment}
-    # As in client-go the first holder is no transition, every later change of hands is one.
-    transitions = int(record.get("leaseTransitions") or 0) + 1 if record else 0
-    return {
-        **record,
-        "holderIdentity": holder,
-        "leaseDurationSeconds": int(duration),
-        "acquireTime": moment,
-        "renewTime": moment,
-        "leaseTransitions": transitions,
-    }

@@ -8,14 +8,13 @@ is not yet in a cache looks as if it did not exist.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Protocol
 
 import structlog
 
 from kagenti_operator.runtime.clock import Clock, within
 from kagenti_operator.runtime.controller import Controller
 from kagenti_operator.runtime.health import Health
-from kagenti_operator.runtime.informer import Informer
 from kagenti_operator.runtime.leader import LeaderElector, Leadership
 
 log = structlog.get_logger("runtime.manager")
@@ -32,6 +31,28 @@ _WAITING_SECONDS = 10.0
 _OVERDUE_SECONDS = 20.0
 
 
+class Cache(Protocol):
+    """The part of an Informer that is needed here."""
+
+    @property
+    def name(self) -> str:
+        """What people know it by."""
+        ...
+
+    @property
+    def synced(self) -> bool:
+        """Whether it is complete."""
+        ...
+
+    async def wait_synced(self) -> None:
+        """Return when `synced`."""
+        ...
+
+    async def run(self) -> None:
+        """Follow the API server until cancelled."""
+        ...
+
+
 class EndedUnexpectedly(Exception):
     """Something that runs as long as the process has ended."""
 
@@ -42,7 +63,7 @@ class Manager:
     def __init__(
         self,
         *,
-        informers: Sequence[Informer[Any]],
+        informers: Sequence[Cache],
         controllers: Sequence[Controller],
         elector: LeaderElector | None,
         leadership: Leadership,

@@ -77,6 +77,11 @@ class WorkQueue[K: Hashable]:
         return len(self._due)
 
     @property
+    def timers(self) -> int:
+        """How many timers are kept for them, replaced ones included."""
+        return len(self._timers)
+
+    @property
     def unfinished_seconds(self) -> float:
         """How long the keys that are in work have been so, added up."""
         now = self._clock.monotonic()
