@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Mapping
 
-from kagenti_operator.kube.client import PAGE_SIZE, KubeClient
+from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.clock import Clock
@@ -27,6 +27,7 @@ class Informer[T: KubeObject]:
         clock: Clock,
         rng: random.Random,
         page_size: int = PAGE_SIZE,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.resource = resource
         parts = (resource.crd_name.rstrip("."), namespace, label_selector, field_selector)
@@ -42,6 +43,7 @@ class Informer[T: KubeObject]:
             clock=clock,
             rng=rng,
             page_size=page_size,
+            silence_seconds=silence_seconds,
         )
 
     @property

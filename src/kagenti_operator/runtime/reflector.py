@@ -8,7 +8,7 @@ from typing import Protocol, assert_never
 
 import structlog
 
-from kagenti_operator.kube.client import PAGE_SIZE, KubeClient
+from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError, error_from_status
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.resources import Resource
@@ -75,6 +75,7 @@ class Reflector[T: KubeObject]:
         clock: Clock,
         rng: random.Random,
         page_size: int = PAGE_SIZE,
+        silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self._client = client
         self._resource = resource
@@ -85,6 +86,7 @@ class Reflector[T: KubeObject]:
         self._clock = clock
         self._rng = rng
         self._page_size = page_size
+        self._silence_seconds = silence_seconds
         self._wake = asyncio.Event()
         self._listed: dict[Key, T] = {}
         self._trouble: str | None = None
@@ -160,6 +162,7 @@ class Reflector[T: KubeObject]:
             field_selector=self._fields,
             resource_version=version,
             timeout_seconds=self._rng.randint(*_WATCH_SECONDS),
+            silence_seconds=self._silence_seconds,
         )
         try:
             async with aclosing(events):

@@ -76,12 +76,13 @@ class Store[T: KubeObject]:
     def _reindex(self, key: Key, old: T | None, new: T | None) -> None:
         for name, function in self._functions.items():
             index = self._indexes[name]
-            values = tuple(function(new)) if new is not None else ()
-            for value in function(old) if old is not None else ():
-                if value not in values:
-                    del index[value][key]
-                    if not index[value]:
-                        del index[value]
+            # Sets, because a function may give a value twice.
+            before = frozenset(function(old)) if old is not None else frozenset[str]()
+            after = frozenset(function(new)) if new is not None else frozenset[str]()
+            for value in before - after:
+                del index[value][key]
+                if not index[value]:
+                    del index[value]
             if new is not None:
-                for value in values:
+                for value in after:
                     index.setdefault(value, {})[key] = new
