@@ -3,6 +3,7 @@
 KubeError
   ApiError      the API server answered with a refusal: see its properties
   Unreachable   no answer: network, TLS, name, timeout; try again later
+    Interrupted the answer began, and broke off
   ConfigError   no usable credentials or settings: tell the person, trying again does not help
 """
 
@@ -23,6 +24,10 @@ class ConfigError(KubeError):
 
 class Unreachable(KubeError):
     """The API server gave no (complete) answer."""
+
+
+class Interrupted(Unreachable):
+    """The API server began to answer, then the connection broke or fell silent."""
 
 
 class StatusCause(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from kagenti_operator.kube.credentials import Connection
-from kagenti_operator.kube.errors import ApiError, Unreachable, error_from_response
+from kagenti_operator.kube.errors import ApiError, Interrupted, Unreachable, error_from_response
 from kagenti_operator.kube.watch import LineSplitter
 
 JSON = "application/json"
@@ -130,7 +130,7 @@ class Transport:
                 for line in splitter.feed(chunk):
                     yield line
         if splitter.pending:
-            raise Unreachable(f"{what}: {self._connection.server} ended in the middle of a line")
+            raise Interrupted(f"{what}: {self._connection.server} ended in the middle of a line")
 
     @asynccontextmanager
     async def _open(
@@ -164,9 +164,11 @@ class Transport:
                     raise error_from_response(what, response.status, response.headers, await response.read())
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if not answered:
-                self._observe(method, "<error>")
-            raise Unreachable(f"{what}: {self._connection.server} {explain(error, timeout)}") from error
+            problem = f"{what}: {self._connection.server} {explain(error, timeout)}"
+            if answered:
+                raise Interrupted(problem) from error
+            self._observe(method, "<error>")
+            raise Unreachable(problem) from error
 
     def _observe(self, method: str, code: str) -> None:
         if self._observer:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from kagenti_operator.kube.errors import ApiError, KubeError
+from kagenti_operator.kube.errors import ApiError, Interrupted, KubeError
 
 BACKOFF_FIRST_SECONDS = 0.8
 BACKOFF_LAST_SECONDS = 30.0
@@ -91,9 +91,10 @@ def after_refused_list(state: Listing, error: KubeError, jitter: float) -> Waiti
 
 def after_watch(state: Watching, end: WatchEnd, jitter: float) -> State:
     """Resume where the watch ended; list again only when the server no longer knows that version."""
-    worked = end.resource_version != state.resource_version or end.lasted >= STEADY_SECONDS
-    failures = 0 if worked else state.failures
     error = end.error
+    steady = end.lasted >= STEADY_SECONDS and (error is None or isinstance(error, Interrupted))
+    worked = steady or end.resource_version != state.resource_version
+    failures = 0 if worked else state.failures
     if isinstance(error, ApiError) and (error.gone or error.not_found):
         # A version that came from a list just now and is too old already: do not list in a tight circle.
         listing = Listing(failures=failures + 1)

@@ -217,18 +217,16 @@ class Reflector[T: KubeObject]:
         )
 
     def _tell_trouble(self, verb: str, error: KubeError) -> None:
-        match error:
-            case ApiError(not_found=True):
-                # The list that follows says whether the API vanished.
-                pass
-            case ApiError(gone=True):
-                self._log.info("Too far behind to resume, listing again")
-            case ApiError(forbidden=True) if self._is_news("forbidden"):
+        if isinstance(error, ApiError) and error.not_found:
+            # The list that follows says whether the API vanished.
+            return
+        if isinstance(error, ApiError) and error.gone:
+            self._log.info("Too far behind to resume, listing again")
+        elif isinstance(error, ApiError) and error.forbidden:
+            if self._is_news("forbidden"):
                 self._log.warning(f"No permission to {verb}: grant get, list and watch", error=str(error))
-            case _ if self._is_news(str(error)):
-                self._log.warning(f"Cannot {verb}, trying again", error=str(error))
-            case _:
-                pass
+        elif self._is_news(str(error)):
+            self._log.warning(f"Cannot {verb}, trying again", error=str(error))
 
     def _tell_absence(self) -> None:
         if self._is_news("absent"):

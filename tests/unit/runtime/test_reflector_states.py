@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
+from kagenti_operator.kube.errors import ApiError, Interrupted, KubeError, Unreachable
 from kagenti_operator.runtime.reflection import (
     ABSENT_SECONDS,
     HOPEFUL_TRIES,
@@ -90,6 +90,13 @@ def test_a_broken_watch_resumes_where_it_was() -> None:
     assert after_watch(Watching("5", failures=4), WatchEnd("8", 1, LOST), 0) == Waiting(
         0.8, Watching("8", failures=1)
     )
+
+
+def test_a_watch_that_broke_after_a_quiet_while_had_worked() -> None:
+    broken = WatchEnd("5", 60, Interrupted("silent"))
+    assert after_watch(Watching("5", failures=3), broken, 0) == Waiting(0.8, Watching("5", failures=1))
+    never_opened = WatchEnd("5", 60, Unreachable("no connection"))
+    assert after_watch(Watching("5", failures=3), never_opened, 0) == Waiting(6.4, Watching("5", failures=4))
 
 
 def test_refusals_in_a_row_wait_longer() -> None:

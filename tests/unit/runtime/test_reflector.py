@@ -1,0 +1,350 @@
+"""An informer against an API server that a test plays, with time that a test owns."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import structlog
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.credentials import Connection
+from kagenti_operator.runtime.informer import Informer
+from tests.unit.kube.peer import Peer, PeerRequest, running_peer, until
+from tests.unit.runtime.gadgets import GADGETS, Gadget, bookmark, event, page, wire
+from tests.unit.runtime.virtual_clock import VirtualClock, settle
+
+# Longer than the first backoff, shorter than the second.
+FIRST_BACKOFF = 1.6
+
+
+class Desk:
+    """The informer, the peer it talks to, and what its subscriber was told."""
+
+    def __init__(self, peer: Peer, clock: VirtualClock, informer: Informer[Gadget]) -> None:
+        self.peer = peer
+        self.clock = clock
+        self.informer = informer
+        self.told: list[str] = []
+        informer.subscribe(self._note)
+
+    def _note(self, old: Gadget | None, new: Gadget | None) -> None:
+        sign = "~" if old and new else "+" if new else "-"
+        obj = new or old
+        assert obj is not None
+        self.told.append(f"{sign}{obj.metadata.name}")
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(obj.metadata.name for obj in self.informer.store.values())
+
+    async def list_request(self) -> PeerRequest:
+        request = await self.peer.request()
+        assert "watch" not in request.query
+        return request
+
+    async def watch_request(self, version: int) -> PeerRequest:
+        """The next request, which has to be a watch from that version."""
+        request = await self.peer.request()
+        assert (request.query.get("watch"), request.query.get("resourceVersion")) == ("1", str(version))
+        return request
+
+    async def stream(self, version: int, *events: dict[str, Any]) -> PeerRequest:
+        """Accept the watch that has to come, and send events."""
+        request = await self.watch_request(version)
+        request.begin_stream()
+        request.send(*events)
+        return request
+
+    async def listed(self, version: int, *items: dict[str, Any]) -> None:
+        await (await self.list_request()).answer(200, page(version, *items))
+
+    async def watching(self, version: int, *items: dict[str, Any]) -> PeerRequest:
+        """The usual beginning: a list, then an open watch."""
+        await self.listed(version, *items)
+        return await self.stream(version)
+
+    async def pause(self, *, of_at_most: float) -> None:
+        """The informer waits before its next request; let that time pass."""
+        await until(lambda: self.clock.sleeping)
+        assert self.peer.idle
+        await self.clock.advance(of_at_most)
+
+
+@asynccontextmanager
+async def opened_desk(**options: Any) -> AsyncGenerator[Desk]:
+    clock = VirtualClock()
+    async with running_peer() as peer, KubeClient(Connection(peer.url), clock=clock) as client:
+        informer = Informer(client, GADGETS, clock=clock, rng=random.Random(7), **options)
+        desk = Desk(peer, clock, informer)
+        task = asyncio.ensure_future(informer.run())
+        yield desk
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert clock.sleeping == 0
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with opened_desk() as opened:
+        yield opened
+
+
+async def test_nothing_is_shown_before_the_last_page(desk: Desk) -> None:
+    first = await desk.list_request()
+    assert first.path == "/apis/example.com/v1/gadgets"
+    assert first.query == {"limit": "500"}
+    await first.answer(200, page(10, wire("a", 1), more="token"))
+    second = await desk.list_request()
+    assert second.query == {"limit": "500", "continue": "token"}
+    assert (desk.names, desk.informer.synced, desk.informer.present) == ([], False, False)
+    await second.answer(200, page(10, wire("b", 2)))
+    await desk.informer.wait_synced()
+    assert (desk.names, desk.told, desk.informer.present) == (["a", "b"], ["+a", "+b"], True)
+
+
+async def test_the_watch_begins_where_the_list_stood(desk: Desk) -> None:
+    await desk.listed(10)
+    watch = await desk.watch_request(10)
+    assert watch.query["allowWatchBookmarks"] == "true"
+    assert 300 <= int(watch.query["timeoutSeconds"]) <= 600
+
+
+async def test_changes_arrive_as_they_happen(desk: Desk) -> None:
+    watch = await desk.watching(10, wire("a", 1))
+    watch.send(event("ADDED", wire("b", 11)), event("MODIFIED", wire("a", 12, 5)))
+    await until(lambda: desk.told == ["+a", "+b", "~a"])
+    stored = desk.informer.store.get("team1", "a")
+    assert stored is not None
+    assert stored.size == 5
+    watch.send(event("DELETED", wire("b", 13)))
+    await until(lambda: desk.names == ["a"])
+    assert desk.told[-1] == "-b"
+
+
+async def test_a_watch_that_ends_in_order_goes_on_from_its_last_event(desk: Desk) -> None:
+    watch = await desk.watching(10)
+    watch.send(event("ADDED", wire("a", 11)))
+    watch.end()
+    resumed = await desk.stream(11, bookmark(40))
+    resumed.end()
+    await desk.watch_request(40)
+    assert desk.told == ["+a"]
+
+
+async def test_a_broken_watch_resumes_after_a_pause_and_nothing_is_listed_again(desk: Desk) -> None:
+    watch = await desk.watching(10)
+    watch.send(event("ADDED", wire("a", 11)))
+    await until(lambda: desk.told)
+    watch.cut()
+    await desk.pause(of_at_most=FIRST_BACKOFF)
+    await desk.stream(11, event("DELETED", wire("a", 12)))
+    await until(lambda: desk.told == ["+a", "-a"])
+
+
+async def test_a_refused_watch_is_tried_again_with_longer_and_longer_pauses(desk: Desk) -> None:
+    await desk.listed(10)
+    for longest in (1.6, 3.2, 6.4, 12.8, 25.6, 30, 30):
+        await (await desk.watch_request(10)).refuse(500, "InternalError")
+        await until(lambda: desk.clock.sleeping)
+        await desk.clock.advance(longest / 2 - 0.01)
+        assert desk.peer.idle
+        await desk.clock.advance(longest / 2 + 0.01)
+    await desk.watch_request(10)
+
+
+async def test_a_pause_that_the_server_asks_for_is_kept(desk: Desk) -> None:
+    await desk.listed(10)
+    await (await desk.watch_request(10)).answer(429, None, {"Retry-After": "20"})
+    await until(lambda: desk.clock.sleeping)
+    await desk.clock.advance(19.9)
+    assert desk.peer.idle
+    await desk.clock.advance(0.2)
+    await desk.watch_request(10)
+
+
+async def test_a_silent_watch_is_dropped_and_resumed() -> None:
+    async with opened_desk(silence_seconds=0.05) as desk:
+        watch = await desk.watching(10)
+        await until(watch.disconnected)
+        await desk.pause(of_at_most=FIRST_BACKOFF)
+        await desk.watch_request(10)
+
+
+@pytest.mark.parametrize("within", ["the answer", "the stream"])
+async def test_a_version_that_is_too_old_is_listed_again_and_what_was_missed_is_told(
+    desk: Desk, within: str
+) -> None:
+    watch = await desk.watching(10, wire("kept", 1), wire("changed", 2), wire("deleted", 3), wire("again", 4))
+    watch.send(bookmark(11))
+    watch.end()
+    desk.told.clear()
+    late = await desk.watch_request(11)
+    if within == "the answer":
+        await late.refuse(410, "Expired")
+    else:
+        late.begin_stream()
+        late.send(event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}))
+        late.end()
+    again = wire("again", 90, uid="another")
+    await desk.listed(99, wire("kept", 1), wire("changed", 50), wire("added", 60), again)
+    await desk.watch_request(99)
+    assert sorted(desk.told) == ["+added", "+again", "-again", "-deleted", "~changed"]
+    assert desk.names == ["added", "again", "changed", "kept"]
+
+
+async def test_an_error_within_the_stream_that_is_no_410_only_resumes(desk: Desk) -> None:
+    watch = await desk.watching(10)
+    watch.send(event("ERROR", {"kind": "Status", "code": 500, "reason": "InternalError", "message": "oops"}))
+    watch.end()
+    await desk.pause(of_at_most=FIRST_BACKOFF)
+    await desk.watch_request(10)
+
+
+async def test_an_expired_page_begins_the_list_anew_without_mixing_two(desk: Desk) -> None:
+    await (await desk.list_request()).answer(200, page(10, wire("old", 1), more="token"))
+    await (await desk.list_request()).refuse(410, "Expired")
+    await desk.pause(of_at_most=FIRST_BACKOFF)
+    again = await desk.list_request()
+    assert "continue" not in again.query
+    await again.answer(200, page(20, wire("new", 15)))
+    await desk.watch_request(20)
+    assert desk.names == ["new"]
+
+
+async def test_a_page_that_failed_is_asked_for_again_and_the_others_are_not(desk: Desk) -> None:
+    await (await desk.list_request()).answer(200, page(10, wire("a", 1), more="token"))
+    await (await desk.list_request()).refuse(500, "InternalError")
+    await desk.pause(of_at_most=FIRST_BACKOFF)
+    second = await desk.list_request()
+    assert second.query["continue"] == "token"
+    await second.answer(200, page(10, wire("b", 2)))
+    await desk.watch_request(10)
+    assert desk.names == ["a", "b"]
+
+
+async def test_an_absent_api_is_waited_for_until_somebody_knows_that_it_appeared(desk: Desk) -> None:
+    await (await desk.list_request()).answer(404)
+    await desk.informer.wait_synced()
+    assert (desk.informer.present, desk.names) == (False, [])
+    await until(lambda: desk.clock.sleeping)
+    await desk.clock.advance(299)
+    assert desk.peer.idle
+    desk.informer.retry_now()
+    await desk.listed(10, wire("a", 1))
+    await until(lambda: desk.informer.present)
+    assert desk.told == ["+a"]
+
+
+async def test_an_api_that_is_announced_but_not_served_yet_is_asked_for_soon(desk: Desk) -> None:
+    await (await desk.list_request()).answer(404)
+    await desk.informer.wait_synced()
+    desk.informer.retry_now()
+    await (await desk.list_request()).answer(404)
+    await desk.pause(of_at_most=FIRST_BACKOFF)
+    await desk.listed(10, wire("a", 1))
+    await until(lambda: desk.informer.present)
+
+
+async def test_an_api_that_nobody_announces_is_found_within_minutes(desk: Desk) -> None:
+    await (await desk.list_request()).answer(404)
+    await desk.pause(of_at_most=600)
+    await desk.listed(10)
+    await until(lambda: desk.informer.present)
+
+
+async def test_an_api_that_appears_between_the_question_and_the_answer_is_not_missed(desk: Desk) -> None:
+    early = await desk.list_request()
+    desk.informer.retry_now()
+    await early.answer(404)
+    await desk.listed(10)
+    await until(lambda: desk.informer.present)
+
+
+async def test_when_the_api_vanishes_all_its_objects_are_deleted(desk: Desk) -> None:
+    presence: list[bool] = []
+    desk.informer.subscribe_presence(lambda: presence.append(desk.informer.present))
+    watch = await desk.watching(10, wire("a", 1), wire("b", 2))
+    watch.send(bookmark(11))
+    watch.end()
+    await (await desk.watch_request(11)).answer(404)
+    await (await desk.list_request()).answer(404)
+    await until(lambda: desk.told == ["+a", "+b", "-a", "-b"])
+    assert (desk.names, desk.informer.synced, presence) == ([], True, [True, False])
+    desk.informer.retry_now()
+    await desk.listed(20, wire("c", 15))
+    await until(lambda: desk.names == ["c"])
+    assert presence == [True, False, True]
+
+
+async def test_a_watch_that_is_not_found_while_the_list_is_loses_nothing(desk: Desk) -> None:
+    watch = await desk.watching(10, wire("a", 1))
+    watch.send(bookmark(11))
+    watch.end()
+    await (await desk.watch_request(11)).answer(404)
+    await desk.listed(12, wire("a", 1))
+    await desk.watch_request(12)
+    assert desk.told == ["+a"]
+
+
+async def test_a_missing_permission_is_told_once_and_gone_when_granted(desk: Desk) -> None:
+    words = 'gadgets is forbidden: User "x" cannot list resource "gadgets"'
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await (await desk.list_request()).refuse(403, "Forbidden", message=words)
+            await desk.pause(of_at_most=30)
+        await desk.listed(10)
+        await desk.informer.wait_synced()
+    assert [(line["log_level"], line["event"]) for line in logs] == [
+        ("warning", "No permission to list: grant get, list and watch"),
+        ("info", "Up to date again"),
+    ]
+    assert words in logs[0]["error"]
+    assert logs[0]["resource"] == "gadgets.example.com"
+
+
+async def test_an_object_that_does_not_fit_is_told_and_treated_as_absent(desk: Desk) -> None:
+    with structlog.testing.capture_logs() as logs:
+        watch = await desk.watching(10, wire("good", 1), wire("bad", 2, "large"), wire("turns", 3))
+        watch.send(event("MODIFIED", wire("turns", 11, "huge")), event("MODIFIED", wire("bad", 12, 4)))
+        await until(lambda: desk.names == ["bad", "good"])
+    assert desk.told == ["+good", "+turns", "-turns", "+bad"]
+    assert [(line["name"], line["problem"]) for line in logs if line["log_level"] == "error"] == [
+        ("bad", "Expected `int`, got `str` - at `$.size`"),
+        ("turns", "Expected `int`, got `str` - at `$.object.size`"),
+    ]
+
+
+async def test_a_server_that_is_gone_is_tried_again_until_it_is_back(desk: Desk) -> None:
+    watch = await desk.watching(10, wire("a", 1))
+    watch.cut()
+    for _ in range(4):
+        await desk.pause(of_at_most=30)
+        # aiohttp by itself repeats a GET once when the connection breaks before the answer.
+        (await desk.watch_request(10)).cut()
+        (await desk.watch_request(10)).cut()
+    await desk.pause(of_at_most=30)
+    await desk.stream(10, event("ADDED", wire("b", 11)))
+    await until(lambda: desk.names == ["a", "b"])
+
+
+async def test_a_selection_is_passed_on() -> None:
+    async with opened_desk(namespace="team1", label_selector="a=b", field_selector="metadata.name=x") as desk:
+        listing = await desk.list_request()
+        assert listing.path == "/apis/example.com/v1/namespaces/team1/gadgets"
+        await listing.answer(200, page(10))
+        for request in (listing, await desk.watch_request(10)):
+            assert request.query["labelSelector"] == "a=b"
+            assert request.query["fieldSelector"] == "metadata.name=x"
+        assert desk.informer.name == "gadgets.example.com team1 a=b metadata.name=x"
+
+
+async def test_events_that_come_all_at_once_are_all_taken(desk: Desk) -> None:
+    watch = await desk.watching(10)
+    watch.send(*(event("ADDED", wire(f"g{n}", 11 + n, n)) for n in range(2000)))
+    await until(lambda: len(desk.informer.store) == 2000)
+    watch.end()
+    await desk.watch_request(2010)
+    await settle()
