@@ -71,7 +71,7 @@ class EventRecorder:
         # Both are in order of last use, the longest unused first.
         self._series: OrderedDict[Statement, Series] = OrderedDict()
         self._budgets: OrderedDict[ObjectRef, Budget] = OrderedDict()
-        self._unsent: OrderedDict[Statement, None] = OrderedDict()
+        self._unsent: OrderedDict[Statement, Series] = OrderedDict()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -90,8 +90,7 @@ class EventRecorder:
         """Send what was recorded until cancelled."""
         while True:
             while self._unsent:
-                statement, _ = self._unsent.popitem(last=False)
-                await self._send(statement)
+                await self._send(*self._unsent.popitem(last=False))
             self._idle.set()
             self._wake.clear()
             await self._wake.wait()
@@ -115,7 +114,7 @@ class EventRecorder:
             self._overflow_told = True
             return
         self._overflow_told = False
-        self._unsent[statement] = None
+        self._unsent[statement] = series
         self._idle.clear()
         self._wake.set()
 
@@ -147,10 +146,7 @@ class EventRecorder:
         budget.told = not allowed
         return allowed
 
-    async def _send(self, statement: Statement) -> None:
-        series = self._series.get(statement)
-        if series is None:
-            return
+    async def _send(self, statement: Statement, series: Series) -> None:
         pause = _FIRST_PAUSE_SECONDS
         for attempt in range(1, _MAX_TRIES + 1):
             try:

@@ -108,6 +108,7 @@ class Replica:
     def __init__(self, name: str, shared: SharedLease, clock: VirtualClock) -> None:
         self.name = name
         self.clock = clock
+        self.rng = random.Random(name)
         self.connection = shared.connect()
         self.leadership = Leadership(clock)
         self.metrics = Metrics()
@@ -123,7 +124,7 @@ class Replica:
             recorder=self.recorder,
             metrics=self.metrics,
             clock=clock,
-            rng=random.Random(name),
+            rng=self.rng,
         )
         self.task: asyncio.Task[None] | None = None
         self._sending: asyncio.Task[None] | None = None
