@@ -34,3 +34,14 @@ def address(text: str) -> BindAddress | None:
         return parse_bind_address(text)
     except BadAddressError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def seconds(text: str) -> float:
+    """Parse a positive number of seconds; raise ArgumentTypeError on anything else."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number of seconds")
+    return value

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from kagenti_operator.cli.errors import UsageError
-from kagenti_operator.cli.flags import Commands, add_boolean, address
+from kagenti_operator.cli.flags import Commands, add_boolean, address, seconds
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.controllers.wiring import Parts, build_controllers
@@ -32,6 +32,7 @@ from kagenti_operator.runtime.leader import (
     LeaseSettings,
     process_identity,
 )
+from kagenti_operator.runtime.lease import LeaseClient
 from kagenti_operator.runtime.listener import Listener
 from kagenti_operator.runtime.logging import configure
 from kagenti_operator.runtime.manager import Manager, Runnable
@@ -74,6 +75,13 @@ def add_parser(commands: Commands) -> None:
         metavar="FILE",
         help="certificates to verify MLflow by (default: OpenShift's service CA where the pod has it, "
         "else the system's)",
+    )
+    parser.add_argument(
+        "--mlflow-poll-interval",
+        type=seconds,
+        default=300.0,
+        metavar="SECONDS",
+        help="how often MLflow is asked whether an experiment was renamed or deleted (default: 300)",
     )
     add_boolean(
         parser,
@@ -126,6 +134,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         mlflow_workspace=args.mlflow_workspace.strip() or None,
         mlflow_experiment_name=args.mlflow_experiment_name.strip(),
         mlflow_ca_file=ca_file,
+        mlflow_poll_seconds=args.mlflow_poll_interval,
     )
 
 
@@ -185,7 +194,7 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
 def _build_elector(client: KubeClient, leadership: Leadership, parts: Parts) -> LeaderElector:
     settings = LeaseSettings(name=LEASE, namespace=parts.settings.namespace, identity=process_identity())
     return LeaderElector(
-        client,
+        LeaseClient(client, settings.namespace, settings.name),
         settings,
         leadership,
         recorder=parts.events,

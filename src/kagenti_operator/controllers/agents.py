@@ -34,8 +34,7 @@ from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
 log = structlog.get_logger("controllers.agents")
 
-# MLflow is asked at most this often per agent, and at most twice a second for the whole fleet.
-POLL_SECONDS = 300.0
+# However large the fleet, MLflow is polled no more often than this.
 POLLS_PER_SECOND = 2.0
 REFUSED_SECONDS = 30.0
 
@@ -143,7 +142,7 @@ class AgentsController:
 
     def _poll_seconds(self) -> float:
         fleet = sum(len(i.store) for i in self._cluster.agents.values())
-        return max(POLL_SECONDS, fleet / POLLS_PER_SECOND)
+        return max(self._cluster.settings.mlflow_poll_seconds, fleet / POLLS_PER_SECOND)
 
     # --- access ----------------------------------------------------------------------------------------
 

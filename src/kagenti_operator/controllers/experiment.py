@@ -15,8 +15,6 @@ from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
 log = structlog.get_logger("controllers.experiment")
 
-# MLflow cannot be watched. An experiment that somebody deletes is restored within this time.
-POLL_SECONDS = 300.0
 # A refusal may end by a grant or a namespace that the operator does not watch.
 REFUSED_SECONDS = 15.0
 
@@ -71,7 +69,7 @@ class ExperimentController:
                 raise
             return REFUSED_SECONDS
         self._keep(Resolved(base_url, workspace, experiment))
-        return POLL_SECONDS * self._rng.uniform(0.9, 1.1)
+        return settings.mlflow_poll_seconds * self._rng.uniform(0.9, 1.1)
 
     def _keep(self, resolved: Resolved) -> None:
         if resolved == self.resolved:

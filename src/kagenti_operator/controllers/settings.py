@@ -42,3 +42,5 @@ class Settings:
     mlflow_workspace: str | None = None
     mlflow_experiment_name: str = "kagenti-traces"
     mlflow_ca_file: Path | None = None
+    # How often MLflow, which cannot be watched, is asked whether an experiment was renamed or deleted.
+    mlflow_poll_seconds: float = 300.0

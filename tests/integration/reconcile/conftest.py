@@ -3,12 +3,16 @@
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kagenti_operator.kube.client import KubeClient
 from tests.integration.conftest import Cluster
-from tests.integration.reconcile.platform import FIXED_NAMESPACES, Platform, reset
+from tests.integration.mlflow_server import MLflowServer, running_mlflow
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform, reset
 from tests.integration.reconcile.process import OperatorProcess
 
 type StartOperator = Callable[..., OperatorProcess]
@@ -31,13 +35,62 @@ async def team(platform: Platform) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def mlflow_server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflowServer]:
+    with running_mlflow(cluster, tmp_path_factory.mktemp("mlflow")) as server:
+        yield server
+
+
+@pytest.fixture
+async def operator_kubeconfig(cluster: Cluster, platform: Platform) -> Path:
+    """The identity that operator and test share where MLflow is asked: a ServiceAccount with every right."""
+    await platform.put(
+        f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/controller-manager",
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "controller-manager"}},
+    )
+    await platform.put(
+        f"{RBAC}/clusterrolebindings/tests-controller-manager",
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "tests-controller-manager"},
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "ClusterRole",
+                "name": "cluster-admin",
+            },
+            "subjects": [{"kind": "ServiceAccount", "name": "controller-manager", "namespace": SYSTEM}],
+        },
+    )
+    return await cluster.service_account_kubeconfig(SYSTEM, "controller-manager")
+
+
+@pytest.fixture
+async def mlflow(cluster: Cluster, mlflow_server: MLflowServer, operator_kubeconfig: Path) -> MLflow:
+    del operator_kubeconfig
+    return MLflow(mlflow_server, await cluster.token(SYSTEM, "controller-manager"))
+
+
+@pytest.fixture
+def start_with_mlflow(
+    mlflow: MLflow, operator_kubeconfig: Path, start_operator: StartOperator
+) -> StartOperator:
+    """Start the operator so that it can talk to the real MLflow, and polls it every second."""
+
+    def start(*flags: str, **options: object) -> OperatorProcess:
+        known = (f"--mlflow-ca-file={mlflow.server.ca_file}", "--mlflow-poll-interval=1")
+        return start_operator(*known, *flags, kubeconfig=operator_kubeconfig, **options)
+
+    return start
+
+
 @pytest.fixture
 def start_operator(cluster: Cluster) -> Iterator[StartOperator]:
     """Start the operator as the administrator; it is killed when the test ends."""
     with ExitStack() as running:
 
-        def start(*flags: str, **options: object) -> OperatorProcess:
-            process = OperatorProcess(cluster.admin_kubeconfig, *flags, **options)  # pyright: ignore[reportArgumentType]
+        def start(*flags: str, kubeconfig: Path | None = None, **options: Any) -> OperatorProcess:
+            process = OperatorProcess(kubeconfig or cluster.admin_kubeconfig, *flags, **options)
             return running.enter_context(process)
 
         yield start

@@ -81,7 +81,7 @@ class Platform:
         self.namespaces: set[str] = set()
 
     async def request(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None, **options: Any
+        self, method: str, path: str, body: object = None, **options: Any
     ) -> Object:
         data = json.dumps(body).encode() if body is not None else None
         return json.loads(await self.admin.raw(method, path, body=data, **options))
