@@ -37,6 +37,8 @@ CONTROLLERS = (
     "garbage-collector-controller",
     "job-controller",
     "namespace-controller",
+    # Without it a claim, once made, can never be deleted.
+    "persistentvolumeclaim-protection-controller",
     "replicaset-controller",
     "root-ca-certificate-publisher-controller",
     "serviceaccount-controller",
@@ -161,6 +163,18 @@ class ControlPlane:
         """What was started and not stopped, in the order of starting."""
         return [d for d in (self._etcd, self._apiserver, self._controller_manager) if d is not None]
 
+    def revive(self, name: str) -> None:
+        """Start a component again that has exited; does not wait for it."""
+        match name:
+            case "etcd":
+                self.start_etcd()
+            case "kube-apiserver":
+                self.start_apiserver(wait=False)
+            case "kube-controller-manager":
+                self.start_controller_manager()
+            case _:
+                raise SandboxError(f"the control plane has no component {name}")
+
     def start_etcd(self) -> None:
         """Start etcd on its Unix socket."""
         command: list[str | Path] = [
@@ -178,7 +192,7 @@ class ControlPlane:
         ]
         self._etcd = self._spawn("etcd", command)
 
-    def start_apiserver(self) -> None:
+    def start_apiserver(self, *, wait: bool = True) -> None:
         """Start kube-apiserver and wait until it is ready; after `kill_apiserver` on the same port again."""
         directory = self._directory
         command: list[str | Path] = [
@@ -208,7 +222,8 @@ class ControlPlane:
             command.append(f"--audit-log-path={self.audit_log}")
             command.append("--audit-log-mode=blocking")
         self._apiserver = self._spawn("kube-apiserver", command)
-        self._wait(self._apiserver, self._apiserver_is_ready)
+        if wait:
+            self._wait(self._apiserver, self._apiserver_is_ready)
 
     def kill_apiserver(self) -> None:
         """SIGKILL the API server, as a crash would."""

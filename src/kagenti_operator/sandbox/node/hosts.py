@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from kagenti_operator.sandbox.node.models import Service, Slice
+from kagenti_operator.sandbox.node.objects import Service, Slice
 
 DOMAIN = "cluster.local"
 

@@ -59,7 +59,7 @@ class Terminated:
 type State = Waiting | Running | Terminated
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ContainerRecord:
     """What is known of one container of a pod."""
 

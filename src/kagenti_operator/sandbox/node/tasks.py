@@ -1,0 +1,13 @@
+"""Tasks that nobody waits for: their failures are told, never lost."""
+
+import asyncio
+
+import structlog
+
+log = structlog.get_logger("sandbox.node")
+
+
+def log_failure(task: asyncio.Task[None]) -> None:
+    """To be called when a task is done: log its exception, which is a bug of the sandbox."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("A part of the node broke", task=task.get_name(), exc_info=error)

@@ -1,0 +1,41 @@
+"""What a running sandbox says of itself, in a file that everybody on the machine's side reads."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from kagenti_operator.sandbox.options import Platform
+
+type Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """Phase, what was done so far, and where things are.
+
+    `components` maps a component to `running` or to what happened to it, `addresses` a name to `host:port`.
+    """
+
+    phase: Phase
+    platform: Platform
+    message: str = ""
+    steps: tuple[str, ...] = ()
+    components: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    addresses: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    started_at: str = ""
+
+
+def write_status(path: Path, status: Status) -> None:
+    """Replace the file in one step."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(msgspec.json.encode(status))
+    temporary.replace(path)
+
+
+def read_status(path: Path) -> Status | None:
+    """What the file says; None where there is none."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Status)
+    except FileNotFoundError:
+        return None

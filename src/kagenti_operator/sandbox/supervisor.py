@@ -1,0 +1,297 @@
+"""The sandbox's inside: control plane, node and platform, in one process of namespaces of their own.
+
+Started by `sandbox.keeper`, which lives on the machine's side. Everything that runs in the sandbox is in this
+process's pid namespace, so nothing outlives it.
+"""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+import kagenti_operator
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.credentials import load_connection
+from kagenti_operator.kube.errors import KubeError
+from kagenti_operator.runtime.clock import SystemClock
+from kagenti_operator.runtime.logging import configure
+from kagenti_operator.runtime.metrics import Metrics
+from kagenti_operator.sandbox import platform
+from kagenti_operator.sandbox.binaries import BinaryMissing
+from kagenti_operator.sandbox.cache import cache_dir
+from kagenti_operator.sandbox.controlplane import ControlPlane
+from kagenti_operator.sandbox.daemon import Daemon
+from kagenti_operator.sandbox.egress import PORT as EGRESS_PORT
+from kagenti_operator.sandbox.egress import SOCKET as EGRESS_SOCKET
+from kagenti_operator.sandbox.egress import egress_variables
+from kagenti_operator.sandbox.errors import SandboxError
+from kagenti_operator.sandbox.images import PACKAGED, ImageTable, load_images
+from kagenti_operator.sandbox.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
+from kagenti_operator.sandbox.node.network import NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, set_up_node
+from kagenti_operator.sandbox.node.node import Node
+from kagenti_operator.sandbox.options import Published, SandboxOptions
+from kagenti_operator.sandbox.paths import StatePaths
+from kagenti_operator.sandbox.proxy import (
+    Dial,
+    End,
+    Opened,
+    Proxy,
+    listen,
+    open_directory,
+    open_tcp,
+    open_unix,
+)
+from kagenti_operator.sandbox.status import Phase, Status, write_status
+
+log = structlog.get_logger("sandbox.supervisor")
+
+# How long pods get at the end; nobody waits for their grace periods in front of a terminal.
+_STOP_SECONDS = 3.0
+_REVIVE_SECONDS = 1.0
+API_SERVER = "kubernetes"
+
+
+class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
+    """What the keeper hands over: options, and by name the listening sockets and their ports."""
+
+    options: str
+    listeners: dict[str, int]
+    ports: dict[str, int]
+
+
+class Progress:
+    """Keeps the status file up to date."""
+
+    def __init__(self, path: Path, status: Status):
+        self._path = path
+        self.status = status
+        self._write()
+
+    def _write(self) -> None:
+        write_status(self._path, self.status)
+
+    def step(self, text: str) -> None:
+        """Something was done that people wait for."""
+        log.info(text)
+        self.status = msgspec.structs.replace(self.status, steps=(*self.status.steps, text))
+        self._write()
+
+    def phase(self, phase: Phase, message: str = "") -> None:
+        """A new phase began."""
+        self.status = msgspec.structs.replace(self.status, phase=phase, message=message)
+        self._write()
+
+    def component(self, name: str, state: str) -> None:
+        """A component started or ended."""
+        components = {**self.status.components, name: state}
+        self.status = msgspec.structs.replace(self.status, components=components)
+        self._write()
+
+
+class Supervisor:
+    """Runs the sandbox until it is told to stop."""
+
+    def __init__(self, inheritance: Inheritance):
+        self._inheritance = inheritance
+        self._options = SandboxOptions.decode(inheritance.options)
+        self._paths = StatePaths(self._options.directory)
+        self._clock = SystemClock()
+        self._rng = random.Random()
+        self._stop = asyncio.Event()
+        addresses = {name: f"127.0.0.1:{port}" for name, port in inheritance.ports.items()}
+        status = Status(
+            phase="starting",
+            platform=self._options.platform,
+            addresses=addresses,
+            started_at=self._clock.now().isoformat(timespec="seconds"),
+        )
+        self._progress = Progress(self._paths.status, status)
+
+    def run(self) -> int:
+        """Run to the end; returns the exit code."""
+        try:
+            images = ImageTable(load_images(self._image_tables()))
+            set_up_node()
+            control_plane = ControlPlane(
+                self._paths.control_plane,
+                bind_address=NODE_ADDRESS,
+                advertise_address=NODE_ADDRESS,
+                service_cidr=SERVICE_CIDR,
+            )
+            # Before the event loop: children die with the thread that started them, and this one stays.
+            control_plane.start()
+        except (SandboxError, BinaryMissing) as error:
+            self._progress.phase("failed", str(error))
+            return 1
+        try:
+            asyncio.run(self._run(control_plane, images))
+        except* (SandboxError, KubeError) as errors:
+            self._progress.phase("failed", "; ".join(map(str, flatten(errors))))
+        finally:
+            control_plane.close()
+        return 1 if self._progress.status.phase == "failed" else 0
+
+    def _image_tables(self) -> list[Path]:
+        return [path for path in (self._options.images, PACKAGED) if path is not None and path.exists()]
+
+    async def _run(self, control_plane: ControlPlane, images: ImageTable) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self._write_kubeconfig(control_plane)
+        self._progress.step("etcd, API server and controller manager run")
+        client = KubeClient(load_connection({"KUBECONFIG": str(control_plane.admin_kubeconfig)}))
+        node = Node(
+            client,
+            paths=self._paths,
+            images=images,
+            visible=visible_directories(),
+            egress=egress_variables(NODE_ADDRESS, direct_hosts()),
+            version=await _read_version(client),
+            clock=self._clock,
+            rng=self._rng,
+        )
+        try:
+            await self._serve(control_plane, client, node)
+        finally:
+            self._progress.phase("stopping", self._progress.status.message)
+            await node.stop_pods(_STOP_SECONDS)
+            await client.close()
+
+    async def _serve(self, control_plane: ControlPlane, client: KubeClient, node: Node) -> None:
+        async with asyncio.TaskGroup() as group:
+            working = [
+                group.create_task(node.run(), name="node"),
+                *(
+                    group.create_task(self._keep_running(control_plane, component), name=component.name)
+                    for component in control_plane.components
+                ),
+            ]
+            await self._open_doors(control_plane, node)
+            if self._options.bare:
+                self._progress.phase("ready")
+            else:
+                working.append(group.create_task(self._install(client), name="platform"))
+            await self._stop.wait()
+            for task in working:
+                task.cancel()
+
+    async def _install(self, client: KubeClient) -> None:
+        options = platform.Options(openshift=self._options.platform == "openshift")
+        stand_ins = platform.StandIns(client, options, clock=self._clock, rng=self._rng, metrics=Metrics())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(stand_ins.run(), name="stand-ins")
+            await platform.install(client, options)
+            self._progress.step(f"the platform is installed: {self._options.platform}")
+            self._progress.phase("ready")
+
+    def _write_kubeconfig(self, control_plane: ControlPlane) -> None:
+        """The administrator's, as the machine reaches the API server."""
+        server = f"https://127.0.0.1:{self._inheritance.ports[API_SERVER]}"
+        user = certificate_user(control_plane.authority.issue_client("kubernetes-admin", ["system:masters"]))
+        kubeconfig = build_kubeconfig(server, control_plane.authority.certificate, user)
+        write_kubeconfig(self._paths.kubeconfig, kubeconfig)
+
+    # --- ways in and out -----------------------------------------------------------------------------
+
+    async def _open_doors(self, control_plane: ControlPlane, node: Node) -> None:
+        await self._admit(API_SERVER, lambda factory: open_tcp(factory, NODE_ADDRESS, control_plane.port))
+        for published in self._options.published:
+            await self._admit(published.name, _Door(node, published).dial)
+        run = open_directory(self._paths.run)
+        way_out = Proxy(
+            "egress",
+            listen(NODE_ADDRESS, EGRESS_PORT),
+            lambda factory: open_unix(factory, run, EGRESS_SOCKET),
+        )
+        await way_out.start()
+
+    async def _admit(self, name: str, dial: Dial) -> None:
+        listener = socket.socket(fileno=self._inheritance.listeners[name])
+        listener.setblocking(False)
+        await Proxy(name, listener, dial).start()
+
+    # --- the control plane ---------------------------------------------------------------------------
+
+    async def _keep_running(self, control_plane: ControlPlane, component: Daemon) -> None:
+        """Start a component again whenever it ends."""
+        name, ended = component.name, 0
+        self._progress.component(name, "running")
+        while True:
+            await _wait_for_end(component)
+            ended += 1
+            log.error("A component ended, it is started again", component=name, log=str(component.log))
+            self._progress.component(name, f"ended, {ended} times so far")
+            await self._clock.sleep(_REVIVE_SECONDS)
+            control_plane.revive(name)
+            component = next(c for c in control_plane.components if c.name == name)
+            self._progress.component(name, f"running, started again {ended} times")
+
+
+class _Door:
+    """Leads from the machine to a Service, as soon as there is one."""
+
+    def __init__(self, node: Node, published: Published):
+        self._node = node
+        self._published = published
+
+    async def dial(self, factory: Callable[[], End]) -> Opened:
+        """Connect to the Service. Raises OSError."""
+        published = self._published
+        address = self._node.service_address(published.namespace, published.service)
+        if address is None:
+            raise ConnectionRefusedError(f"there is no Service {published.namespace}/{published.service}")
+        return await open_tcp(factory, address, published.port)
+
+
+async def _wait_for_end(component: Daemon) -> None:
+    """Return when a process has ended."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    handle = os.pidfd_open(component.pid)
+    loop.add_reader(handle, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+async def _read_version(client: KubeClient) -> str:
+    return msgspec.json.decode(await client.raw("GET", "/version"))["gitVersion"]
+
+
+def flatten(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    """The exceptions in a group and in the groups in it."""
+    found: list[Exception] = []
+    for error in group.exceptions:
+        found += flatten(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+def visible_directories() -> list[str]:
+    """What containers need of this machine wherever it lies: interpreters, this package, cached tools."""
+    package = Path(kagenti_operator.__file__).resolve().parents[1]
+    return [sys.prefix, sys.base_prefix, str(package), str(cache_dir())]
+
+
+def direct_hosts() -> list[str]:
+    """Where pods go without the proxy: to each other, to Services, to themselves."""
+    return ["localhost", "127.0.0.1", str(POD_CIDR), SERVICE_CIDR, ".svc", ".cluster.local"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the sandbox's inside; the argument is an Inheritance in JSON."""
+    configure("text", "info")
+    return Supervisor(msgspec.json.decode(arguments[0], type=Inheritance)).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
