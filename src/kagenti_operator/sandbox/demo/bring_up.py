@@ -1,0 +1,26 @@
+"""Starts the demo's sandbox so that nothing of it is left if the demo is interrupted or killed."""
+
+import asyncio
+
+from kagenti_operator.sandbox import launcher
+from kagenti_operator.sandbox.demo.leash import Leash
+from kagenti_operator.sandbox.demo.stage import Stage
+from kagenti_operator.sandbox.status import Status
+
+_AGAIN_SECONDS = 0.2
+
+
+async def bring_up(stage: Stage) -> Status:
+    """Start a sandbox on a leash. Raises SandboxError; cancelled, it leaves nothing."""
+    stage.leash = Leash(stage.paths.root)
+    starting = asyncio.create_task(
+        asyncio.to_thread(launcher.start, stage.options, say=stage.console.note), name="start"
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        # The thread cannot be interrupted, but it ends when the sandbox does.
+        while not starting.done():
+            await asyncio.to_thread(launcher.stop, stage.paths.root)
+            await asyncio.wait({starting}, timeout=_AGAIN_SECONDS)
+        raise

@@ -1,0 +1,72 @@
+"""One run of the demo, from its first line to what it leaves behind."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+
+from kagenti_operator.sandbox import launcher
+from kagenti_operator.sandbox.demo.plan import build_plan
+from kagenti_operator.sandbox.demo.play import play
+from kagenti_operator.sandbox.demo.report import Console
+from kagenti_operator.sandbox.demo.stage import TEAM, Stage
+from kagenti_operator.sandbox.options import SandboxOptions
+
+
+async def run_demo(
+    options: SandboxOptions,
+    console: Console,
+    environ: Mapping[str, str],
+    *,
+    once: bool = False,
+    keep_going: bool = False,
+) -> bool:
+    """Play the plan and return whether all checks hold.
+
+    The sandbox stays up, with `once` it is taken down. If this is cancelled or breaks, a sandbox that it
+    started is taken down; and so it is, by the leash, if the process is killed.
+    """
+    async with AsyncExitStack() as exits:
+        stage = Stage(options, console, exits, environ)
+        try:
+            passed = await play(build_plan(options.platform), stage, console, keep_going=keep_going)
+        except BaseException:
+            if stage.leash:
+                console.say(["taking the sandbox down"])
+                await _stop(stage)
+            raise
+    if once:
+        await _stop(stage)
+        console.say(["The sandbox is down; nothing runs any more."])
+    else:
+        if stage.leash:
+            stage.leash.release()
+        if stage.is_connected:
+            console.say(describe_ways_in(stage))
+    return passed
+
+
+async def _stop(stage: Stage) -> None:
+    await asyncio.to_thread(launcher.stop, stage.paths.root)
+    if stage.leash:
+        stage.leash.release()
+
+
+def describe_ways_in(stage: Stage) -> Sequence[str]:
+    """What to type to look around."""
+    lines = [
+        "The sandbox stays up. Look around:",
+        f"  export KUBECONFIG={stage.paths.kubeconfig}",
+        "  kubectl get pods -A",
+        "  kagenti-operator sandbox status | logs | down",
+    ]
+    if stage.experiment_id:
+        lines += [
+            f"MLflow, for whoever may read {TEAM}:",
+            f"  MLFLOW={stage.mlflow_url}",
+            f"  TOKEN=$(kubectl -n {TEAM} create token trace-reader)",
+            f"  kubectl -n {TEAM} get configmap openshift-service-ca.crt "
+            "-o jsonpath='{.data.service-ca\\.crt}' >ca.crt",
+            f'  curl --cacert ca.crt -H "Authorization: Bearer $TOKEN" -H "X-MLFLOW-WORKSPACE: {TEAM}" \\',
+            f'    "$MLFLOW/api/3.0/mlflow/traces/get?trace_id={stage.trace_id}"',
+        ]
+    return lines

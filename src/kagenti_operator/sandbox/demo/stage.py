@@ -1,0 +1,136 @@
+"""What the steps share: the sandbox they play on, who they are there, and what earlier steps found."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from enum import StrEnum
+
+import aiohttp
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.credentials import load_connection
+from kagenti_operator.sandbox.apply import Manifests
+from kagenti_operator.sandbox.demo.api import Api
+from kagenti_operator.sandbox.demo.commands import checkout_path
+from kagenti_operator.sandbox.demo.leash import Leash
+from kagenti_operator.sandbox.demo.logs import PodLogs
+from kagenti_operator.sandbox.demo.mlflow_reader import MLflowReader
+from kagenti_operator.sandbox.demo.report import Console, StepFailed
+from kagenti_operator.sandbox.demo.waiting import Overdue, until
+from kagenti_operator.sandbox.options import SandboxOptions
+from kagenti_operator.sandbox.paths import StatePaths
+
+PLATFORM = "kagenti-system"
+TEAM = "team1"
+EXPERIMENT = "kagenti-traces"
+OPERATOR = "kagenti-controller-manager"
+COLLECTOR = "otel-collector"
+READER = "trace-reader"
+MLFLOW = "mlflow"
+_EVIDENCE_LINES = 15
+
+
+class Hop(StrEnum):
+    """The hops of a trace's way, as docs/troubleshooting.md goes through them."""
+
+    SANDBOX = "the sandbox"
+    OPERATOR = "the operator"
+    CONFIGURATION = "operator → ConfigMap otel-collector-config → collector"
+    AGENT = "the agent"
+    SENDING = "agent → collector"
+    DELIVERY = "collector → MLflow"
+    AUTHORIZATION = "MLflow → Kubernetes authorization"
+    MLFLOW = "MLflow"
+
+
+class Stage:
+    """An open sandbox; `connect` must have been called before anything is asked of it."""
+
+    def __init__(
+        self,
+        options: SandboxOptions,
+        console: Console,
+        exits: AsyncExitStack,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.options = options
+        self.console = console
+        self.environ = environ
+        self.paths = StatePaths(options.directory)
+        self.logs = PodLogs(self.paths)
+        # Only where this run started the sandbox.
+        self.leash: Leash | None = None
+        self._exits = exits
+        self._api: Api | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._mlflow: MLflowReader | None = None
+        # What earlier steps found, for later ones.
+        self.addresses: Mapping[str, str] = {}
+        self.stand_in = True
+        self.experiment_id = ""
+        self.trace_id = ""
+        self.experiments: dict[str, str] = {}
+
+    async def connect(self) -> None:
+        """Open the connections to the sandbox's API server. Raises KubeError."""
+        connection = load_connection({"KUBECONFIG": str(self.paths.kubeconfig)})
+        self._session = await self._exits.enter_async_context(aiohttp.ClientSession())
+        client = await self._exits.enter_async_context(KubeClient(connection, field_manager="kagenti-demo"))
+        self._api = Api(client, self._session)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a sandbox to look around in."""
+        return self._api is not None
+
+    @property
+    def api(self) -> Api:
+        """The API server, as administrator."""
+        if self._api is None:
+            raise StepFailed(Hop.SANDBOX, "there is no sandbox to play on")
+        return self._api
+
+    @property
+    def mlflow_url(self) -> str:
+        """MLflow's address on this machine."""
+        return f"https://{self.addresses[MLFLOW]}"
+
+    async def mlflow(self) -> MLflowReader:
+        """MLflow, as the ServiceAccount `trace-reader` of team1."""
+        if self._mlflow is None:
+            path = f"/api/v1/namespaces/{TEAM}/configmaps/openshift-service-ca.crt"
+            authority = await self.api.get(path)
+            if authority is None or self._session is None:
+                raise StepFailed(Hop.SANDBOX, f"{TEAM} has no ConfigMap openshift-service-ca.crt")
+            token = await self.api.token(TEAM, READER)
+            self._mlflow = MLflowReader(
+                self._session, self.mlflow_url, token, authority["data"]["service-ca.crt"]
+            )
+        return self._mlflow
+
+    async def apply_example(self, name: str) -> None:
+        """Apply the manifests of a folder of `examples/`."""
+        files = sorted(checkout_path(f"examples/{name}").glob("*.yaml"))
+        await self.api.apply(Manifests.read(*files))
+
+    async def until[T](
+        self,
+        what: str,
+        probe: Callable[[], Awaitable[T]],
+        *,
+        seconds: float,
+        hop: Hop,
+        evidence: tuple[str, str] | None = None,
+    ) -> T:
+        """Wait for a condition. Raises StepFailed with the log's end of `evidence`: namespace and workload."""
+        try:
+            return await until(what, probe, seconds=seconds, note=self.console.note)
+        except Overdue as overdue:
+            if evidence is None:
+                raise StepFailed(hop, str(overdue), advice="kagenti-operator sandbox status") from overdue
+            namespace, workload = evidence
+            raise StepFailed(
+                hop,
+                str(overdue),
+                excerpt=self.logs.read(namespace, workload)[-_EVIDENCE_LINES:],
+                advice=f"kagenti-operator sandbox logs {workload}",
+            ) from overdue

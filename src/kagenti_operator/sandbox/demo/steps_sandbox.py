@@ -1,0 +1,82 @@
+"""The sandbox is up, and what the operator's users bring along is there: namespace, secret, model."""
+
+import base64
+from collections.abc import Mapping
+from importlib import resources
+
+from kagenti_operator.sandbox import launcher
+from kagenti_operator.sandbox.apply import Manifests
+from kagenti_operator.sandbox.demo.bring_up import bring_up
+from kagenti_operator.sandbox.demo.report import Outcome, StepFailed
+from kagenti_operator.sandbox.demo.stage import TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.waiting import NotYet
+from kagenti_operator.sandbox.status import Status, read_status
+
+SECRET = "llama-stack-inference-model-secret"
+SECRET_KEYS = ("INFERENCE_MODEL", "VLLM_URL", "VLLM_TLS_VERIFY", "VLLM_API_TOKEN")
+_READY_SECONDS = 300.0
+
+
+async def start(stage: Stage) -> Outcome:
+    """Start a sandbox, or take the one that runs."""
+    if launcher.find_keeper(stage.paths) is None:
+        status = await bring_up(stage)
+        summary = "started"
+    else:
+        status = await stage.until(
+            "the running sandbox", lambda: _ready(stage), seconds=_READY_SECONDS, hop=Hop.SANDBOX
+        )
+        summary = f"running already, since {status.started_at}"
+    if status.platform != stage.options.platform:
+        raise StepFailed(
+            Hop.SANDBOX,
+            f"the sandbox that runs looks like {status.platform}, not like {stage.options.platform}",
+            advice="kagenti-operator sandbox down, and the demo again",
+        )
+    stage.addresses = status.addresses
+    await stage.connect()
+    components = (f"{name}: {state}" for name, state in status.components.items())
+    return Outcome(f"{summary}, in {stage.paths.root}", (*status.steps, *components))
+
+
+async def _ready(stage: Stage) -> Status:
+    status = read_status(stage.paths.status)
+    if status is None or status.phase != "ready":
+        raise NotYet("it is not ready")
+    return status
+
+
+async def prepare_team(stage: Stage) -> Outcome:
+    """Namespace, secret with the model's address, and a model where the user names none."""
+    await stage.api.apply(Manifests.read(resources.files(__package__) / "team1.yaml"))
+    given = choose_model(stage.environ)
+    if given is None:
+        await stage.apply_example("stand-in-model")
+        return Outcome(
+            "the agent will ask the stand-in model: set VLLM_URL and INFERENCE_MODEL for a real one"
+        )
+    stage.stand_in = False
+    await stage.api.apply(Manifests((build_secret(given),)))
+    return Outcome(f"the agent will ask {given['INFERENCE_MODEL']} at {given['VLLM_URL']}")
+
+
+def choose_model(environ: Mapping[str, str]) -> dict[str, str] | None:
+    """The user's model by environment variables, None without any. Raises StepFailed for half of one."""
+    given = {key: environ[key] for key in SECRET_KEYS if environ.get(key)}
+    if not {"INFERENCE_MODEL", "VLLM_URL"} & given.keys():
+        return None
+    for key in ("INFERENCE_MODEL", "VLLM_URL"):
+        if key not in given:
+            raise StepFailed(Hop.AGENT, f"{key} is not set, but a model needs INFERENCE_MODEL and VLLM_URL")
+    return {"VLLM_TLS_VERIFY": "true", "VLLM_API_TOKEN": "", **given}
+
+
+def build_secret(values: Mapping[str, str]) -> dict[str, object]:
+    """The secret that the agent reads its model from."""
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET, "namespace": TEAM},
+        "data": data,
+    }
