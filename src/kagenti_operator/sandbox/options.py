@@ -23,6 +23,13 @@ class Published:
     host_port: int = 0
 
 
+DEFAULT_PUBLISHED = (
+    Published(
+        name="mlflow", namespace="redhat-ods-applications", service="mlflow", port=8443, host_port=8443
+    ),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SandboxOptions:
     """Everything a sandbox is started with.

@@ -51,10 +51,8 @@ def _build_status(now: datetime, since: datetime, version: str) -> dict[str, Any
                 "lastTransitionTime": to_time(since),
             }
         ],
-        "addresses": [
-            {"type": "InternalIP", "address": NODE_ADDRESS},
-            {"type": "Hostname", "address": NODE_NAME},
-        ],
+        # No host name: the API server would try to resolve it.
+        "addresses": [{"type": "InternalIP", "address": NODE_ADDRESS}],
         "capacity": capacity,
         "allocatable": capacity,
         "nodeInfo": {

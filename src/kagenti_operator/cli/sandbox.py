@@ -1,0 +1,186 @@
+"""`kagenti-operator sandbox`: a one-node cluster of real binaries on this machine."""
+
+import argparse
+import asyncio
+import json
+import shutil
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from kagenti_operator.cli.errors import UsageError
+from kagenti_operator.cli.flags import Commands
+from kagenti_operator.kube.errors import KubeError
+
+if TYPE_CHECKING:
+    from kagenti_operator.sandbox.status import Status
+
+_EXTRA = "the sandbox needs more packages than the operator: pip install 'kagenti-operator[sandbox]'"
+_LOOK_SECONDS = 1.0
+
+
+def add_parser(commands: Commands) -> None:
+    """Add the command and its own commands."""
+    parser = commands.add_parser("sandbox", help="run a one-node cluster of real binaries on this machine")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    up = _add(actions, "up", _up, "start it, and return when it is ready; every start begins empty")
+    up.add_argument("--platform", choices=("openshift", "kubernetes"), default="openshift")
+    up.add_argument("--bare", action="store_true", help="the cluster only, without MLflow and a collector")
+    up.add_argument("--images", type=Path, metavar="FILE", help="a further table of images, in YAML")
+    up.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then leave nothing")
+    status = _add(actions, "status", _status, "show its components, addresses and pods")
+    status.add_argument("--json", action="store_true", help="the same for programs")
+    logs = _add(actions, "logs", _logs, "print logs; without a name, the names of the logs")
+    logs.add_argument(
+        "name", nargs="?", help="a component, or [namespace/]pod[/container]; a beginning will do"
+    )
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
+    logs.add_argument("-n", "--lines", type=int, help="only so many of the last lines of each log")
+    down = _add(actions, "down", _down, "stop it; logs stay until the next start")
+    down.add_argument("--purge", action="store_true", help="remove the state folder as well")
+
+
+def _add(
+    actions: Commands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=text, description=text)
+    parser.add_argument(
+        "--directory",
+        type=lambda path: Path(path).absolute(),
+        help="the state folder (default: $KAGENTI_SANDBOX_DIR, else in the user's folder for state)",
+    )
+    parser.set_defaults(main=main, run_action=run)
+    return parser
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run one action; returns the exit status. Raises UsageError."""
+    if not find_spec("cryptography") or not find_spec("pyroute2"):
+        raise UsageError(_EXTRA)
+    from kagenti_operator.sandbox.errors import SandboxError
+    from kagenti_operator.sandbox.paths import default_directory
+
+    if args.directory is None:
+        args.directory = default_directory()
+    try:
+        return args.run_action(args)
+    except SandboxError as error:
+        raise UsageError(str(error)) from error
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+def _up(args: argparse.Namespace) -> int:
+    from kagenti_operator.sandbox.launcher import find_keeper, start, stop
+    from kagenti_operator.sandbox.options import DEFAULT_PUBLISHED, SandboxOptions
+    from kagenti_operator.sandbox.paths import StatePaths
+    from kagenti_operator.sandbox.status import read_status
+
+    paths = StatePaths(args.directory)
+    running = read_status(paths.status) if find_keeper(paths) else None
+    if running is not None:
+        print("the sandbox is up already")
+        _print_addresses(running, paths.kubeconfig)
+        return 0
+    options = SandboxOptions(
+        directory=args.directory,
+        platform=args.platform,
+        bare=args.bare,
+        images=args.images.absolute() if args.images else None,
+        published=() if args.bare else DEFAULT_PUBLISHED,
+    )
+    print("starting the sandbox", flush=True)
+    status = start(options, tethered=args.foreground, say=lambda step: print(f"  {step}", flush=True))
+    _print_addresses(status, paths.kubeconfig)
+    if args.foreground:
+        print("Ctrl-C stops it", flush=True)
+        _wait_for_stop(lambda: find_keeper(paths) is not None)
+        if not stop(args.directory):
+            ended = read_status(paths.status)
+            raise UsageError(f"the sandbox ended: {ended.message if ended else 'it was killed'}")
+    return 0
+
+
+def _wait_for_stop(runs: Callable[[], bool]) -> None:
+    """Return when somebody asks this process to end, or when the sandbox does not run any more."""
+    told = threading.Event()
+
+    def stop(_: int, __: FrameType | None) -> None:
+        told.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    while runs() and not told.wait(_LOOK_SECONDS):
+        pass
+
+
+def _print_addresses(status: "Status", kubeconfig: Path) -> None:
+    print(f"export KUBECONFIG={kubeconfig}")
+    for name, address in status.addresses.items():
+        print(f"{name:<12} {address}")
+
+
+def _status(args: argparse.Namespace) -> int:
+    from kagenti_operator.sandbox.launcher import find_keeper
+    from kagenti_operator.sandbox.overview import Overview, render_overview
+    from kagenti_operator.sandbox.paths import StatePaths
+    from kagenti_operator.sandbox.status import read_status
+
+    paths = StatePaths(args.directory)
+    status = read_status(paths.status)
+    running = find_keeper(paths) is not None
+    try:
+        overview = asyncio.run(Overview.take(paths, status, running=running))
+    except KubeError as error:
+        raise UsageError(f"the sandbox's API server does not answer: {error}") from error
+    if args.json:
+        print(json.dumps(overview.to_json(), indent=2))
+    else:
+        print(render_overview(overview, shutil.get_terminal_size().columns))
+    return 0 if overview.phase == "ready" else 1
+
+
+def _logs(args: argparse.Namespace) -> int:
+    from kagenti_operator.sandbox.logview import Follower, find_logs, read_lines, select_logs
+    from kagenti_operator.sandbox.paths import StatePaths
+
+    paths = StatePaths(args.directory)
+    logs = find_logs(paths)
+    if args.name is None:
+        print("\n".join(log.name for log in logs) or "there are no logs: the sandbox was never up")
+        return 0
+    follower = Follower(paths, args.name)
+    shown = ""
+    for log in select_logs(logs, args.name):
+        shown = _print_log(log.name, shown, "\n".join(read_lines(log.path, args.lines)) + "\n")
+    if args.follow:
+        for log, text in follower.run():
+            shown = _print_log(log.name, shown, text)
+    return 0
+
+
+def _print_log(name: str, shown: str, text: str) -> str:
+    """Print a part of a log, with its name above it when it is another log than the last one."""
+    if name != shown:
+        print(f"==> {name} <==", file=sys.stderr, flush=True)
+    print(text, end="", flush=True)
+    return name
+
+
+def _down(args: argparse.Namespace) -> int:
+    from kagenti_operator.sandbox.launcher import purge, stop
+
+    stopped = stop(args.directory)
+    print("the sandbox is down" if stopped else "no sandbox was up")
+    if args.purge and args.directory.exists():
+        purge(args.directory)
+        print(f"removed {args.directory}")
+    return 0
