@@ -90,6 +90,8 @@ def _advice(request: Request, status: int, code: str, said: str) -> str:
                 "It does not take the operator's token: check that the token is of the cluster that MLflow "
                 "asks, and that it has not expired."
             )
+        case 403 if "Invalid Host header" in said:
+            return "MLflow has to be started with --allowed-hosts that name the host of this address."
         case 403 if request.workspace is not None:
             return (
                 f"Grant verb '{request.verb}' on experiments.mlflow.kubeflow.org in namespace "

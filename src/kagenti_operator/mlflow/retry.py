@@ -31,7 +31,9 @@ class RetryPolicy:
 
     def delay(self, failures: int, retry_after: float | None, rng: random.Random) -> float:
         """How long to wait after that many failures in a row; never less than the server asked for."""
-        backoff = min(self.longest_delay, self.first_delay * 2.0 ** (failures - 1)) * rng.uniform(0.5, 1.0)
+        # Far above the longest delay, far below what a float can hold.
+        doublings = min(failures - 1, 30)
+        backoff = min(self.longest_delay, self.first_delay * 2.0**doublings) * rng.uniform(0.5, 1.0)
         return backoff if retry_after is None else retry_after + backoff / 2
 
 

@@ -20,8 +20,8 @@ def is_available(mlflow: MLflow) -> bool:
 def traces_url(mlflow: MLflow) -> str | None:
     """The URL of OTLP ingestion, or None while there is no address.
 
-    MLflow serves OTLP at its root whatever prefix its pages have, so the address loses its path; a gateway
-    routes by path, so its path stays.
+    The address loses its path and the gateway, which routes by path, keeps it: section 2.3 of the contract.
+    A server that was itself started with a prefix does not serve OTLP there (docs/notes-mlflow.md).
     """
     if address := _parse(_address_url(mlflow)):
         return f"{address.scheme}://{address.netloc}{OTLP_TRACES_PATH}"

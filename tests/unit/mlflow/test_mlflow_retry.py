@@ -1,0 +1,51 @@
+"""How long to wait before trying again."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kagenti_operator.mlflow.retry import RetryPolicy, parse_retry_after
+
+NOW = "Mon, 05 Jan 2026 10:00:00 GMT"
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": " 0 "}, 0.0),
+        ({"Retry-After": "-7"}, None),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "²"}, None),
+        ({"Retry-After": "Mon, 05 Jan 2026 10:00:30 GMT", "Date": NOW}, 30.0),
+        ({"Retry-After": "Mon, 05 Jan 2026 09:59:30 GMT", "Date": NOW}, 0.0),
+        ({"Retry-After": "Mon, 05 Jan 2026 10:00:30 GMT"}, None),
+        ({"Retry-After": "Mon, 05 Jan 2026 10:00:30 GMT", "Date": "today"}, None),
+        ({"Retry-After": "Mon, 05 Jan 2026 10:00:30 -0000", "Date": NOW}, None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(headers: dict[str, str], seconds: float | None) -> None:
+    assert parse_retry_after(headers) == seconds
+
+
+@given(st.text(), st.text())
+def test_any_header_can_be_read(retry_after: str, date: str) -> None:
+    seconds = parse_retry_after({"Retry-After": retry_after, "Date": date})
+    assert seconds is None or seconds >= 0
+
+
+@given(st.integers(1, 2000), st.integers())
+def test_waits_grow_to_a_limit_and_are_never_the_same_for_all(failures: int, seed: int) -> None:
+    policy = RetryPolicy(first_delay=0.5, longest_delay=8)
+    delay = policy.delay(failures, None, random.Random(seed))
+    whole = min(8.0, 0.5 * 2 ** min(failures - 1, 10))
+    assert whole / 2 <= delay <= whole
+
+
+@given(st.integers(1, 50), st.floats(0, 1000), st.integers())
+def test_never_earlier_than_the_server_asked(failures: int, retry_after: float, seed: int) -> None:
+    delay = RetryPolicy().delay(failures, retry_after, random.Random(seed))
+    assert retry_after <= delay <= retry_after + RetryPolicy().longest_delay
