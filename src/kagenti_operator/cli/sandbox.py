@@ -33,6 +33,10 @@ def add_parser(commands: Commands) -> None:
     up.add_argument("--bare", action="store_true", help="the cluster only, without MLflow and a collector")
     up.add_argument("--images", type=Path, metavar="FILE", help="a further table of images, in YAML")
     up.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then leave nothing")
+    demo = _add(actions, "demo", _demo, "play the operator's whole job on it, step by step")
+    demo.add_argument("--platform", choices=("openshift", "kubernetes"), default="openshift")
+    demo.add_argument("--once", action="store_true", help="take the sandbox down at the end")
+    demo.add_argument("--keep-going", action="store_true", help="play the rest even if a step fails")
     status = _add(actions, "status", _status, "show its components, addresses and pods")
     status.add_argument("--json", action="store_true", help="the same for programs")
     logs = _add(actions, "logs", _logs, "print logs; without a name, the names of the logs")
@@ -107,6 +111,12 @@ def _up(args: argparse.Namespace) -> int:
             ended = read_status(paths.status)
             raise UsageError(f"the sandbox ended: {ended.message if ended else 'it was killed'}")
     return 0
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from kagenti_operator.cli import demo
+
+    return demo.main(args)
 
 
 def _wait_for_stop(runs: Callable[[], bool]) -> None:

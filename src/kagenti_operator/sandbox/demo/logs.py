@@ -1,7 +1,8 @@
-"""The logs that the node keeps of each container, as `sandbox logs` shows them."""
+"""The logs of a workload's pods, read as `sandbox logs` reads them."""
 
 from pathlib import Path
 
+from kagenti_operator.sandbox.logview import find_logs, read_lines
 from kagenti_operator.sandbox.paths import StatePaths
 
 
@@ -14,23 +15,19 @@ class PodLogs:
 
     def read(self, namespace: str, workload: str) -> list[str]:
         """All lines."""
-        return [line for file in self._files(namespace, workload) for line in _lines(file)]
+        return [line for path in self._find(namespace, workload) for line in read_lines(path, None)]
 
     def mark(self, namespace: str, workload: str) -> None:
         """Remember where the logs end now."""
-        for file in self._files(namespace, workload):
-            self._marks[file] = len(_lines(file))
+        for path in self._find(namespace, workload):
+            self._marks[path] = len(read_lines(path, None))
 
     def since_mark(self, namespace: str, workload: str) -> list[str]:
         """The lines since then."""
-        files = self._files(namespace, workload)
-        return [line for file in files for line in _lines(file)[self._marks.get(file, 0) :]]
+        paths = self._find(namespace, workload)
+        return [line for path in paths for line in read_lines(path, None)[self._marks.get(path, 0) :]]
 
-    def _files(self, namespace: str, workload: str) -> list[Path]:
-        # A pod is named after what made it; its directory is as old as the pod.
-        found = (self._paths.logs / namespace).glob(f"{workload}-*/*.log")
-        return sorted(found, key=lambda file: file.parent.stat().st_ctime)
-
-
-def _lines(file: Path) -> list[str]:
-    return file.read_text(errors="replace").splitlines()
+    def _find(self, namespace: str, workload: str) -> list[Path]:
+        # A pod is named after what made it.
+        beginning = f"{namespace}/{workload}-"
+        return [log.path for log in find_logs(self._paths) if log.name.startswith(beginning)]

@@ -121,7 +121,7 @@ class Stage:
         hop: Hop,
         evidence: tuple[str, str] | None = None,
     ) -> T:
-        """Wait for a condition. Raises StepFailed with the log's end of `evidence`: namespace and workload."""
+        """Wait for a condition. Raises StepFailed with the log's end of `evidence` (namespace, workload)."""
         try:
             return await until(what, probe, seconds=seconds, note=self.console.note)
         except Overdue as overdue:
