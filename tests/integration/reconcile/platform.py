@@ -80,9 +80,7 @@ class Platform:
         self.admin = admin
         self.namespaces: set[str] = set()
 
-    async def request(
-        self, method: str, path: str, body: object = None, **options: Any
-    ) -> Object:
+    async def request(self, method: str, path: str, body: object = None, **options: Any) -> Object:
         data = json.dumps(body).encode() if body is not None else None
         return json.loads(await self.admin.raw(method, path, body=data, **options))
 

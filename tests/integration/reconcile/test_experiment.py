@@ -1,0 +1,137 @@
+"""The collector's experiment and the headers that carry it, with a real MLflow, as on OpenShift."""
+
+import asyncio
+import urllib.error
+
+import yaml
+
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.platform import (
+    BINDING,
+    OPENSHIFT_CRD,
+    RBAC,
+    SYSTEM,
+    Object,
+    Platform,
+    always,
+    config_map_path,
+    eventually,
+)
+
+CONFIG = config_map_path(SYSTEM, "otel-collector-config")
+
+
+async def expect_headers(platform: Platform, workspace: str, experiment_id: str) -> Object:
+    async def in_place() -> Object:
+        found = await platform.get(CONFIG)
+        assert found is not None
+        exporters = yaml.safe_load(found["data"]["base.yaml"])["exporters"]
+        assert "otlphttp/mlflow" in exporters
+        assert exporters["otlphttp/mlflow"]["headers"] == {
+            "x-mlflow-workspace": workspace,
+            "x-mlflow-experiment-id": experiment_id,
+        }
+        return found
+
+    return await eventually(in_place, seconds=40)
+
+
+async def test_workspace_and_experiment_reach_the_configuration_and_stay_while_mlflow_is_away(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
+    flags = (f"--mlflow-workspace={team}", "--mlflow-experiment-name=kagenti-traces")
+    first = start_with_mlflow(*flags)
+    line = await asyncio.to_thread(first.wait_for_log, "Created/found MLflow experiment")
+    experiment = await mlflow.experiment(team, "kagenti-traces")
+    assert experiment is not None
+    expected = {"name": "kagenti-traces", "workspace": team, "experimentID": experiment["experiment_id"]}
+    assert {key: line[key] for key in expected} == expected
+    before = await expect_headers(platform, team, experiment["experiment_id"])
+
+    # Neither an MLflow that is away, nor an operator that starts meanwhile, makes it worse.
+    await platform.set_mlflow_endpoint(ready=False)
+    await platform.set_mlflow_status(available=False, address=None)
+    first.stop()
+    second = start_with_mlflow(*flags)
+    await asyncio.to_thread(second.wait_for_log, "OTel collector bootstrap complete")
+
+    async def unchanged() -> None:
+        now = await platform.get(CONFIG)
+        assert now is not None
+        assert now["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+    await always(unchanged, seconds=2)
+
+
+async def test_the_grant_comes_before_the_configuration_that_needs_it(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(team, "weather")
+    start_with_mlflow(f"--mlflow-workspace={team}")
+
+    async def known() -> Object:
+        found = await mlflow.experiment(team, "kagenti-traces")
+        assert found is not None
+        return found
+
+    experiment = await eventually(known)
+    config = await expect_headers(platform, team, experiment["experiment_id"])
+    binding = await platform.get(f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}")
+    assert binding is not None
+    assert int(binding["metadata"]["resourceVersion"]) < int(config["metadata"]["resourceVersion"])
+
+
+async def test_a_workspace_that_does_not_exist_yet_is_told_and_awaited(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
+    later = f"{team}-later"
+    start_with_mlflow(f"--mlflow-workspace={later}")
+
+    async def told() -> None:
+        events = await platform.events("default", "mlflow")
+        notes = [e["note"] for e in events if e["reason"] == "ExperimentNotAvailable"]
+        assert any(later in note for note in notes)
+
+    await eventually(told)
+    found = await platform.get(CONFIG)
+    assert found is not None
+    assert "x-mlflow" not in found["data"]["base.yaml"]
+    await platform.namespace(later)
+
+    async def known() -> Object:
+        try:
+            experiment = await mlflow.experiment(later, "kagenti-traces")
+        except urllib.error.HTTPError as error:
+            with error:
+                raise AssertionError(f"MLflow answered {error.code}") from error
+        assert experiment is not None
+        return experiment
+
+    experiment = await eventually(known, seconds=60)
+    await expect_headers(platform, later, experiment["experiment_id"])
+
+
+async def test_a_deleted_experiment_is_restored(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
+    start_with_mlflow(f"--mlflow-workspace={team}")
+
+    async def active() -> Object:
+        found = await mlflow.experiment(team, "kagenti-traces")
+        assert found is not None
+        assert found["lifecycle_stage"] == "active"
+        return found
+
+    experiment = await eventually(active)
+    await mlflow.delete(team, experiment["experiment_id"])
+    again = await eventually(active)
+    assert again["experiment_id"] == experiment["experiment_id"]

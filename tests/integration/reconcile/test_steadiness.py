@@ -1,0 +1,143 @@
+"""What the operator does when nothing changes, when the API server goes away, and when its leader dies."""
+
+import asyncio
+import json
+import signal
+import time
+from pathlib import Path
+
+from tests.integration.conftest import Cluster
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.platform import (
+    MLFLOW_NAMESPACE,
+    SYSTEM,
+    Object,
+    Platform,
+    config_map_path,
+    eventually,
+)
+
+AGENT = "kagenti-operator"
+QUIET_SECONDS = 60.0
+
+
+def requests_since(audit_log: Path, offset: int) -> list[Object]:
+    """The operator's requests that the API server noted after that byte of its audit log."""
+    with audit_log.open("rb") as log:
+        log.seek(offset)
+        entries = [json.loads(line) for line in log if line.endswith(b"\n")]
+    mine = [e for e in entries if e.get("userAgent", "").startswith(AGENT)]
+    return [e for e in mine if e["stage"] == "ResponseComplete"]
+
+
+async def expect_granted(platform: Platform, namespace: str, seconds: float = 30) -> None:
+    async def granted() -> None:
+        assert await platform.binding(namespace) is not None
+
+    await eventually(granted, seconds=seconds)
+
+
+async def test_nothing_is_requested_while_nothing_differs(
+    cluster: Cluster, start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    await platform.managed_and_ready()
+    await platform.workload(team, "weather", annotations={"mlflow.kagenti.io/inject": "disabled"})
+    running = start_operator("--leader-elect")
+    await asyncio.to_thread(running.wait_for_log, "OTel collector bootstrap complete")
+    await expect_granted(platform, team)
+    await expect_granted(platform, MLFLOW_NAMESPACE)
+    # What the last writes brought about, events among it, is through after this.
+    await asyncio.sleep(15)
+    offset = cluster.control_plane.audit_log.stat().st_size
+    await asyncio.sleep(QUIET_SECONDS)
+    seen = requests_since(cluster.control_plane.audit_log, offset)
+    others = [
+        (e["verb"], e["requestURI"])
+        for e in seen
+        if e["objectRef"]["resource"] != "leases" and e["verb"] != "watch"
+    ]
+    assert others == []
+    assert seen, "the lease is renewed, so the audit log must show the operator"
+
+
+async def test_the_operator_follows_through_a_restart_of_the_api_server(
+    cluster: Cluster, start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    await platform.managed_and_ready()
+    await platform.workload(team, "weather")
+    running = start_operator()
+    await expect_granted(platform, team)
+    cluster.control_plane.kill_apiserver()
+    cluster.control_plane.start_apiserver()
+    later = f"{team}-later"
+
+    async def back() -> None:
+        try:
+            await platform.namespace(later)
+            await platform.workload(later, "news")
+        except Exception as error:
+            raise AssertionError(str(error)) from error
+
+    await eventually(back, seconds=60)
+    await expect_granted(platform, later, seconds=60)
+    assert running.process.poll() is None
+    await platform.delete(config_map_path(SYSTEM, "otel-collector-config"))
+
+    async def restored() -> None:
+        assert await platform.get(config_map_path(SYSTEM, "otel-collector-config")) is not None
+
+    await eventually(restored, seconds=60)
+
+
+async def test_the_second_replica_takes_over_when_the_leader_is_killed(
+    start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    await platform.managed_and_ready()
+    first = start_operator("--leader-elect")
+    await expect_granted(platform, MLFLOW_NAMESPACE)
+    second = start_operator("--leader-elect")
+    await asyncio.to_thread(second.wait_for_log, "Starting")
+    first.process.kill()
+    await platform.workload(team, "weather")
+    # The lease lasts 15 s, and it is looked at every 2 to 3.
+    await expect_granted(platform, team, seconds=40)
+    assert second.process.poll() is None
+
+
+async def test_an_orderly_stop_hands_the_lease_over_at_once(
+    start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    await platform.managed_and_ready()
+    first = start_operator("--leader-elect")
+    await expect_granted(platform, MLFLOW_NAMESPACE)
+    start_operator("--leader-elect")
+    began = time.monotonic()
+    assert await asyncio.to_thread(first.stop) == 0
+    await platform.workload(team, "weather")
+    await expect_granted(platform, team)
+    # A lease that was not handed over would have to run out, which takes 15 s.
+    assert time.monotonic() - began < 12
+
+
+async def test_a_leader_that_was_stopped_does_not_write_when_it_wakes_up(
+    cluster: Cluster, start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    await platform.managed_and_ready()
+    first = start_operator("--leader-elect", environ={"POD_NAME": "first"})
+    await expect_granted(platform, MLFLOW_NAMESPACE)
+    start_operator("--leader-elect", environ={"POD_NAME": "second"})
+    first.process.send_signal(signal.SIGSTOP)
+    await platform.workload(team, "weather")
+    await expect_granted(platform, team, seconds=40)
+    offset = cluster.control_plane.audit_log.stat().st_size
+    # What it saw last was a namespace without a grant: were it not fenced, it would write now.
+    await platform.delete(
+        f"/apis/rbac.authorization.k8s.io/v1/namespaces/{team}/rolebindings/otel-collector-mlflow"
+    )
+    first.process.send_signal(signal.SIGCONT)
+    assert await asyncio.to_thread(first.process.wait, 30) == 1
+    await expect_granted(platform, team)
+    entries = requests_since(cluster.control_plane.audit_log, offset)
+    writes = [e for e in entries if e["verb"] in ("create", "patch", "update", "delete")]
+    bindings = [e for e in writes if e["objectRef"]["resource"] == "rolebindings"]
+    assert len(bindings) == 1
