@@ -19,7 +19,6 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run.add_parser(commands)
     sandbox.add_parser(commands)
-    sandbox.add_parser(commands)
     return parser
 
 
