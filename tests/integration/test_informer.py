@@ -1,0 +1,228 @@
+"""Informers against a real API server that is killed, cut off and changed underneath them."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+import yaml
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.models import ConfigMap, KubeObject
+from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, Resource
+from kagenti_operator.runtime.clock import SystemClock
+from kagenti_operator.runtime.informer import Informer
+from tests.integration.conftest import Cluster
+from tests.integration.tcp_proxy import TcpProxy
+
+DEADLINE_SECONDS = 60.0
+GROUP = "informer.example.com"
+GADGETS = Resource(GROUP, "v1", "gadgets", "Gadget", KubeObject)
+
+
+@asynccontextmanager
+async def proxied(cluster: Cluster, directory: Path) -> AsyncGenerator[tuple[TcpProxy, KubeClient]]:
+    """A client whose connections all go through a proxy."""
+    proxy = TcpProxy(cluster.control_plane.port)
+    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
+    config = yaml.safe_load(cluster.admin_kubeconfig.read_text())
+    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    path = directory / "proxied.kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    async with cluster.connect(path) as client:
+        yield proxy, client
+    server.close()
+    await proxy.close()
+
+
+@pytest.fixture
+async def line(cluster: Cluster, tmp_path: Path) -> AsyncIterator[tuple[TcpProxy, KubeClient]]:
+    async with proxied(cluster, tmp_path) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def following[T: KubeObject](
+    client: KubeClient, resource: Resource[T], **options: Any
+) -> AsyncGenerator[Informer[T]]:
+    """A running informer whose first list is done."""
+    informer = Informer(client, resource, clock=SystemClock(), rng=random.Random(), **options)
+    task = asyncio.ensure_future(informer.run())
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        await informer.wait_synced()
+    yield informer
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(DEADLINE_SECONDS):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
+def data(informer: Informer[ConfigMap]) -> dict[str, dict[str, str]]:
+    """What the cache holds, without what the controller manager puts into every namespace."""
+    objects = informer.store.values()
+    return {obj.metadata.name: obj.data or {} for obj in objects if obj.metadata.name != "kube-root-ca.crt"}
+
+
+def config_map(namespace: str, name: str, *, agent: str = "", **data: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace, "labels": {"agent": agent}}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+
+def gadget(namespace: str, name: str) -> dict[str, Any]:
+    return {
+        "apiVersion": f"{GROUP}/v1",
+        "kind": "Gadget",
+        "metadata": {"name": name, "namespace": namespace},
+    }
+
+
+def gadgets_crd() -> dict[str, Any]:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": GADGETS.crd_name},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
+            "versions": [version],
+        },
+    }
+
+
+async def test_changes_of_others_reach_the_cache(admin: KubeClient, namespace: str) -> None:
+    await admin.apply(CONFIG_MAPS, config_map(namespace, "before", n="1"))
+    async with following(admin, CONFIG_MAPS, namespace=namespace) as informer:
+        assert data(informer) == {"before": {"n": "1"}}
+        await admin.apply(CONFIG_MAPS, config_map(namespace, "after", n="2"))
+        await admin.apply(CONFIG_MAPS, config_map(namespace, "before", n="3"))
+        await until(lambda: data(informer) == {"before": {"n": "3"}, "after": {"n": "2"}})
+        await admin.delete(CONFIG_MAPS, "before", namespace)
+        await until(lambda: data(informer) == {"after": {"n": "2"}})
+
+
+async def test_an_object_that_no_longer_matches_the_selector_is_gone(
+    admin: KubeClient, namespace: str
+) -> None:
+    async with following(admin, CONFIG_MAPS, namespace=namespace, label_selector="agent=yes") as informer:
+        await admin.apply(CONFIG_MAPS, config_map(namespace, "a", agent="yes"))
+        await until(lambda: data(informer) == {"a": {}})
+        await admin.apply(CONFIG_MAPS, config_map(namespace, "a", agent="no"))
+        await until(lambda: data(informer) == {})
+
+
+async def test_a_list_of_many_pages_is_complete(admin: KubeClient, namespace: str) -> None:
+    expected = {f"c{number}": {"n": str(number)} for number in range(45)}
+    for name, content in expected.items():
+        await admin.apply(CONFIG_MAPS, config_map(namespace, name, n=content["n"]))
+    async with following(admin, CONFIG_MAPS, namespace=namespace, page_size=10) as informer:
+        assert data(informer) == expected
+
+
+async def test_a_killed_api_server_costs_nothing_but_time(
+    cluster: Cluster, admin: KubeClient, namespace: str
+) -> None:
+    await admin.apply(CONFIG_MAPS, config_map(namespace, "kept", n="1"))
+    await admin.apply(CONFIG_MAPS, config_map(namespace, "deleted"))
+    async with following(admin, CONFIG_MAPS, namespace=namespace) as informer:
+        deleted: list[str] = []
+        informer.subscribe(lambda old, new: deleted.append(old.metadata.name) if old and not new else None)
+        with structlog.testing.capture_logs() as logs:
+            cluster.control_plane.kill_apiserver()
+            await until(lambda: any("Connection refused" in line.get("error", "") for line in logs))
+            assert set(data(informer)) == {"kept", "deleted"}
+            # In this thread, because the kernel ties the server's life to the thread that starts it.
+            cluster.control_plane.start_apiserver()
+            await admin.delete(CONFIG_MAPS, "deleted", namespace)
+            await admin.apply(CONFIG_MAPS, config_map(namespace, "kept", n="2"))
+            await admin.apply(CONFIG_MAPS, config_map(namespace, "added"))
+            await until(lambda: data(informer) == {"kept": {"n": "2"}, "added": {}})
+        assert deleted == ["deleted"]
+
+
+async def test_a_watch_that_is_cut_misses_nothing(
+    admin: KubeClient, namespace: str, line: tuple[TcpProxy, KubeClient]
+) -> None:
+    proxy, client = line
+    await admin.apply(CONFIG_MAPS, config_map(namespace, "a"))
+    async with following(client, CONFIG_MAPS, namespace=namespace) as informer:
+        deleted: list[str] = []
+        informer.subscribe(lambda old, new: deleted.append(old.metadata.name) if old and not new else None)
+        for turn in range(3):
+            proxy.blocked = True
+            proxy.cut()
+            await admin.delete(CONFIG_MAPS, "a", namespace)
+            await admin.apply(CONFIG_MAPS, config_map(namespace, "a", n=str(turn)))
+            proxy.blocked = False
+            await until(lambda turn=turn: data(informer) == {"a": {"n": str(turn)}})
+        assert deleted == ["a", "a", "a"]
+
+
+async def test_a_line_that_falls_silent_is_given_up(
+    admin: KubeClient, namespace: str, line: tuple[TcpProxy, KubeClient]
+) -> None:
+    proxy, client = line
+    async with following(client, CONFIG_MAPS, namespace=namespace, silence_seconds=1) as informer:
+        proxy.fall_silent()
+        await admin.apply(CONFIG_MAPS, config_map(namespace, "a"))
+        await until(lambda: data(informer) == {"a": {}})
+
+
+async def test_a_deletion_that_the_server_no_longer_remembers_is_still_told(
+    cluster: Cluster, admin: KubeClient, namespace: str, line: tuple[TcpProxy, KubeClient]
+) -> None:
+    """A restarted API server knows no changes from before its start: the resumed watch answers 410."""
+    proxy, client = line
+    for name in ("kept", "deleted", "again"):
+        await admin.apply(CONFIG_MAPS, config_map(namespace, name))
+    async with following(client, CONFIG_MAPS, namespace=namespace) as informer:
+        told: list[str] = []
+
+        def note(old: ConfigMap | None, new: ConfigMap | None) -> None:
+            told.extend(f"-{gone.metadata.name}" for gone in (old,) if gone and new is None)
+            told.extend(f"+{come.metadata.name}" for come in (new,) if come)
+
+        informer.subscribe(note)
+        with structlog.testing.capture_logs() as logs:
+            proxy.blocked = True
+            proxy.cut()
+            await admin.delete(CONFIG_MAPS, "deleted", namespace)
+            await admin.delete(CONFIG_MAPS, "again", namespace)
+            await admin.apply(CONFIG_MAPS, config_map(namespace, "again"))
+            cluster.control_plane.kill_apiserver()
+            cluster.control_plane.start_apiserver()
+            proxy.blocked = False
+            await until(lambda: "-deleted" in told)
+        assert "Too far behind to resume, listing again" in [line["event"] for line in logs]
+        assert sorted(told) == ["+again", "-again", "-deleted"]
+        assert set(data(informer)) == {"kept", "again"}
+
+
+async def test_a_crd_may_come_go_and_come_again(admin: KubeClient, namespace: str) -> None:
+    async with (
+        following(admin, GADGETS) as informer,
+        following(admin, CUSTOM_RESOURCE_DEFINITIONS) as crds,
+    ):
+        assert (informer.synced, informer.present) == (True, False)
+        told: list[bool] = []
+        informer.subscribe(lambda _old, new: told.append(new is not None))
+        crds.subscribe(lambda _old, _new: informer.retry_now())
+        for _ in range(2):
+            await admin.create(CUSTOM_RESOURCE_DEFINITIONS, gadgets_crd())
+            await until(lambda: informer.present)
+            await admin.create(GADGETS, gadget(namespace, "a"))
+            await until(lambda: informer.store.get(namespace, "a"))
+            await admin.delete(CUSTOM_RESOURCE_DEFINITIONS, GADGETS.crd_name)
+            await until(lambda: not informer.present)
+            assert informer.store.values() == ()
+        assert told == [True, False, True, False]
