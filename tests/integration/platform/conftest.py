@@ -1,0 +1,52 @@
+"""A control plane of its own that carries the sandbox's platform, and the platform's stand-ins at work."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+
+import pytest
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.runtime.clock import SystemClock
+from kagenti_operator.runtime.metrics import Metrics
+from kagenti_operator.sandbox.controlplane import ControlPlane
+from kagenti_operator.sandbox.platform import Options, StandIns, install
+from tests.integration.conftest import Cluster
+from tests.integration.reconcile.platform import Platform
+
+
+@pytest.fixture(scope="package")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Overrides the session's cluster: what is installed here would disturb the tests of the operator."""
+    directory = tmp_path_factory.mktemp("platform")
+    control_plane = ControlPlane(directory / "control-plane")
+    try:
+        control_plane.start()
+        cluster = Cluster(control_plane, directory)
+        asyncio.run(_install(cluster))
+        yield cluster
+    finally:
+        control_plane.close()
+
+
+async def _install(cluster: Cluster) -> None:
+    async with cluster.as_admin() as client:
+        await install(client, Options())
+
+
+@pytest.fixture
+def api(admin: KubeClient) -> Platform:
+    """Raw objects in, raw objects out."""
+    return Platform(admin)
+
+
+@pytest.fixture
+async def stand_ins(admin: KubeClient) -> AsyncIterator[None]:
+    """The stand-ins at work during one test."""
+    running = StandIns(admin, Options(), clock=SystemClock(), rng=random.Random(7), metrics=Metrics())
+    task = asyncio.create_task(running.run())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

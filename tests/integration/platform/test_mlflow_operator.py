@@ -1,0 +1,140 @@
+"""The MLflow operator's stand-in: objects from the CR, status from the objects. The test plays the kubelet."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from kagenti_operator.controllers.operand import build_operand
+from tests.integration.reconcile.platform import (
+    INTEGRATION,
+    MLFLOW_NAMESPACE,
+    MLFLOWS,
+    RBAC,
+    Platform,
+    eventually,
+)
+
+CR = f"{MLFLOWS}/mlflows/mlflow"
+DEPLOYMENT = f"/apis/apps/v1/namespaces/{MLFLOW_NAMESPACE}/deployments/mlflow"
+PODS = f"/api/v1/namespaces/{MLFLOW_NAMESPACE}/pods"
+SERVICE = f"/api/v1/namespaces/{MLFLOW_NAMESPACE}/services/mlflow"
+CLAIM = f"/api/v1/namespaces/{MLFLOW_NAMESPACE}/persistentvolumeclaims/mlflow-pvc"
+ROLE = f"{RBAC}/clusterroles/{INTEGRATION}"
+
+
+@pytest.fixture(autouse=True)
+async def clean(api: Platform, stand_ins: None) -> AsyncIterator[None]:
+    del stand_ins
+    await api.set_state("Managed")
+    yield
+    await api.delete(CR)
+    # The garbage collector takes up to 30 s to learn of a new kind of owner.
+    await eventually(lambda: gone(api, DEPLOYMENT, CR, PODS), seconds=60)
+
+
+async def gone(api: Platform, *paths: str) -> None:
+    for path in paths:
+        found = await api.get(path)
+        assert found is None or found.get("items") == []
+
+
+async def there(api: Platform, path: str) -> dict[str, Any]:
+    found = await api.get(path)
+    assert found is not None
+    return found
+
+
+async def make_cr(api: Platform, **spec: Any) -> None:
+    operand = dict(build_operand(namespaced=False))
+    await api.put(CR, {**operand, "spec": {**operand["spec"], **spec}})
+
+
+async def run_pod(api: Platform) -> None:
+    """What the kubelet would report of a pod that became ready."""
+
+    async def reported() -> None:
+        pods = (await there(api, PODS))["items"]
+        assert pods
+        ready = {"type": "Ready", "status": "True"}
+        status = {
+            "phase": "Running",
+            "podIP": "10.77.0.9",
+            "podIPs": [{"ip": "10.77.0.9"}],
+            "conditions": [ready],
+        }
+        await api.patch(f"{PODS}/{pods[0]['metadata']['name']}/status", {"status": status})
+
+    await eventually(reported)
+
+
+async def condition(api: Platform, kind: str) -> dict[str, Any]:
+    found: list[dict[str, Any]] = (await there(api, CR)).get("status", {}).get("conditions", [])
+    return next((c for c in found if c["type"] == kind), dict[str, Any]())
+
+
+async def available(api: Platform, wanted: str) -> None:
+    assert (await condition(api, "Available")).get("status") == wanted
+
+
+async def test_a_cr_becomes_a_server_and_is_available_once_that_is_ready(api: Platform) -> None:
+    await make_cr(api)
+    await eventually(lambda: available(api, "False"))
+    deployment = await eventually(lambda: there(api, DEPLOYMENT))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["mlflow"]
+    assert {"name": "MLFLOW_BACKEND_STORE_URI", "value": "sqlite:////mlflow/mlflow.db"} in container["env"]
+    assert (await there(api, SERVICE))["spec"]["ports"][0]["port"] == 8443
+    await there(api, CLAIM)
+    await run_pod(api)
+    await eventually(lambda: available(api, "True"))
+    status = (await there(api, CR))["status"]
+    assert status["address"] == {"url": "https://mlflow.redhat-ods-applications.svc:8443"}
+    assert "url" not in status
+    assert (await condition(api, "Progressing"))["status"] == "False"
+
+
+async def test_a_server_that_goes_down_is_told_and_since_when(api: Platform) -> None:
+    await make_cr(api)
+    await run_pod(api)
+    await eventually(lambda: available(api, "True"))
+    await api.patch(DEPLOYMENT, {"spec": {"template": {"metadata": {"annotations": {"roll": "1"}}}}})
+    await eventually(lambda: available(api, "False"))
+
+
+async def test_what_serves_a_cr_goes_with_it(api: Platform) -> None:
+    await make_cr(api)
+    await eventually(lambda: there(api, DEPLOYMENT))
+    await api.delete(CR)
+    await eventually(lambda: gone(api, DEPLOYMENT, SERVICE, CLAIM, CR), seconds=60)
+
+
+async def test_removed_leaves_a_cr_and_its_server_alone(api: Platform) -> None:
+    await make_cr(api)
+    before = await eventually(lambda: there(api, DEPLOYMENT))
+    await api.set_state("Removed")
+    await api.patch(CR, {"spec": {"workers": 2}})
+    # Nothing follows the change, because nobody manages it: the next CR of a managed component does.
+    await api.set_state("Managed")
+
+    async def followed() -> None:
+        after = await there(api, DEPLOYMENT)
+        assert after["metadata"]["uid"] == before["metadata"]["uid"]
+        assert "--workers=2" in after["spec"]["template"]["spec"]["containers"][0]["args"]
+
+    await eventually(followed)
+
+
+async def test_removed_without_a_cr_takes_the_roles_away_until_managed_again(api: Platform) -> None:
+    await eventually(lambda: there(api, ROLE))
+    await api.set_state("Removed")
+    await eventually(lambda: gone(api, ROLE))
+    await api.set_state("Managed")
+    await eventually(lambda: there(api, ROLE))
+
+
+async def test_a_variable_of_the_cr_wins(api: Platform) -> None:
+    await make_cr(api, env=[{"name": "MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "value": "true"}])
+    deployment = await eventually(lambda: there(api, DEPLOYMENT))
+    environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    assert [v["value"] for v in environment if v["name"] == "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"] == ["true"]
