@@ -9,7 +9,7 @@ import aiohttp
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.kube.transport import Observer, Sleeper, Transport
+from kagenti_operator.kube.transport import REQUEST_SECONDS, Observer, Sleeper, Transport
 
 _READS = ("GET", "HEAD")
 
@@ -30,33 +30,22 @@ class GatedClient(KubeClient):
         rng: random.Random,
         observer: Observer | None = None,
         max_connections: int = 100,
+        request_seconds: float = REQUEST_SECONDS,
     ) -> None:
-        super().__init__(connection, clock=clock, rng=rng, observer=observer, max_connections=max_connections)
+        super().__init__(connection, clock=clock, rng=rng, observer=observer)
         self._transport = _GatedTransport(
             connection,
             sleeper=clock,
             rng=rng,
             observer=observer,
             max_connections=max_connections,
-            may_write=may_write,
+            request_seconds=request_seconds,
         )
+        self._transport.may_write = may_write
 
 
 class _GatedTransport(Transport):
-    def __init__(
-        self,
-        connection: Connection,
-        *,
-        sleeper: Sleeper,
-        rng: random.Random,
-        observer: Observer | None,
-        max_connections: int,
-        may_write: Callable[[], bool],
-    ) -> None:
-        super().__init__(
-            connection, sleeper=sleeper, rng=rng, observer=observer, max_connections=max_connections
-        )
-        self._may_write = may_write
+    may_write: Callable[[], bool]
 
     def _ensure_session(self) -> aiohttp.ClientSession:
         session = super()._ensure_session()
@@ -73,5 +62,5 @@ class _GatedTransport(Transport):
     async def _check(
         self, _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams
     ) -> None:
-        if params.method not in _READS and not self._may_write():
+        if params.method not in _READS and not self.may_write():
             raise NotLeading(f"{params.method} {params.url.path}: held back, this replica does not lead")
