@@ -252,9 +252,12 @@ class AgentsController:
     def on_platform(self, *_: KubeObject | None) -> None:
         """Look at every agent, but only when MLflow's address changed or it came back."""
         server = self._observe()
-        if server == self._server or server is None:
+        if server == self._server:
             return
+        # Kept when it is None too: agents that came while MLflow was away are looked at when it is back.
         self._server = server
+        if server is None:
+            return
         for kind, informer in self._cluster.agents.items():
             for agent in informer.store.values():
                 self._enqueue(agent_key(kind, agent.metadata.namespace, agent.metadata.name))

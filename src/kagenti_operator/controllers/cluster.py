@@ -182,11 +182,11 @@ class Cluster:
 
     def has_agents(self, namespace: str) -> bool:
         """Whether any agent lives in that namespace."""
-        return any(i.store.by_index(BY_NAMESPACE, namespace) for i in self.agents.values())
+        return any(i.store.index_size(BY_NAMESPACE, namespace) for i in self.agents.values())
 
     def agent_namespaces(self) -> set[str]:
-        """Every namespace that holds an agent. Walks the fleet: for cluster-wide changes only."""
-        return {agent.metadata.namespace for i in self.agents.values() for agent in i.store.values()}
+        """Every namespace that holds an agent."""
+        return {ns for i in self.agents.values() for ns in i.store.index_values(BY_NAMESPACE)}
 
     def agent(self, kind: str, namespace: str, name: str) -> Agent | None:
         """An agent's workload."""

@@ -67,6 +67,7 @@ class ExperimentController:
             self._tell(workspace, name, error)
             if error.retryable:
                 raise
+            log.warning("MLflow experiment refused", name=name, workspace=workspace, error=str(error))
             return REFUSED_SECONDS
         self._keep(Resolved(base_url, workspace, experiment))
         return settings.mlflow_poll_seconds * self._rng.uniform(0.9, 1.1)
@@ -85,7 +86,6 @@ class ExperimentController:
 
     def _tell(self, workspace: str, name: str, error: MLflowError) -> None:
         cr = self._cluster.mlflow
-        log.warning("MLflow experiment not available", name=name, workspace=workspace, error=str(error))
         if cr:
             self._events.warning(
                 ObjectRef.of(MLFLOWS, cr),

@@ -73,6 +73,9 @@ class OperandController:
             log.info("MLflow CRD detected, discovering MLflow CR")
         self._announced_crd = present
         cr = self._cluster.mlflow
+        if cr:
+            for problem in status.malformed_urls(cr):
+                self._events.warning(ObjectRef.of(MLFLOWS, cr), "MalformedAddress", problem)
         url = status.traces_url(cr) if cr and status.is_available(cr) else None
         if url and url != self._announced_url:
             log.info("Found available MLflow CR", name=MLFLOW_NAME, tracesURL=url)
