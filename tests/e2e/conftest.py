@@ -1,0 +1,51 @@
+"""One sandbox for all: the demo is played on it first, and the tests go on where it ended."""
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from kagenti_operator.sandbox.demo.report import Console
+from kagenti_operator.sandbox.demo.stage import Stage
+from kagenti_operator.sandbox.launcher import find_keeper, stop
+from kagenti_operator.sandbox.options import SandboxOptions
+from kagenti_operator.sandbox.paths import StatePaths
+from kagenti_operator.sandbox.status import read_status
+from tests.e2e.played import Played, play
+
+_DEMO_SECONDS = 540.0
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+    """State folder of the sandbox that the tests share; whatever runs in it at the end is ended."""
+    folder = tmp_path_factory.mktemp("sandbox")
+    yield folder
+    stop(folder)
+
+
+@pytest.fixture(scope="session")
+def demo(directory: Path) -> Played:
+    """The demo, played once from nothing."""
+    return play(directory, seconds=_DEMO_SECONDS)
+
+
+@pytest.fixture
+async def stage(directory: Path, demo: Played) -> AsyncGenerator[Stage]:
+    """The sandbox as the demo left it."""
+    assert find_keeper(StatePaths(directory)), f"the demo left no sandbox:\n{demo.output}"
+    async with AsyncExitStack() as exits:
+        made = Stage(SandboxOptions(directory=directory), Console(StringIO()), exits, {})
+        status = read_status(made.paths.status)
+        assert status is not None
+        made.addresses = status.addresses
+        await made.connect()
+        yield made
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What ends the shared sandbox comes last, before it what changes the operator's configuration."""
+    order = ["test_demo.py", "test_outage.py", "test_authorization.py", "test_leaving.py"]
+    items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else -1)

@@ -1,0 +1,89 @@
+"""However the demo ends, nothing runs afterwards that it started."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from kagenti_operator.sandbox.demo.plan import build_plan
+from kagenti_operator.sandbox.launcher import find_keeper, stop
+from kagenti_operator.sandbox.paths import StatePaths
+from tests.e2e.played import Played, command, play
+from tests.e2e.processes import Identity, alive, descendants
+
+_SECONDS = 60.0
+
+
+def wait_for[T](what: str, look: Callable[[], T | None], seconds: float = _SECONDS) -> T:
+    deadline = time.monotonic() + seconds
+    while (found := look()) is None:
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
+        time.sleep(0.1)
+    return found
+
+
+def wait_until_gone(processes: set[Identity]) -> None:
+    left: list[str] = []
+
+    def gone() -> bool | None:
+        left[:] = alive(processes)
+        return True if not left else None
+
+    try:
+        wait_for("processes gone", gone)
+    except AssertionError:
+        pytest.fail("still running:\n" + "\n".join(left))
+
+
+@pytest.fixture
+def own_directory(tmp_path: Path) -> Generator[Path]:
+    yield tmp_path
+    stop(tmp_path)
+
+
+def begin(directory: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command(directory, "demo"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+    )
+
+
+def control_plane_of(directory: Path) -> set[Identity] | None:
+    """All processes of a sandbox, once its API server is among them."""
+    keeper = find_keeper(StatePaths(directory))
+    found = descendants(keeper) if keeper else set[Identity]()
+    return found if any("kube-apiserver" in line for line in alive(found)) else None
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
+def test_a_demo_that_is_interrupted_or_killed_leaves_no_process(own_directory: Path, number: signal.Signals):
+    demo = begin(own_directory)
+    processes = wait_for("API server", lambda: control_plane_of(own_directory))
+    processes |= descendants(demo.pid)
+    os.kill(demo.pid, number)
+    demo.communicate()
+    wait_until_gone(processes)
+    assert find_keeper(StatePaths(own_directory)) is None
+
+
+def test_on_plain_kubernetes_the_collector_gets_its_default_pipeline(own_directory: Path):
+    played = play(own_directory, "--platform=kubernetes", "--once", seconds=240.0)
+    assert played.status == 0, played.output
+    assert all(played.holds(step.title) for step in build_plan("kubernetes"))
+    assert find_keeper(StatePaths(own_directory)) is None
+
+
+def test_a_second_run_takes_the_sandbox_that_runs_and_once_leaves_nothing(directory: Path, demo: Played):
+    assert demo.status == 0, demo.output
+    keeper = find_keeper(StatePaths(directory))
+    assert keeper is not None
+    processes = descendants(keeper)
+    again = play(directory, "--once", seconds=300.0)
+    assert again.status == 0, again.output
+    assert "running already" in again.block("Start the sandbox")
+    assert alive(processes) == []
+    assert json.loads(StatePaths(directory).status.read_text())["phase"] == "stopped"

@@ -1,0 +1,97 @@
+"""MLflow goes away for a minute and comes back."""
+
+from contextlib import aclosing
+from typing import Any
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.credentials import load_connection
+from kagenti_operator.kube.resources import CONFIG_MAPS
+from kagenti_operator.kube.watch import Bookmark
+from kagenti_operator.sandbox.demo import steps_agent
+from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.waiting import NotYet
+
+MLFLOW_CR = "/apis/mlflow.opendatahub.io/v1/mlflows/mlflow"
+CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
+COLLECTOR_PODS = f"/api/v1/namespaces/{PLATFORM}/pods"
+MLFLOW_PODS = "/api/v1/namespaces/redhat-ods-applications/pods"
+DOWN_SECONDS = 60
+
+
+def identify(obj: dict[str, Any] | None) -> tuple[str, str]:
+    assert obj is not None
+    return obj["metadata"]["uid"], obj["metadata"]["resourceVersion"]
+
+
+async def collector_pods(stage: Stage) -> list[tuple[str, int]]:
+    pods = await stage.api.list(COLLECTOR_PODS, "app=otel-collector")
+    return [(pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]) for pod in pods]
+
+
+async def set_mlflow_replicas(stage: Stage, replicas: int) -> None:
+    await stage.api.patch(MLFLOW_CR, {"spec": {"replicas": replicas}})
+
+    async def told() -> None:
+        cr = await stage.api.get(MLFLOW_CR)
+        assert cr is not None
+        available = next(c["status"] for c in cr["status"]["conditions"] if c["type"] == "Available")
+        pods = await stage.api.list(MLFLOW_PODS, "app=mlflow")
+        if (available == "True") != bool(replicas) or len(pods) != replicas:
+            raise NotYet(f"Available is {available}, {len(pods)} pods")
+
+    await stage.until(f"MLflow with {replicas} replicas", told, seconds=120, hop=Hop.MLFLOW)
+
+
+async def watch_configuration(stage: Stage, since: str) -> list[str]:
+    """What happens to the collector's ConfigMap while MLflow is down."""
+    connection = load_connection({"KUBECONFIG": str(stage.paths.kubeconfig)})
+    async with KubeClient(connection) as client:
+        events = client.watch(
+            CONFIG_MAPS,
+            namespace=PLATFORM,
+            field_selector="metadata.name=otel-collector-config",
+            resource_version=since,
+            timeout_seconds=DOWN_SECONDS,
+        )
+        async with aclosing(events):
+            return [type(event).__name__ async for event in events if not isinstance(event, Bookmark)]
+
+
+async def test_mlflow_down_for_a_minute_changes_nothing_and_traces_flow_again(stage: Stage):
+    before = identify(await stage.api.get(CONFIG_MAP))
+    pods = await collector_pods(stage)
+    collector = await stage.api.get(f"/apis/apps/v1/namespaces/{PLATFORM}/deployments/{COLLECTOR}")
+    assert collector is not None
+    generation = collector["metadata"]["generation"]
+
+    await set_mlflow_replicas(stage, 0)
+    assert await watch_configuration(stage, before[1]) == []
+    await set_mlflow_replicas(stage, 1)
+
+    assert identify(await stage.api.get(CONFIG_MAP)) == before
+    assert await collector_pods(stage) == pods
+    collector = await stage.api.get(f"/apis/apps/v1/namespaces/{PLATFORM}/deployments/{COLLECTOR}")
+    assert collector is not None
+    assert collector["metadata"]["generation"] == generation
+
+    stage.experiment_id = await find_experiment(stage)
+    await steps_agent.ask(stage)
+    await steps_agent.read_trace(stage)
+
+
+async def find_experiment(stage: Stage) -> str:
+    mlflow = await stage.mlflow()
+    answer = await mlflow.request(
+        "GET",
+        "/api/2.0/mlflow/experiments/get-by-name",
+        TEAM,
+        params={"experiment_name": "kagenti-traces"},
+    )
+    return answer.json()["experiment"]["experiment_id"]
+
+
+async def test_agents_were_not_rolled_for_it(stage: Stage):
+    planner = await stage.api.get(f"/apis/apps/v1/namespaces/{TEAM}/deployments/trip-planner")
+    assert planner is not None
+    # Made once, given its environment once.
+    assert planner["metadata"]["generation"] == 2
