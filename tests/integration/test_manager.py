@@ -1,0 +1,190 @@
+"""A whole replica, small: an informer, a controller and the lease, on a real API server."""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import aiohttp
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.resources import CONFIG_MAPS
+from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.clock import SystemClock
+from kagenti_operator.runtime.controller import Controller
+from kagenti_operator.runtime.events import EventRecorder
+from kagenti_operator.runtime.health import Health
+from kagenti_operator.runtime.informer import Informer
+from kagenti_operator.runtime.leader import LeaderElector, Leadership, LeaseSettings
+from kagenti_operator.runtime.lease import LeaseClient, held_record
+from kagenti_operator.runtime.listener import BindAddress, Listener
+from kagenti_operator.runtime.manager import Manager
+from kagenti_operator.runtime.metrics import Metrics, build_metrics_app
+from tests.integration.conftest import Cluster
+
+PATIENCE = 30.0
+LEASE = "copier"
+
+
+class Copier:
+    """Keeps a copy of every ConfigMap that is labelled `copy=me`."""
+
+    def __init__(self, client: KubeClient, namespace: str) -> None:
+        clock, rng = SystemClock(), random.Random()
+        self._applier = Applier(client)
+        self._namespace = namespace
+        self.metrics = Metrics()
+        self.health = Health()
+        self.probes = Listener("probes", self.health.build_app(), BindAddress("127.0.0.1", 0))
+        self.scrapes = Listener("metrics", build_metrics_app(self.metrics), BindAddress("127.0.0.1", 0))
+        self._originals = self._follow(client, "me")
+        self._copies = self._follow(client, "made")
+        self.controller = Controller("copier", self._reconcile, clock=clock, metrics=self.metrics, workers=4)
+        for informer in (self._originals, self._copies):
+            self.controller.watches(informer, self._on_change)
+        recorder = EventRecorder(client, instance="pod-1", clock=clock, rng=rng)
+        leadership = Leadership(clock)
+        settings = LeaseSettings(name=LEASE, namespace=namespace, identity="pod-1")
+        elector = LeaderElector(
+            LeaseClient(client, namespace, LEASE),
+            settings,
+            leadership,
+            recorder=recorder,
+            metrics=self.metrics,
+            clock=clock,
+            rng=rng,
+        )
+        self.manager = Manager(
+            informers=(self._originals, self._copies),
+            controllers=(self.controller,),
+            elector=elector,
+            leadership=leadership,
+            health=self.health,
+            clock=clock,
+            always={"events": recorder.run, "probes": self.probes.run, "metrics": self.scrapes.run},
+        )
+
+    def _follow(self, client: KubeClient, label: str) -> Informer[KubeObject]:
+        return Informer(
+            client,
+            CONFIG_MAPS,
+            namespace=self._namespace,
+            label_selector=f"copy={label}",
+            clock=SystemClock(),
+            rng=random.Random(),
+        )
+
+    def _on_change(self, old: KubeObject | None, new: KubeObject | None) -> None:
+        obj = new or old
+        assert obj
+        self.controller.enqueue(obj.metadata.name.removeprefix("copy-of-"))
+
+    async def _reconcile(self, key: str) -> None:
+        copy = self._copies.store.get(self._namespace, f"copy-of-{key}")
+        if self._originals.store.get(self._namespace, key) is None:
+            await self._applier.absent(CONFIG_MAPS, copy)
+            return
+        metadata = {
+            "name": f"copy-of-{key}",
+            "namespace": self._namespace,
+            "labels": {"copy": "made"},
+        }
+        await self._applier.ensure(
+            CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, copy
+        )
+
+
+@asynccontextmanager
+async def running(copier: Copier) -> AsyncGenerator[asyncio.Event]:
+    stop = asyncio.Event()
+    run = asyncio.create_task(copier.manager.run(stop))
+    try:
+        yield stop
+        stop.set()
+        async with asyncio.timeout(PATIENCE):
+            await run
+    finally:
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+
+
+async def put(client: KubeClient, namespace: str, name: str) -> None:
+    metadata = {"name": name, "namespace": namespace, "labels": {"copy": "me"}}
+    await client.apply(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+
+
+async def wait_for(client: KubeClient, namespace: str, name: str, *, there: bool) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (await client.get(CONFIG_MAPS, name, namespace) is not None) is not there:
+            await asyncio.sleep(0.05)
+
+
+async def fetch(listener: Listener, path: str) -> tuple[int, str]:
+    url = f"http://127.0.0.1:{listener.port}{path}"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return response.status, await response.text()
+
+
+async def test_it_does_the_work_and_ends_in_order(admin: KubeClient, namespace: str) -> None:
+    await put(admin, namespace, "early")
+    copier = Copier(admin, namespace)
+    async with running(copier):
+        await wait_for(admin, namespace, "copy-of-early", there=True)
+        await put(admin, namespace, "late")
+        await wait_for(admin, namespace, "copy-of-late", there=True)
+        await admin.delete(CONFIG_MAPS, "early", namespace)
+        await wait_for(admin, namespace, "copy-of-early", there=False)
+        assert await fetch(copier.probes, "/healthz") == (200, "ok")
+        assert await fetch(copier.probes, "/readyz") == (200, "ok")
+        _, text = await fetch(copier.scrapes, "/metrics")
+        assert 'leader_election_master_status{name="copier"} 1.0' in text
+        assert 'controller_runtime_reconcile_total{controller="copier",result="error"} 0.0' in text
+    lease = await LeaseClient(admin, namespace, LEASE).get()
+    assert lease
+    assert lease.holder == ""
+
+
+async def test_a_replica_that_waits_is_ready_and_writes_nothing(admin: KubeClient, namespace: str) -> None:
+    leases = LeaseClient(admin, namespace, LEASE)
+    await leases.create(held_record({}, "another", 3600, SystemClock().now()))
+    await put(admin, namespace, "one")
+    copier = Copier(admin, namespace)
+    async with running(copier):
+        await copier.probes.ready.wait()
+        async with asyncio.timeout(PATIENCE):
+            while (await fetch(copier.probes, "/readyz"))[0] != 200:
+                await asyncio.sleep(0.05)
+        assert await admin.get(CONFIG_MAPS, "copy-of-one", namespace) is None
+        assert (await fetch(copier.probes, "/healthz"))[0] == 200
+    lease = await leases.get()
+    assert lease
+    assert lease.holder == "another"
+
+
+async def test_at_rest_it_only_renews_its_lease(cluster: Cluster, admin: KubeClient, namespace: str) -> None:
+    for number in range(5):
+        await put(admin, namespace, f"cm-{number}")
+    copier = Copier(admin, namespace)
+    async with running(copier):
+        for number in range(5):
+            await wait_for(admin, namespace, f"copy-of-cm-{number}", there=True)
+        before = len(writes_in(cluster, namespace, "leases"))
+        made = len(writes_in(cluster, namespace, "configmaps"))
+        async with asyncio.timeout(PATIENCE):
+            while len(writes_in(cluster, namespace, "leases")) < before + 3:
+                await asyncio.sleep(0.2)
+        assert len(writes_in(cluster, namespace, "configmaps")) == made
+
+
+def writes_in(cluster: Cluster, namespace: str, resource: str) -> list[str]:
+    """The writes in one namespace, by the API server's audit log."""
+    entries = map(json.loads, cluster.control_plane.audit_log.read_text().splitlines())
+    return [
+        entry["requestURI"]
+        for entry in entries
+        if entry["verb"] in ("create", "update", "patch", "delete")
+        and entry.get("objectRef", {}).get("namespace") == namespace
+        and entry["objectRef"].get("resource") == resource
+    ]
