@@ -30,7 +30,7 @@ class Bench:
     async def binding(self) -> RoleBinding | None:
         return await self.client.get(ROLE_BINDINGS, "access", self.namespace)
 
-    async def writes(self) -> list[str]:
+    def writes(self) -> list[str]:
         return [method for method in self.requests if method != "GET"]
 
     def desired(self, *subjects: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ async def test_what_is_missing_is_made_and_what_is_there_costs_no_request(bench:
         assert await bench.applier.ensure(ROLE_BINDINGS, bench.desired("a"), None) is True
         current = await bench.binding()
         assert await bench.applier.ensure(ROLE_BINDINGS, bench.desired("a"), current) is False
-    assert await bench.writes() == ["PATCH"]
+    assert bench.writes() == ["PATCH"]
     assert logs == [
         {
             "event": "Applied",

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.models import ConfigMap
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.applier import Applier
 from kagenti_operator.runtime.clock import SystemClock
@@ -66,7 +66,7 @@ class Copier:
             always={"events": recorder.run, "probes": self.probes.run, "metrics": self.scrapes.run},
         )
 
-    def _follow(self, client: KubeClient, label: str) -> Informer[KubeObject]:
+    def _follow(self, client: KubeClient, label: str) -> Informer[ConfigMap]:
         return Informer(
             client,
             CONFIG_MAPS,
@@ -76,7 +76,7 @@ class Copier:
             rng=random.Random(),
         )
 
-    def _on_change(self, old: KubeObject | None, new: KubeObject | None) -> None:
+    def _on_change(self, old: ConfigMap | None, new: ConfigMap | None) -> None:
         obj = new or old
         assert obj
         self.controller.enqueue(obj.metadata.name.removeprefix("copy-of-"))
