@@ -14,6 +14,9 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.sandbox.controlplane import ControlPlane
+from kagenti_operator.sandbox.launcher import start, stop
+from kagenti_operator.sandbox.options import Published
+from tests.integration.node_cluster import Bench, NodeCluster, build_options
 
 _DEADLINE_SECONDS = 30.0
 
@@ -108,6 +111,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(control_plane, directory)
     finally:
         control_plane.close()
+
+
+@pytest.fixture(scope="session")
+def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeCluster]:
+    """A sandbox without a platform; what it publishes is the Service `web` of namespace `published`."""
+    published = Published(name="web", namespace="published", service="web", port=80)
+    options = build_options(tmp_path_factory.mktemp("node") / "sandbox", published=(published,))
+    status = start(options, tethered=True)
+    yield NodeCluster(options, status.addresses)
+    stop(options.directory)
+
+
+@pytest.fixture
+async def bench(node_cluster: NodeCluster) -> AsyncIterator[Bench]:
+    """A namespace of this test's own on the sandbox, deleted after it."""
+    async with node_cluster.open_bench(f"test-{uuid.uuid4().hex[:8]}") as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 """Starts and stops a sandbox from the machine's side: for the command line, the demo and the tests."""
 
+import contextlib
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -61,32 +61,58 @@ def start(
     command = [sys.executable, "-P", "-m", "kagenti_operator.sandbox.keeper", options.encode()]
     if tethered:
         command = program("tether", str(os.getpid()), *command)
-    with paths.node_log.open("wb") as output:
-        keeper = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C in this terminal is for us.
-            start_new_session=True,
-        )
+    keeper = _spawn(command, paths.node_log)
     try:
         return _wait_ready(paths, keeper, say)
     except BaseException:
-        keeper.terminate()
-        try:
-            keeper.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            keeper.kill()
-            keeper.wait()
+        _end(keeper)
         raise
+    finally:
+        os.close(keeper)
 
 
-def _wait_ready(paths: StatePaths, keeper: subprocess.Popen[bytes], say: Callable[[str], None]) -> Status:
+def _spawn(command: list[str], log: Path) -> int:
+    """Start a process that goes on when we end; returns an open handle of it."""
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        pid = os.posix_spawn(
+            command[0],
+            command,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+                (os.POSIX_SPAWN_DUP2, output, 1),
+                (os.POSIX_SPAWN_DUP2, output, 2),
+            ],
+            # Ctrl-C in this terminal is for us.
+            setsid=True,
+        )
+    finally:
+        os.close(output)
+    return os.pidfd_open(pid)
+
+
+def _end(handle: int) -> None:
+    """End a keeper in order, or after a while without; returns when it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+        if not _has_ended(handle, _STOP_SECONDS):
+            signal.pidfd_send_signal(handle, signal.SIGKILL)
+            _has_ended(handle, None)
+    # If we started it, it is for us to take note of its end.
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PIDFD, handle, os.WEXITED)
+
+
+def _has_ended(handle: int, seconds: float | None) -> bool:
+    return bool(select.select([handle], [], [], seconds)[0])
+
+
+def _wait_ready(paths: StatePaths, keeper: int, say: Callable[[str], None]) -> Status:
     deadline = time.monotonic() + START_SECONDS
     told = 0
     while time.monotonic() < deadline:
-        ended = keeper.poll() is not None
+        ended = _has_ended(keeper, 0)
         status = read_status(paths.status)
         if status is not None:
             for step in status.steps[told:]:
@@ -112,13 +138,7 @@ def stop(directory: Path) -> bool:
     except ProcessLookupError:
         return False
     try:
-        signal.pidfd_send_signal(handle, signal.SIGTERM)
-        if not select.select([handle], [], [], _STOP_SECONDS)[0]:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-            select.select([handle], [], [])
-    except ProcessLookupError:
-        # It ended by itself meanwhile.
-        return True
+        _end(handle)
     finally:
         os.close(handle)
     return True
