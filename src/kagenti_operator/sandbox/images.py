@@ -12,7 +12,7 @@ The table is YAML: a list of images, the first match wins.
       egress: true                      # a proxy to the outside in HTTP_PROXY and HTTPS_PROXY
 
 Placeholders: {bin:NAME} a cached binary, {env:NAME} the folder of a cached virtual environment, {venv} the
-environment that the sandbox itself runs in, {python} its interpreter.
+environment that the sandbox itself runs in, {python} its interpreter, {project} the source tree.
 """
 
 import re
@@ -25,10 +25,11 @@ import msgspec
 import yaml
 
 from kagenti_operator.sandbox import binaries, environments
+from kagenti_operator.sandbox.cache import checkout
 from kagenti_operator.sandbox.errors import SandboxError
 
 PACKAGED = Path(__file__).with_name("images.yaml")
-_PLACEHOLDER = re.compile(r"\{(bin|env):([\w.-]+)\}|\{(venv|python)\}")
+_PLACEHOLDER = re.compile(r"\{(bin|env):([\w.-]+)\}|\{(venv|python|project)\}")
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,10 +87,21 @@ def locate(kind: str, name: str) -> str:
                 return str(environments.find(name).parent.parent)
             case "venv":
                 return sys.prefix
+            case "project":
+                return str(_source_tree())
             case _:
                 return sys.executable
     except (binaries.BinaryMissing, environments.EnvironmentMissing) as error:
         raise ImageError(str(error)) from error
+
+
+def _source_tree() -> Path:
+    root = checkout()
+    if root is None:
+        raise ImageError(
+            "this image runs a program of the source tree, and the package was installed without"
+        )
+    return root
 
 
 def expand(text: str, find: Callable[[str, str], str] = locate) -> str:
