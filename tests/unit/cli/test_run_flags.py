@@ -1,0 +1,99 @@
+"""The command line of section 3 of the contract, and what it says of mistakes."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from kagenti_operator.cli.errors import UsageError
+from kagenti_operator.cli.main import build_parser, main
+from kagenti_operator.cli.run import build_settings
+from kagenti_operator.runtime.listener import BindAddress
+
+
+def parse(*flags: str) -> argparse.Namespace:
+    return build_parser().parse_args(["run", *flags])
+
+
+def test_everything_is_off_by_default() -> None:
+    args = parse()
+    assert not args.enable_mlflow
+    assert not args.enable_otel_bootstrap
+    assert not args.leader_elect
+    assert not args.metrics_secure
+    assert args.mlflow_experiment_name == "kagenti-traces"
+
+
+@pytest.mark.parametrize("flag", ["enable-mlflow", "enable-otel-bootstrap", "leader-elect", "metrics-secure"])
+@pytest.mark.parametrize(
+    ("suffix", "expected"), [("", True), ("=true", True), ("=false", False), ("=1", True), ("=F", False)]
+)
+def test_booleans_are_given_as_in_go(flag: str, suffix: str, expected: bool) -> None:
+    assert getattr(parse(f"--{flag}{suffix}"), flag.replace("-", "_")) is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0", None),
+        (":8081", BindAddress("", 8081)),
+        ("127.0.0.1:9090", BindAddress("127.0.0.1", 9090)),
+        ("[::]:8443", BindAddress("::", 8443)),
+    ],
+)
+def test_an_address_of_0_switches_a_listener_off(text: str, expected: BindAddress | None) -> None:
+    assert parse(f"--metrics-bind-address={text}").metrics_bind_address == expected
+    assert parse(f"--health-probe-bind-address={text}").health_probe_bind_address == expected
+
+
+@pytest.mark.parametrize(
+    "flag",
+    [
+        "--enable-mlflow=maybe",
+        "--metrics-bind-address=8080",
+        "--mlflow-poll-interval=0",
+        "--mlflow-poll-interval=often",
+        "--log-level=loud",
+        "--no-such-flag",
+    ],
+)
+def test_a_flag_that_cannot_be_meant_is_refused(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        parse(flag)
+    assert refused.value.code == 2
+    assert flag.partition("=")[0] in capsys.readouterr().err
+
+
+def test_the_namespace_is_the_pods(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POD_NAMESPACE", raising=False)
+    assert build_settings(parse()).namespace == "kagenti-system"
+    monkeypatch.setenv("POD_NAMESPACE", "elsewhere")
+    assert build_settings(parse()).namespace == "elsewhere"
+
+
+def test_an_empty_workspace_is_none() -> None:
+    assert build_settings(parse("--mlflow-workspace=")).mlflow_workspace is None
+    assert build_settings(parse("--mlflow-workspace=team1")).mlflow_workspace == "team1"
+
+
+def test_an_empty_experiment_name_is_refused() -> None:
+    with pytest.raises(UsageError, match="--mlflow-experiment-name"):
+        build_settings(parse("--mlflow-experiment-name="))
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_ca_file_that_cannot_be_used_is_told_by_name(tmp_path: Path, content: str | None) -> None:
+    path = tmp_path / "ca.crt"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UsageError, match=r"ca\.crt.*PEM certificates"):
+        build_settings(parse(f"--mlflow-ca-file={path}"))
+
+
+def test_missing_credentials_are_told_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
+    assert main(["run"]) == 1
+    assert "absent" in capsys.readouterr().err
