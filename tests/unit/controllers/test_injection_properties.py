@@ -1,0 +1,90 @@
+"""Whatever a workload looks like, one apply is enough, and nothing of the user's is changed."""
+
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kagenti_operator.controllers.injection import Injection, plan_injection
+from kagenti_operator.kube.models import AgentWorkload
+from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
+
+NAMES = (
+    "MLFLOW_TRACKING_URI",
+    "MLFLOW_TRACKING_AUTH",
+    "MLFLOW_EXPERIMENT_ID",
+    "MLFLOW_EXPERIMENT_NAME",
+    "MLFLOW_WORKSPACE",
+    "MLFLOW_OTHER",
+)
+values = st.sampled_from(["a", "b", "team1", None])
+environments = st.dictionaries(st.sampled_from(NAMES), values, max_size=4)
+containers = st.lists(environments, min_size=1, max_size=3)
+injections = st.builds(
+    Injection,
+    tracking_uri=st.sampled_from(["a", "https://mlflow"]),
+    experiment_id=st.sampled_from(["a", "7"]),
+    experiment_name=st.sampled_from(["b", "weather"]),
+    workspace=st.just("team1"),
+)
+
+
+def build(environment: list[dict[str, str | None]], annotations: dict[str, str]) -> AgentWorkload:
+    found: list[dict[str, Any]] = [
+        {
+            "name": f"c{i}",
+            "env": [
+                {"name": n, "value": v} if v is not None else {"name": n, "valueFrom": {}}
+                for n, v in env.items()
+            ],
+        }
+        for i, env in enumerate(environment)
+    ]
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": found}}
+    metadata = {"name": "weather", "namespace": "team1"}
+    return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, AgentWorkload)
+
+
+def environment_of(agent: AgentWorkload) -> list[dict[str, str | None]]:
+    return [{var.name: var.value for var in c.env or ()} for c in agent.template.spec.containers]
+
+
+def merge(agent: AgentWorkload, body: Any) -> AgentWorkload:
+    """What a server-side apply makes of it: lists of containers and variables are keyed by name."""
+    template = body["spec"]["template"]
+    merged = environment_of(agent)
+    for environment, applied in zip(merged, template["spec"]["containers"], strict=True):
+        environment.update({var["name"]: var["value"] for var in applied["env"]})
+    return build(merged, template["metadata"]["annotations"])
+
+
+@given(containers, injections)
+def test_one_apply_is_enough(environment: list[dict[str, str | None]], injection: Injection) -> None:
+    agent = build(environment, {})
+    plan = plan_injection(agent, AGENT_DEPLOYMENTS, injection)
+    assert plan.body is not None
+    assert plan_injection(merge(agent, plan.body), AGENT_DEPLOYMENTS, injection).body is None
+
+
+@given(containers, injections)
+def test_what_the_user_set_stays(environment: list[dict[str, str | None]], injection: Injection) -> None:
+    agent = build(environment, {})
+    body = plan_injection(agent, AGENT_DEPLOYMENTS, injection).body
+    after = environment_of(merge(agent, body))
+    for given_by_user, found in zip(environment, after, strict=True):
+        assert {name: found[name] for name in given_by_user} == given_by_user
+
+
+@given(containers, injections, injections)
+def test_a_change_of_mind_reaches_what_is_ours_and_only_that(
+    environment: list[dict[str, str | None]], first: Injection, second: Injection
+) -> None:
+    agent = build(environment, {})
+    configured = merge(agent, plan_injection(agent, AGENT_DEPLOYMENTS, first).body)
+    plan = plan_injection(configured, AGENT_DEPLOYMENTS, second)
+    moved = merge(configured, plan.body) if plan.body else configured
+    for given_by_user, found in zip(environment, environment_of(moved), strict=True):
+        for name, value in second.environment().items():
+            if name not in given_by_user:
+                assert found[name] == value
