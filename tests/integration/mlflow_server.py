@@ -86,7 +86,7 @@ def _environment(cluster: Cluster) -> Mapping[str, str]:
 
 
 def _stop(daemon: Daemon) -> None:
-    # `mlflow server` has a server process beside it, in the same group, which does not die with it.
+    # Killed outright, `mlflow server` would leave its server process behind, which is in the same group.
     with suppress(ProcessLookupError):
         os.killpg(daemon.pid, signal.SIGTERM)
     daemon.terminate(10)
