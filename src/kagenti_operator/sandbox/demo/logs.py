@@ -17,6 +17,10 @@ class PodLogs:
         """All lines."""
         return [line for path in self._find(namespace, workload) for line in read_lines(path, None)]
 
+    def read_latest(self, namespace: str, workload: str) -> list[str]:
+        """All lines of the pod that was made last."""
+        return [line for path in self._find(namespace, workload)[-1:] for line in read_lines(path, None)]
+
     def mark(self, namespace: str, workload: str) -> None:
         """Remember where the logs end now."""
         for path in self._find(namespace, workload):

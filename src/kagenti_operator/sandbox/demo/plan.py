@@ -19,15 +19,15 @@ _BEGIN: tuple[Step[Stage], ...] = (
         run=steps_operator.install,
     ),
     Step(
-        title="Prepare namespace team1",
-        checks=f"namespace and secret {steps_sandbox.SECRET} with the agent's model are there",
+        title="Deploy the weather agent into team1",
+        checks=f"namespace, secret {steps_sandbox.SECRET} and the agent's objects are accepted",
         run=steps_sandbox.prepare_team,
     ),
 )
-_DEPLOY = Step[Stage](
-    title="Deploy the weather agent",
-    checks="it is ready, with the environment for its own experiment where there is an MLflow",
-    run=steps_agent.deploy,
+_READY = Step[Stage](
+    title="See the agent ready",
+    checks="it runs, rolled with the environment for its own experiment where there is an MLflow",
+    run=steps_agent.wait_ready,
 )
 _ASK = Step[Stage](
     title="Ask the agent by A2A",
@@ -48,7 +48,7 @@ _OPENSHIFT: tuple[Step[Stage], ...] = (
         "bearertokenauth/mlflow, and the collector has been rolled onto it",
         run=steps_operator.read_configuration,
     ),
-    _DEPLOY,
+    _READY,
     _ASK,
     Step(
         title="Find the trace of that request in MLflow",
@@ -89,7 +89,7 @@ _KUBERNETES: tuple[Step[Stage], ...] = (
         checks="nothing is discovered, so ConfigMap otel-collector-config has the default pipeline",
         run=steps_operator.read_default_configuration,
     ),
-    _DEPLOY,
+    _READY,
     _ASK,
     Step(
         title="Find the spans in the collector's log",

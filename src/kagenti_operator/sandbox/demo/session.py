@@ -1,15 +1,25 @@
 """One run of the demo, from its first line to what it leaves behind."""
 
 import asyncio
+import os
+import shutil
+import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
-from kagenti_operator.sandbox import launcher
+from kagenti_operator.sandbox import binaries, launcher
 from kagenti_operator.sandbox.demo.plan import build_plan
 from kagenti_operator.sandbox.demo.play import play
 from kagenti_operator.sandbox.demo.report import Console
 from kagenti_operator.sandbox.demo.stage import TEAM, Stage
-from kagenti_operator.sandbox.options import SandboxOptions
+from kagenti_operator.sandbox.options import Platform, SandboxOptions
+
+_HEADLINES: Mapping[Platform, str] = {
+    "openshift": "kagenti-operator on a cluster of real binaries that looks like OpenShift AI",
+    "kubernetes": "kagenti-operator on a cluster of real binaries that is plain Kubernetes",
+}
 
 
 async def run_demo(
@@ -27,6 +37,8 @@ async def run_demo(
     """
     async with AsyncExitStack() as exits:
         stage = Stage(options, console, exits, environ)
+        console.headline(_HEADLINES[options.platform])
+        begun = time.monotonic()
         try:
             passed = await play(build_plan(options.platform), stage, console, keep_going=keep_going)
         except BaseException:
@@ -34,6 +46,9 @@ async def run_demo(
                 console.say(["taking the sandbox down"])
                 await _stop(stage)
             raise
+    console.say(
+        [f"{'All checks hold' if passed else 'NOT ALL CHECKS HOLD'}, in {time.monotonic() - begun:.0f} s."]
+    )
     if once:
         await _stop(stage)
         console.say(["The sandbox is down; nothing runs any more."])
@@ -53,13 +68,12 @@ async def _stop(stage: Stage) -> None:
 
 def describe_ways_in(stage: Stage) -> Sequence[str]:
     """What to type to look around."""
-    lines = [
-        "The sandbox stays up. Look around:",
-        f"  export KUBECONFIG={stage.paths.kubeconfig}",
-        "  kubectl get pods -A",
-        "  kagenti-operator sandbox status | logs | down",
-    ]
-    if stage.experiment_id:
+    lines = ["The sandbox stays up. Look around:"]
+    if shutil.which("kubectl", path=stage.environ.get("PATH")) is None:
+        lines.append(f'  export PATH="$PATH:{binaries.find("kubectl").parent}"')
+    lines += [f"  export KUBECONFIG={stage.paths.kubeconfig}", "  kubectl get pods -A"]
+    lines += [f"  {_program()} sandbox {action}" for action in ("status", "logs weather-agent", "down")]
+    if stage.trace_id and stage.options.platform == "openshift":
         lines += [
             f"MLflow, for whoever may read {TEAM}:",
             f"  MLFLOW={stage.mlflow_url}",
@@ -70,3 +84,12 @@ def describe_ways_in(stage: Stage) -> Sequence[str]:
             f'    "$MLFLOW/api/3.0/mlflow/traces/get?trace_id={stage.trace_id}"',
         ]
     return lines
+
+
+def _program() -> str:
+    """How this program was called, as short as it can be typed from here."""
+    path = Path(sys.argv[0]).absolute()
+    if shutil.which(path.name) == str(path):
+        return path.name
+    relative = os.path.relpath(path)
+    return relative if len(relative) < len(str(path)) else str(path)

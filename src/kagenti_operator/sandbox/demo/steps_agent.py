@@ -19,9 +19,8 @@ _CLIENT_KIND = 3
 _OK = 1
 
 
-async def deploy(stage: Stage) -> Outcome:
-    """Deploy the agent; it is rolled once more when its experiment's environment is put into it."""
-    await stage.apply_example("weather-agent")
+async def wait_ready(stage: Stage) -> Outcome:
+    """The agent runs; where there is an MLflow, it has been rolled with its experiment's environment."""
 
     async def rolled() -> dict[str, Any]:
         found = await stage.api.get(workload_path("deployments", TEAM, AGENT))

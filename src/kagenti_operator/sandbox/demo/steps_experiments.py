@@ -119,7 +119,8 @@ async def pry(stage: Stage) -> Outcome:
         (f"{ACCOUNTANT}'s experiment in {OTHER_TEAM}", stage.experiments[ACCOUNTANT], OTHER_TEAM),
         (f"{OTHER_TEAM} with its own experiment's id", stage.experiments[PLANNER], OTHER_TEAM),
     )
-    shown: list[str] = []
+    shown = [f"refused with 403 for each of {len(targets)} targets:"]
+    tried = ""
     for what, experiment, workspace in targets:
         target = {"experiment_id": experiment, "workspace": workspace}
         tries: dict[str, int] = await _ask(stage, PLANNER, "/pry", target)
@@ -129,10 +130,11 @@ async def pry(stage: Stage) -> Outcome:
                 Hop.AUTHORIZATION,
                 f"{PLANNER} is not refused {what}",
                 excerpt=allowed,
-                advice="sandbox logs mlflow",
+                advice="kagenti-operator sandbox logs mlflow",
             )
-        shown.append(f"{what}: {', '.join(tries)}: 403 each")
-    return Outcome(f"{PLANNER} reaches nothing but its own experiment", tuple(shown))
+        shown.append(f"  {what}")
+        tried = ", ".join(tries)
+    return Outcome(f"{PLANNER} reaches nothing but its own experiment", (*shown, f"tried: {tried}"))
 
 
 async def _ask(stage: Stage, name: str, path: str, content: Mapping[str, Any]) -> dict[str, Any]:

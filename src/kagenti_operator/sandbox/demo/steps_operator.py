@@ -51,10 +51,17 @@ async def install(stage: Stage) -> Outcome:
     await stage.until(
         "operator ready", ready, seconds=_READY_SECONDS, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR)
     )
-    shown = "$ helm upgrade --install kagenti-operator charts/kagenti-operator --namespace " + PLATFORM
-    settings_shown = "    " + " ".join(f"--set {name}={value}" for name, value in _VALUES.items())
     revision = next((line for line in said.splitlines() if line.startswith("REVISION")), "")
-    return Outcome(f"the operator runs ({revision.lower()})", (shown + " \\", settings_shown))
+    return Outcome(f"the operator runs ({revision.lower()})", _show_helm())
+
+
+def _show_helm() -> tuple[str, ...]:
+    settings = [f"--set {name}={value}" for name, value in _VALUES.items()]
+    return (
+        f"$ helm upgrade --install kagenti-operator charts/kagenti-operator --namespace {PLATFORM} \\",
+        f"    {' '.join(settings[:2])} \\",
+        f"    {' '.join(settings[2:])}",
+    )
 
 
 def parse_log(lines: list[str]) -> list[dict[str, Any]]:
@@ -82,7 +89,7 @@ async def read_messages(stage: Stage) -> Outcome:
     """The four messages appear in the log of the operator's pod, with their keys."""
 
     async def found() -> dict[str, dict[str, Any]]:
-        messages = find_messages(parse_log(stage.logs.read(PLATFORM, OPERATOR)))
+        messages = find_messages(parse_log(stage.logs.read_latest(PLATFORM, OPERATOR)))
         # The configuration is in place when it carries the experiment; earlier ones carry less.
         complete = messages.get("OTel collector bootstrap complete")
         if complete and not complete.get("experimentID"):

@@ -35,8 +35,7 @@ async def start(stage: Stage) -> Outcome:
         )
     stage.addresses = status.addresses
     await stage.connect()
-    components = (f"{name}: {state}" for name, state in status.components.items())
-    return Outcome(f"{summary}, in {stage.paths.root}", (*status.steps, *components))
+    return Outcome(f"{summary}, in {stage.paths.root}", status.steps)
 
 
 async def _ready(stage: Stage) -> Status:
@@ -47,17 +46,22 @@ async def _ready(stage: Stage) -> Status:
 
 
 async def prepare_team(stage: Stage) -> Outcome:
-    """Namespace, secret with the model's address, and a model where the user names none."""
+    """Namespace, secret with the model's address, a model where the user names none, and the agent.
+
+    The agent comes before MLflow does: the collector is granted access where agents live.
+    """
     await stage.api.apply(Manifests.read(resources.files(__package__) / "team1.yaml"))
     given = choose_model(stage.environ)
     if given is None:
+        # It brings the secret along.
         await stage.apply_example("stand-in-model")
-        return Outcome(
-            "the agent will ask the stand-in model: set VLLM_URL and INFERENCE_MODEL for a real one"
-        )
-    stage.stand_in = False
-    await stage.api.apply(Manifests((build_secret(given),)))
-    return Outcome(f"the agent will ask {given['INFERENCE_MODEL']} at {given['VLLM_URL']}")
+        told = "its model: a stand-in (set INFERENCE_MODEL and VLLM_URL for a real one)"
+    else:
+        stage.stand_in = False
+        await stage.api.apply(Manifests((build_secret(given),)))
+        told = f"its model: {given['INFERENCE_MODEL']} at {given['VLLM_URL']}"
+    await stage.apply_example("weather-agent")
+    return Outcome("namespace, secret and agent are deployed", (told,))
 
 
 def choose_model(environ: Mapping[str, str]) -> dict[str, str] | None:
