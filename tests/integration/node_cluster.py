@@ -154,6 +154,15 @@ class Bench:
         except TimeoutError:
             raise AssertionError(f"never happened: {what}; pods: {await self._describe()}") from None
 
+    async def _status(self, pod: str) -> dict[str, Any]:
+        """A pod's status; empty while a controller has not made it yet."""
+        try:
+            return (await self.get("pods", pod))["status"]
+        except ApiError as error:
+            if error.not_found:
+                return {}
+            raise
+
     async def _describe(self) -> str:
         pods = (await self.get("pods"))["items"]
         return json.dumps({pod["metadata"]["name"]: pod["status"] for pod in pods}, indent=1)
@@ -162,7 +171,7 @@ class Bench:
         """Wait for a pod's phase; returns its status."""
 
         async def reached() -> bool:
-            return (await self.get("pods", pod))["status"].get("phase") == phase
+            return (await self._status(pod)).get("phase") == phase
 
         await self.until(f"pod {pod} is {phase}", reached)
         return (await self.get("pods", pod))["status"]
@@ -171,7 +180,7 @@ class Bench:
         """Wait until a pod is ready; returns its status."""
 
         async def ready() -> bool:
-            conditions = (await self.get("pods", pod))["status"].get("conditions", [])
+            conditions = (await self._status(pod)).get("conditions", [])
             return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
 
         await self.until(f"pod {pod} is ready", ready)

@@ -171,7 +171,10 @@ class Node:
             await self._clock.sleep(_HOSTS_SETTLE_SECONDS)
             self._hosts_changed.clear()
             for worker in tuple(self._workers.values()):
-                worker.refresh_hosts()
+                try:
+                    worker.refresh_hosts()
+                except OSError as error:
+                    log.warning("A pod's hosts file could not be written", error=str(error))
 
     def service_address(self, namespace: str, name: str) -> str | None:
         """The address of a Service, None where there is none."""

@@ -125,15 +125,12 @@ class PodWorker:
             await self._clean_up()
 
     async def _live(self) -> None:
-        self._network = await self._context.networks.connect()
-        self._write_files()
-        self._changed.set()
-        await self._mount_volumes()
+        network = await self._set_up()
         keeping = asyncio.create_task(self._volumes.keep_tokens(), name="tokens")
         keeping.add_done_callback(log_failure)
         try:
             async with asyncio.TaskGroup() as group:
-                await self._run_containers(self._network, group)
+                await self._run_containers(network, group)
         finally:
             keeping.cancel()
 
@@ -167,15 +164,20 @@ class PodWorker:
                 if not self._stop.is_set():
                     group.create_task(self._make_runner(record, network).run())
 
-    async def _mount_volumes(self) -> None:
+    async def _set_up(self) -> PodNetwork:
+        """Make network and volumes, as soon as everything for it is there."""
         while True:
             self._sources_changed.clear()
             try:
+                if self._network is None:
+                    self._network = await self._context.networks.connect()
+                    self._write_files()
+                    self._changed.set()
                 await self._volumes.mount()
-            except (SourceMissing, KubeError) as error:
+            except (SourceMissing, KubeError, OSError) as error:
                 self._wait_because(str(error))
             else:
-                return
+                return self._network
             try:
                 await within(self._clock, _RETRY_SECONDS, self._sources_changed.wait())
             except TimeoutError:
@@ -186,7 +188,7 @@ class PodWorker:
         for record in (*self._init, *self._main):
             record.state = state
         self._changed.set()
-        self._context.tell(self._pod, "FailedMount", message, warning=True)
+        self._context.tell(self._pod, "FailedSetUp", message, warning=True)
 
     async def _end(self, life: asyncio.Task[None]) -> None:
         """End all containers; returns when nothing runs any more."""
@@ -320,8 +322,11 @@ class PodWorker:
             await self._clock.sleep(_RETRY_SECONDS)
 
     async def _clean_up(self) -> None:
-        if self._network is not None:
-            await self._context.networks.disconnect(self._network)
+        # From here on nothing is written into its directory any more.
+        self._volumes.close()
+        network, self._network = self._network, None
+        if network is not None:
+            await self._context.networks.disconnect(network)
         await asyncio.to_thread(remove_tree, self._directory)
 
 

@@ -69,6 +69,10 @@ class PodVolumes:
             except SourceMissing as error:
                 log.info("A volume keeps its old files", volume=volume.name, reason=str(error))
 
+    def close(self) -> None:
+        """The pod ends: what changes from now on is not written."""
+        self._written.clear()
+
     async def keep_tokens(self) -> None:
         """Replace tokens before they expire, until cancelled."""
         while self._renew_at:

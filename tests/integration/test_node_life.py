@@ -1,0 +1,173 @@
+"""How a sandbox begins and ends, and that nothing of it is ever left behind."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kagenti_operator.kube.errors import KubeError
+from kagenti_operator.sandbox.errors import SandboxError
+from kagenti_operator.sandbox.launcher import AlreadyRunning, find_keeper, purge, start, stop
+from kagenti_operator.sandbox.options import SandboxOptions
+from kagenti_operator.sandbox.paths import StatePaths
+from kagenti_operator.sandbox.status import read_status
+from tests.integration.node_cluster import Bench, NodeCluster, build_options, pod_spec
+from tests.integration.processes import command_lines, descendants
+
+_OWNER = """
+import sys
+from kagenti_operator.sandbox.launcher import start
+from kagenti_operator.sandbox.options import SandboxOptions
+start(SandboxOptions.decode(sys.argv[1]), tethered=True)
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Iterator[SandboxOptions]:
+    built = build_options(tmp_path / "sandbox")
+    yield built
+    stop(built.directory)
+
+
+async def run_pod(options: SandboxOptions) -> None:
+    """A pod that would rather stay."""
+    async with NodeCluster(options, {}).open_bench("stay") as bench:
+        await bench.create_pod("stay", pod_spec("trap '' TERM; echo here; while :; do sleep 1; done"))
+        await bench.until_logged("stay", "here")
+        # Leaving the namespace behind, with everything in it.
+        raise _Left
+
+
+class _Left(Exception):
+    pass
+
+
+def processes_of(options: SandboxOptions) -> list[int]:
+    """Handles of every process of a running sandbox."""
+    keeper = find_keeper(StatePaths(options.directory))
+    assert keeper is not None
+    found = {keeper, *descendants(keeper)}
+    # Keeper, the two that enter the namespaces, supervisor, control plane, container, init, shell.
+    assert len(found) >= 10
+    return [os.pidfd_open(pid) for pid in found]
+
+
+def assert_ended(handles: list[int]) -> None:
+    for handle in handles:
+        # Readable when the process has ended.
+        ready, _, _ = select.select([handle], [], [], 10)
+        os.close(handle)
+        assert ready, "a process is left"
+
+
+def find_process(options: SandboxOptions, text: str) -> int:
+    keeper = find_keeper(StatePaths(options.directory))
+    assert keeper is not None
+    lines = command_lines()
+    return next(pid for pid in sorted(descendants(keeper)) if text in lines.get(pid, "").split("{")[0])
+
+
+async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: SandboxOptions) -> None:
+    heard: list[str] = []
+    status = start(options, say=heard.append)
+    assert status.phase == "ready"
+    assert heard == list(status.steps)
+    with pytest.raises(AlreadyRunning):
+        start(options)
+    with pytest.raises(AlreadyRunning):
+        purge(options.directory)
+    with pytest.raises(_Left):
+        await run_pod(options)
+    handles = processes_of(options)
+    paths = StatePaths(options.directory)
+
+    assert stop(options.directory)
+    assert_ended(handles)
+    assert not stop(options.directory)
+    ended = read_status(paths.status)
+    assert ended is not None
+    assert ended.phase == "stopped"
+    assert paths.container_log("stay", "stay", "main").read_text() == "here\n"
+    assert not paths.kubeconfig.exists()
+    assert not paths.pods.exists()
+    secrets = [path for path in paths.root.rglob("*") if path.suffix in {".key", ".kubeconfig"}]
+    assert secrets == []
+    purge(options.directory)
+    assert not options.directory.exists()
+
+
+@pytest.mark.parametrize("victim", ["sandbox.supervisor", "process.enter"])
+async def test_nothing_outlives_the_inside(options: SandboxOptions, victim: str) -> None:
+    start(options)
+    with pytest.raises(_Left):
+        await run_pod(options)
+    handles = processes_of(options)
+    os.kill(find_process(options, victim), signal.SIGKILL)
+    assert_ended(handles)
+    status = read_status(StatePaths(options.directory).status)
+    assert status is not None
+    assert status.phase == "failed"
+
+
+async def test_nothing_outlives_whoever_it_is_tethered_to(options: SandboxOptions) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", _OWNER, options.encode()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "ready\n"
+        with pytest.raises(_Left):
+            await run_pod(options)
+        handles = processes_of(options)
+        owner.kill()
+    assert_ended(handles)
+    # What it left in the state folder is no obstacle, nor taken for a running sandbox.
+    assert find_keeper(StatePaths(options.directory)) is None
+    assert start(options).phase == "ready"
+
+
+async def test_a_component_that_dies_comes_back_and_pods_do_not_notice(options: SandboxOptions) -> None:
+    start(options)
+    with pytest.raises(_Left):
+        await run_pod(options)
+    os.kill(find_process(options, "kube-apiserver "), signal.SIGKILL)
+    cluster = NodeCluster(options, {})
+    paths = StatePaths(options.directory)
+
+    def was_revived() -> bool:
+        status = read_status(paths.status)
+        return status is not None and "started again" in status.components["kube-apiserver"]
+
+    async with cluster.as_admin() as client:
+        bench = Bench(cluster, client, "stay")
+
+        async def works_again() -> bool:
+            try:
+                return was_revived() and await bench.exists("pods", "stay")
+            except KubeError:
+                return False
+
+        await bench.until("the API server is back", works_again)
+        await bench.create_pod("after", pod_spec("echo after; sleep 60"))
+        await bench.until_ready("after")
+        status = (await bench.get("pods", "stay"))["status"]
+    assert status["containerStatuses"][0]["restartCount"] == 0
+
+
+def test_a_table_of_images_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    options = build_options(tmp_path / "sandbox")
+    assert options.images is not None
+    options.images.write_text("images: [{repository: x}]")
+    with pytest.raises(SandboxError, match=r"images\.yaml cannot be used: .*repository"):
+        start(options)
+    assert find_keeper(StatePaths(options.directory)) is None
