@@ -67,9 +67,7 @@ async def test_what_is_said_again_counts_up_on_the_same_event(admin: KubeClient,
         for _ in range(4):
             recorder.normal(about, "Configured", "In place.")
             await recorder.flush(PATIENCE)
-        events = await find(
-            admin, namespace, "told", lambda e: "series" in e and e["series"]["count"] == 4
-        )
+        events = await find(admin, namespace, "told", lambda e: "series" in e and e["series"]["count"] == 4)
     assert len(events) == 1
 
 

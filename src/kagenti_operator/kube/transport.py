@@ -175,11 +175,14 @@ class Transport:
         # Made at the first request, because a session belongs to a running loop.
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._max_connections),
+                connector=self._build_connector(self._max_connections),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers=_HEADERS,
             )
         return self._session
+
+    def _build_connector(self, limit: int) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=limit)
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""

@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Callable
-from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.connector import Connection as AiohttpConnection
+from aiohttp.tracing import Trace
 
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import Connection
@@ -47,20 +48,26 @@ class GatedClient(KubeClient):
 class _GatedTransport(Transport):
     may_write: Callable[[], bool]
 
-    def _ensure_session(self) -> aiohttp.ClientSession:
-        session = super()._ensure_session()
-        if not session.trace_configs:
-            # Asked before a request is begun, the gate would be blind while it waits for a connection or for
-            # its next try, and a process that was stopped meanwhile would go on to write. At this point the
-            # connection is there and nothing has left yet; what follows is done without giving way.
-            trace = aiohttp.TraceConfig()
-            trace.on_request_headers_sent.append(self._check)
-            trace.freeze()
-            session.trace_configs.append(trace)
-        return session
+    def _build_connector(self, limit: int) -> aiohttp.TCPConnector:
+        connector = _GatedConnector(limit=limit)
+        connector.may_write = self.may_write
+        return connector
 
-    async def _check(
-        self, _: aiohttp.ClientSession, __: SimpleNamespace, params: aiohttp.TraceRequestHeadersSentParams
-    ) -> None:
-        if params.method not in _READS and not self.may_write():
-            raise NotLeading(f"{params.method} {params.url.path}: held back, this replica does not lead")
+
+class _GatedConnector(aiohttp.TCPConnector):
+    """Asks when a request gets its connection, after which it is sent without giving way.
+
+    Asked before a request is begun, the gate would be blind while that waits for a connection or for its next
+    try, and a process that was stopped meanwhile would go on to write.
+    """
+
+    may_write: Callable[[], bool]
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> AiohttpConnection:
+        connection = await super().connect(req, traces, timeout)
+        if req.method not in _READS and not self.may_write():
+            connection.release()
+            raise NotLeading(f"{req.method} {req.url.path}: held back, this replica does not lead")
+        return connection
