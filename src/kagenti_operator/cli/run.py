@@ -33,7 +33,6 @@ from kagenti_operator.runtime.leader import (
     process_identity,
 )
 from kagenti_operator.runtime.lease import LeaseClient
-from kagenti_operator.runtime.lease import LeaseClient
 from kagenti_operator.runtime.listener import Listener
 from kagenti_operator.runtime.logging import configure
 from kagenti_operator.runtime.manager import Manager, Runnable
