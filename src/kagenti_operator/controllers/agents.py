@@ -37,6 +37,9 @@ log = structlog.get_logger("controllers.agents")
 # However large the fleet, MLflow is polled no more often than this.
 POLLS_PER_SECOND = 2.0
 REFUSED_SECONDS = 30.0
+# MLflow's authorization remembers an experiment's name for 60 s, and then a refusal for 300 s
+# (docs/notes-mlflow.md): a renamed experiment is granted under both names until the first is over.
+FORMER_NAME_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,31 @@ class Server:
 
 @dataclass(frozen=True)
 class Checked:
-    """An agent's experiment as MLflow last told it, and when (monotonic seconds) to ask again."""
+    """An agent's experiment as MLflow last told it, and when (monotonic seconds) to ask again.
+
+    `former`: the name that it had until lately, which MLflow's authorization may still check until then.
+    """
 
     experiment: Experiment
     due: float
+    former: tuple[str, float] | None = None
+
+    def names(self, now: float) -> set[str]:
+        """The names under which MLflow may check this experiment now."""
+        held = {self.former[0]} if self.former and now < self.former[1] else set[str]()
+        return {self.experiment.name} | held
+
+    def next_look(self) -> float:
+        """When something has to be done about it again."""
+        return min(self.due, self.former[1]) if self.former else self.due
+
+
+def check(before: Checked | None, experiment: Experiment, *, now: float, due: float) -> Checked:
+    """What is known after MLflow was asked; a name that changed stays granted for a while."""
+    former = before.former if before and before.former and now < before.former[1] else None
+    if before and before.experiment.name != experiment.name:
+        former = (before.experiment.name, now + FORMER_NAME_SECONDS)
+    return Checked(experiment, due, former)
 
 
 class AgentsController:
@@ -110,7 +134,7 @@ class AgentsController:
         )
         if not await self._inject(key, kind, agent, injection):
             return PATIENCE_SECONDS
-        return max(self._checked[key].due - self._clock.monotonic(), 1.0)
+        return max(self._checked[key].next_look() - self._clock.monotonic(), 0.1)
 
     # --- experiment ------------------------------------------------------------------------------------
 
@@ -126,8 +150,9 @@ class AgentsController:
             return checked.experiment
         known_id = checked.experiment.id if checked else earlier.experiment_id if earlier else None
         experiment = await self._follow(server, agent.metadata.namespace, agent.metadata.name, known_id)
-        due = self._clock.monotonic() + self._poll_seconds() * self._rng.uniform(0.9, 1.1)
-        self._checked[key] = Checked(experiment, due)
+        now = self._clock.monotonic()
+        due = now + self._poll_seconds() * self._rng.uniform(0.9, 1.1)
+        self._checked[key] = check(checked, experiment, now=now, due=due)
         return experiment
 
     async def _follow(self, server: Server, workspace: str, name: str, known_id: str | None) -> Experiment:
@@ -157,8 +182,9 @@ class AgentsController:
     async def _grant(self, namespace: str, name: str) -> None:
         grantees = self._grantees(namespace, name)
         keys = [agent_key(g.resource.kind, namespace, name) for g in grantees]
-        experiments = {self._checked[k].experiment.name for k in keys if k in self._checked}
-        role, binding = build_access(namespace, name, tuple(sorted(experiments)), grantees)
+        now = self._clock.monotonic()
+        names = {held for k in keys if k in self._checked for held in self._checked[k].names(now)}
+        role, binding = build_access(namespace, name, tuple(sorted(names)), grantees)
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
         await self._applier.ensure(ROLES, role, self._cluster.roles.store.get(namespace, role_name(name)))
         await self._applier.ensure(

@@ -1,3 +1,5 @@
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -22,7 +24,7 @@ INJECTION = Injection(
 
 
 def agent(
-    *containers: dict[str, object],
+    *containers: dict[str, Any],
     annotations: dict[str, str] | None = None,
     inject: str | None = None,
     service_account: str | None = None,
@@ -100,7 +102,7 @@ def test_a_container_added_later_gets_its_environment() -> None:
 
 
 def test_a_variable_that_the_user_set_wins_and_is_told() -> None:
-    theirs = {"name": "agent", "env": [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]}
+    theirs: dict[str, Any] = {"name": "agent", "env": [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]}
     plan = plan_injection(agent(theirs), AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ("agent/MLFLOW_EXPERIMENT_NAME",)
     assert plan.body is not None
@@ -110,7 +112,10 @@ def test_a_variable_that_the_user_set_wins_and_is_told() -> None:
 
 
 def test_a_variable_from_a_secret_wins() -> None:
-    theirs = {"name": "agent", "env": [{"name": "MLFLOW_TRACKING_URI", "valueFrom": {"secretKeyRef": {}}}]}
+    theirs: dict[str, Any] = {
+        "name": "agent",
+        "env": [{"name": "MLFLOW_TRACKING_URI", "valueFrom": {"secretKeyRef": {}}}],
+    }
     assert plan_injection(agent(theirs), AGENT_DEPLOYMENTS, INJECTION).kept == ("agent/MLFLOW_TRACKING_URI",)
 
 

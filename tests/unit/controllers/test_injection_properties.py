@@ -41,7 +41,7 @@ def build(environment: list[dict[str, str | None]], annotations: dict[str, str])
         }
         for i, env in enumerate(environment)
     ]
-    template = {"metadata": {"annotations": annotations}, "spec": {"containers": found}}
+    template: dict[str, Any] = {"metadata": {"annotations": annotations}, "spec": {"containers": found}}
     metadata = {"name": "weather", "namespace": "team1"}
     return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, AgentWorkload)
 
