@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import shutil
 import signal
 import sys
 import threading
@@ -154,7 +153,7 @@ def _status(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(overview.to_json(), indent=2))
     else:
-        print(render_overview(overview, shutil.get_terminal_size().columns))
+        print(render_overview(overview))
     return 0 if overview.phase == "ready" else 1
 
 

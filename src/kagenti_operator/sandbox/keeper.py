@@ -5,13 +5,11 @@ Whoever ends this process, in whatever way, ends the sandbox.
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import signal
 import socket
 import sys
 from pathlib import Path
-from typing import IO
 
 import msgspec
 import structlog
@@ -33,7 +31,6 @@ log = structlog.get_logger("sandbox.keeper")
 # Longer than everything inside may take.
 _STOP_SECONDS = 25.0
 _TAIL_LINES = 15
-LOCKED_EXIT_CODE = 75
 
 
 class Holder(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,15 +49,12 @@ def start_time(pid: int) -> int | None:
     return int(fields[19])
 
 
-def take_lock(path: Path) -> IO[str] | None:
-    """Lock the state folder for as long as the file stays open; None where somebody else holds it."""
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
-        return None
-    return file
+def write_holder(paths: StatePaths, pid: int) -> None:
+    """Tell which process keeps the sandbox."""
+    holder = Holder(pid=pid, started=start_time(pid) or 0)
+    temporary = paths.pid.with_suffix(f".{os.getpid()}")
+    temporary.write_bytes(msgspec.json.encode(holder))
+    temporary.replace(paths.pid)
 
 
 class Keeper:
@@ -160,19 +154,16 @@ class Keeper:
 
 
 def main(arguments: list[str]) -> int:
-    """Keep a sandbox; the argument are its options in JSON. Output goes to the node's log."""
+    """Keep a sandbox; the argument are its options in JSON. Output goes to the node's log.
+
+    The state folder's lock is inherited, and held until the end of this process.
+    """
     configure("text", "info")
     options = SandboxOptions.decode(arguments[0])
-    paths = StatePaths(options.directory)
-    lock = take_lock(paths.lock)
-    if lock is None:
-        return LOCKED_EXIT_CODE
-    with lock:
-        holder = Holder(pid=os.getpid(), started=start_time(os.getpid()) or 0)
-        paths.pid.write_bytes(msgspec.json.encode(holder))
-        keeper = Keeper(options)
-        keeper.prepare()
-        return asyncio.run(keeper.run())
+    write_holder(StatePaths(options.directory), os.getpid())
+    keeper = Keeper(options)
+    keeper.prepare()
+    return asyncio.run(keeper.run())
 
 
 if __name__ == "__main__":

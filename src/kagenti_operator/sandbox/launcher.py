@@ -1,6 +1,7 @@
 """Starts and stops a sandbox from the machine's side: for the command line, the demo and the tests."""
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
@@ -8,11 +9,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
 from kagenti_operator.sandbox.errors import SandboxError
-from kagenti_operator.sandbox.keeper import Holder, start_time, take_lock
+from kagenti_operator.sandbox.keeper import Holder, start_time, write_holder
 from kagenti_operator.sandbox.node.logs import remove_tree
 from kagenti_operator.sandbox.options import SandboxOptions
 from kagenti_operator.sandbox.paths import StatePaths
@@ -22,25 +24,61 @@ from kagenti_operator.sandbox.status import Status, read_status
 START_SECONDS = 300.0
 _STOP_SECONDS = 40.0
 _POLL_SECONDS = 0.1
+_HOLDER_SECONDS = 5.0
+# The number of the open lock in the keeper.
+_KEEPERS_LOCK = 3
 
 
 class AlreadyRunning(SandboxError):
     """A sandbox runs in this state folder."""
 
 
+def _take_lock(path: Path) -> IO[bytes] | None:
+    """Lock the state folder for as long as the file stays open somewhere; None where it is locked."""
+    file = path.open("wb")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
 def find_keeper(paths: StatePaths) -> int | None:
     """The process id of the running sandbox's keeper; None where none runs, whatever was left behind."""
-    if not paths.lock.exists():
-        return None
-    if (lock := take_lock(paths.lock)) is not None:
-        lock.close()
-        return None
+    deadline = time.monotonic() + _HOLDER_SECONDS
+    while paths.lock.exists():
+        if (lock := _take_lock(paths.lock)) is not None:
+            lock.close()
+            return None
+        holder = _read_holder(paths)
+        if holder is not None and start_time(holder.pid) == holder.started:
+            return holder.pid
+        if time.monotonic() > deadline:
+            raise SandboxError(
+                f"{paths.lock} is held by another process than {paths.pid} says: "
+                "is another version of this program running?"
+            )
+        # It was locked this very moment.
+        time.sleep(_POLL_SECONDS)
+    return None
+
+
+def _read_holder(paths: StatePaths) -> Holder | None:
     try:
-        holder = msgspec.json.decode(paths.pid.read_bytes(), type=Holder)
-    except (FileNotFoundError, msgspec.DecodeError):
-        # It has taken the lock this very moment.
+        return msgspec.json.decode(paths.pid.read_bytes(), type=Holder)
+    except FileNotFoundError:
         return None
-    return holder.pid if start_time(holder.pid) == holder.started else None
+
+
+def _lock(paths: StatePaths) -> IO[bytes]:
+    """Lock the state folder for a start. Raises AlreadyRunning."""
+    while find_keeper(paths) is None:
+        # Somebody who only looks holds it for a moment.
+        if (lock := _take_lock(paths.lock)) is not None:
+            return lock
+        time.sleep(_POLL_SECONDS)
+    raise AlreadyRunning(f"a sandbox is running already, in {paths.root}")
 
 
 def start(
@@ -50,18 +88,18 @@ def start(
 
     `tethered`: it dies with this process, even if that is killed; otherwise it stays until `stop`. Raises
     AlreadyRunning, or SandboxError with the reason why it did not become ready. Interrupted, it leaves
-    nothing.
+    nothing. A tether holds to the calling thread, so call it from the main one.
     """
     paths = StatePaths(options.directory)
     paths.root.mkdir(parents=True, exist_ok=True)
     paths.root.chmod(0o700)
-    if find_keeper(paths) is not None:
-        raise AlreadyRunning(f"a sandbox is running already, in {paths.root}")
-    paths.status.unlink(missing_ok=True)
+    lock = _lock(paths)
     command = [sys.executable, "-P", "-m", "kagenti_operator.sandbox.keeper", options.encode()]
     if tethered:
         command = program("tether", str(os.getpid()), *command)
-    keeper = _spawn(command, paths.node_log)
+    with lock:
+        paths.status.unlink(missing_ok=True)
+        keeper = _spawn(command, paths, lock.fileno())
     try:
         return _wait_ready(paths, keeper, say)
     except BaseException:
@@ -71,9 +109,9 @@ def start(
         os.close(keeper)
 
 
-def _spawn(command: list[str], log: Path) -> int:
-    """Start a process that goes on when we end; returns an open handle of it."""
-    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _spawn(command: list[str], paths: StatePaths, lock: int) -> int:
+    """Start a keeper, which goes on when we end and has the lock from now on; returns its open handle."""
+    output = os.open(paths.node_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         pid = os.posix_spawn(
             command[0],
@@ -83,12 +121,14 @@ def _spawn(command: list[str], log: Path) -> int:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, output, 1),
                 (os.POSIX_SPAWN_DUP2, output, 2),
+                (os.POSIX_SPAWN_DUP2, lock, _KEEPERS_LOCK),
             ],
             # Ctrl-C in this terminal is for us.
             setsid=True,
         )
     finally:
         os.close(output)
+    write_holder(paths, pid)
     return os.pidfd_open(pid)
 
 

@@ -13,8 +13,6 @@ from kagenti_operator.kube.models import KubeStruct
 from kagenti_operator.sandbox.paths import StatePaths
 from kagenti_operator.sandbox.status import Status
 
-_REASON_WIDTH = 60
-
 
 class _Waiting(KubeStruct, frozen=True):
     reason: str = ""
@@ -160,15 +158,16 @@ def _render_table(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def render_overview(overview: Overview, width: int) -> str:
-    """For people, in lines of at most `width` columns where that is possible."""
-    lines = [f"sandbox      {overview.phase}" + (f" ({overview.platform})" if overview.platform else "")]
+def render_overview(overview: Overview) -> str:
+    """For people."""
+    facts = {"sandbox": overview.phase + (f" ({overview.platform})" if overview.platform else "")}
+    facts |= overview.components
+    if overview.kubeconfig:
+        facts["KUBECONFIG"] = overview.kubeconfig
+    facts |= overview.addresses
+    lines = _render_table(list(facts.items()))
     if overview.message:
         lines.append(overview.message)
-    lines += [f"{name:<12} {state}" for name, state in overview.components.items()]
-    if overview.kubeconfig:
-        lines.append(f"KUBECONFIG   {overview.kubeconfig}")
-    lines += [f"{name:<12} {address}" for name, address in overview.addresses.items()]
     if overview.pods:
         header = ["NAMESPACE", "POD", "READY", "STATE", "RESTARTS", "AGE", "ADDRESS"]
         rows = [
@@ -177,10 +176,5 @@ def render_overview(overview: Overview, width: int) -> str:
         ]
         lines += ["", *_render_table([header, *rows])]
         # Why something does not run is what people came for.
-        lines += [_shorten(f"{p.namespace}/{p.name}: {p.message}", width) for p in overview.pods if p.message]
+        lines += [f"{p.namespace}/{p.name}: {p.message}" for p in overview.pods if p.message]
     return "\n".join(lines)
-
-
-def _shorten(text: str, width: int) -> str:
-    limit = max(width, _REASON_WIDTH)
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
