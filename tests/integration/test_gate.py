@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+import subprocess
+import sys
 from collections.abc import AsyncGenerator
 
 import pytest
@@ -83,3 +85,11 @@ async def test_a_write_that_waits_for_its_connection_is_held_back_when_it_gets_i
         await writing
     await occupying
     assert not await gated.exists("late")
+
+
+@pytest.mark.parametrize(("client", "fate"), [("gated", "dropped"), ("plain", "held")])
+def test_a_write_that_the_network_holds_up_never_arrives_late(client: str, fate: str) -> None:
+    # The plain client shows that the network of the test does hold writes up.
+    command = [sys.executable, "-m", "tests.integration.cut_off", client]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.strip(), done.returncode) == (fate, 0), done.stderr

@@ -1,7 +1,10 @@
 """A client whose writes are held back, at the last possible moment, unless this replica may write."""
 
 import random
+import socket
+import sys
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 from aiohttp.connector import Connection as AiohttpConnection
@@ -13,6 +16,10 @@ from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.transport import REQUEST_SECONDS, Observer, Sleeper, Transport
 
 _READS = ("GET", "HEAD")
+# A write that the network holds up is dropped by our kernel after so many seconds. Left alone, the kernel
+# sends it again for minutes, even when its process has ended, and a network that heals delivers it after
+# another has become leader. Renew deadline plus this is less than the lease's duration.
+UNACKNOWLEDGED_SECONDS = 4.0
 
 
 class NotLeading(KubeError):
@@ -45,11 +52,19 @@ class GatedClient(KubeClient):
         self._transport.may_write = may_write
 
 
+def _open_socket(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol = address[:3]
+    opened = socket.socket(family, kind, protocol)
+    if sys.platform == "linux":
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED_SECONDS * 1000))
+    return opened
+
+
 class _GatedTransport(Transport):
     may_write: Callable[[], bool]
 
     def _build_connector(self, limit: int) -> aiohttp.TCPConnector:
-        connector = _GatedConnector(limit=limit)
+        connector = _GatedConnector(limit=limit, socket_factory=_open_socket)
         connector.may_write = self.may_write
         return connector
 
