@@ -14,49 +14,65 @@ from kagenti_operator.sandbox.paths import StatePaths
 from kagenti_operator.sandbox.status import Status
 
 
-class _Waiting(KubeStruct, frozen=True):
+class Waiting(KubeStruct, frozen=True):
+    """Why a container does not run."""
+
     reason: str = ""
     message: str = ""
 
 
-class _Terminated(KubeStruct, frozen=True):
+class Terminated(KubeStruct, frozen=True):
+    """How a container ended."""
+
     reason: str = ""
     exit_code: int = 0
 
 
-class _State(KubeStruct, frozen=True):
-    waiting: _Waiting | None = None
-    terminated: _Terminated | None = None
+class State(KubeStruct, frozen=True):
+    """How a container is."""
+
+    waiting: Waiting | None = None
+    terminated: Terminated | None = None
 
 
-class _ContainerStatus(KubeStruct, frozen=True):
+class ContainerStatus(KubeStruct, frozen=True):
+    """What is shown of a container."""
+
     ready: bool = False
     restart_count: int = 0
-    state: _State = _State()
+    state: State = State()
 
 
-class _PodStatus(KubeStruct, frozen=True):
+class PodStatus(KubeStruct, frozen=True):
+    """What is shown of a pod."""
+
     phase: str = ""
     pod_ip: str = msgspec.field(name="podIP", default="")
-    container_statuses: tuple[_ContainerStatus, ...] = ()
-    init_container_statuses: tuple[_ContainerStatus, ...] = ()
+    container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
     start_time: str = ""
 
 
-class _Meta(KubeStruct, frozen=True):
+class Meta(KubeStruct, frozen=True):
+    """Who a pod is."""
+
     name: str
     namespace: str
     deletion_timestamp: str | None = None
     creation_timestamp: str = ""
 
 
-class _Pod(KubeStruct, frozen=True):
-    metadata: _Meta
-    status: _PodStatus = _PodStatus()
+class Pod(KubeStruct, frozen=True):
+    """A pod, as far as it is shown."""
+
+    metadata: Meta
+    status: PodStatus = PodStatus()
 
 
-class _Pods(KubeStruct, frozen=True):
-    items: tuple[_Pod, ...] = ()
+class Pods(KubeStruct, frozen=True):
+    """A list of pods."""
+
+    items: tuple[Pod, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +89,7 @@ class PodLine:
     message: str
 
 
-def describe_pod(pod: _Pod, now: datetime) -> PodLine:
+def describe_pod(pod: Pod, now: datetime) -> PodLine:
     """Sum a pod up. Pure."""
     containers = pod.status.container_statuses
     state, message = pod.status.phase, ""
@@ -138,7 +154,7 @@ class Overview:
 
 async def _read_pods(paths: StatePaths) -> list[PodLine]:
     async with KubeClient(load_connection({"KUBECONFIG": str(paths.kubeconfig)})) as client:
-        pods = msgspec.json.decode(await client.raw("GET", "/api/v1/pods"), type=_Pods)
+        pods = msgspec.json.decode(await client.raw("GET", "/api/v1/pods"), type=Pods)
     now = datetime.now(UTC)
     return [describe_pod(pod, now) for pod in pods.items]
 
