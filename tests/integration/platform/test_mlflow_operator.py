@@ -1,4 +1,4 @@
-"""The MLflow operator's stand-in: objects from the CR, status from the objects. The test plays the kubelet."""
+"""The MLflow operator's stand-in: objects from the CR, status from the objects. A test plays the kubelet."""
 
 from collections.abc import AsyncIterator
 from typing import Any
