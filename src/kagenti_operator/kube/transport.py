@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from kagenti_operator.kube.credentials import Connection
-from kagenti_operator.kube.errors import ApiError, Interrupted, Unreachable, error_from_response
+from kagenti_operator.kube.errors import ApiError, Interrupted, Silent, Unreachable, error_from_response
 from kagenti_operator.kube.watch import LineSplitter
 
 JSON = "application/json"
@@ -118,7 +118,8 @@ class Transport:
     ) -> AsyncGenerator[bytes]:
         """Yield the lines of an endless answer until the server ends it.
 
-        Raises ApiError when it is refused, Unreachable when it breaks or no byte comes for `silence_seconds`.
+        Raises ApiError when it is refused, Interrupted when it breaks, Silent when no byte comes for
+        `silence_seconds`, and Unreachable when it does not even begin.
         """
         timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=silence_seconds)
         splitter = LineSplitter()
@@ -159,11 +160,15 @@ class Transport:
                     if response.status == 401:
                         self._connection.reject_token()
                     raise error_from_response(what, response.status, response.headers, await response.read())
-                yield response
+                try:
+                    yield response
+                finally:
+                    _abort_unfinished(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             problem = f"{what}: {self._connection.server} {explain(error, timeout)}"
             if answered:
-                raise Interrupted(problem) from error
+                kind = Silent if isinstance(error, aiohttp.SocketTimeoutError) else Interrupted
+                raise kind(problem) from error
             self._observe(method, "<error>")
             raise Unreachable(problem) from error
 
@@ -188,6 +193,16 @@ class Transport:
         """Close all connections; requests under way fail."""
         if self._session is not None:
             await self._session.close()
+
+
+def _abort_unfinished(response: aiohttp.ClientResponse) -> None:
+    """Drop the connection of an answer that was left in the middle.
+
+    A polite end of TLS would wait for the server, and outlive `close`.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def explain(error: Exception, timeout: aiohttp.ClientTimeout) -> str:
