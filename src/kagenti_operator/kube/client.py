@@ -19,7 +19,8 @@ FIELD_MANAGER = "kagenti-operator"
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 PAGE_SIZE = 500
-# Bookmarks come about once a minute; a stream that misses two is dead, whatever TCP believes.
+# Bookmarks come about once a minute where anything happens, so a watch that is silent for longer may be dead,
+# whatever TCP believes. Short enough for load balancers, which forget idle connections after some minutes.
 SILENCE_SECONDS = 150.0
 _LOOP_SLEEPER = LoopSleeper()
 _RNG = random.Random()
@@ -120,7 +121,8 @@ class KubeClient:
     ) -> AsyncGenerator[WatchEvent[T]]:
         """Yield what happens after `resource_version`; the server ends the watch after `timeout_seconds`.
 
-        A refusal within the stream comes as the event Refused. Close the generator when done (`aclosing`).
+        A refusal within the stream comes as the event Refused. Raises Silent after `silence_seconds` without
+        a byte. Close the generator when done (`aclosing`).
         """
         what = _what("watch", resource, None, namespace)
         params = {

@@ -4,6 +4,7 @@ KubeError
   ApiError      the API server answered with a refusal: see its properties
   Unreachable   no answer: network, TLS, name, timeout; try again later
     Interrupted the answer began, and broke off
+      Silent    it did not break, but nothing came for long; ask again to find out why
   ConfigError   no usable credentials or settings: tell the person, trying again does not help
 """
 
@@ -28,6 +29,10 @@ class Unreachable(KubeError):
 
 class Interrupted(Unreachable):
     """The API server began to answer, then the connection broke or fell silent."""
+
+
+class Silent(Interrupted):
+    """A stream is open, but nothing comes: there is nothing to tell, or nobody at the other end."""
 
 
 class StatusCause(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

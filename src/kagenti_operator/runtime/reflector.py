@@ -9,7 +9,7 @@ from typing import Protocol, assert_never
 import structlog
 
 from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
-from kagenti_operator.kube.errors import ApiError, KubeError, error_from_status
+from kagenti_operator.kube.errors import ApiError, KubeError, Silent, error_from_status
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.kube.watch import Added, Bookmark, Deleted, Modified, Refused, Unreadable, WatchEvent
@@ -169,6 +169,9 @@ class Reflector[T: KubeObject]:
                 async for event in events:
                     version = self._take(event) or version
                     self._tell_recovery()
+        except Silent:
+            # No trouble by itself: where nothing happens there is nothing to tell. The next watch will show.
+            pass
         except KubeError as error:
             failure = error
             self._tell_trouble("watch", error)

@@ -14,7 +14,7 @@ import pytest
 
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import Connection
-from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
+from kagenti_operator.kube.errors import ApiError, KubeError, Silent, Unreachable
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, ROLE_BINDINGS
 from kagenti_operator.kube.rotation import FileToken, FixedToken, TlsFiles
 from kagenti_operator.kube.watch import Added, Bookmark, WatchEvent
@@ -320,7 +320,7 @@ async def test_a_refused_watch_is_an_api_error(client: KubeClient, peer: Peer) -
 async def test_a_silent_watch_is_given_up(client: KubeClient, peer: Peer) -> None:
     call = asyncio.ensure_future(collect(client, silence_seconds=0.05))
     (await peer.request()).begin_stream()
-    with pytest.raises(Unreachable, match=r"watch ConfigMap \*: .* was silent for 0\.05 s"):
+    with pytest.raises(Silent, match=r"watch ConfigMap \*: .* was silent for 0\.05 s"):
         await call
 
 

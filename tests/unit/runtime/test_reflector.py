@@ -14,7 +14,7 @@ from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.runtime.informer import Informer
 from tests.unit.kube.peer import Peer, PeerRequest, running_peer, until
 from tests.unit.runtime.gadgets import GADGETS, Gadget, bookmark, event, page, wire
-from tests.unit.runtime.virtual_clock import VirtualClock, settle
+from tests.unit.runtime.virtual_clock import VirtualClock
 
 # Longer than the first backoff, shorter than the second.
 FIRST_BACKOFF = 1.6
@@ -165,12 +165,14 @@ async def test_a_pause_that_the_server_asks_for_is_kept(desk: Desk) -> None:
     await desk.watch_request(10)
 
 
-async def test_a_silent_watch_is_dropped_and_resumed() -> None:
-    async with opened_desk(silence_seconds=0.05) as desk:
-        watch = await desk.watching(10)
-        await until(watch.disconnected)
-        await desk.pause(of_at_most=FIRST_BACKOFF)
-        await desk.watch_request(10)
+async def test_a_silent_watch_is_dropped_and_resumed_and_that_is_no_trouble() -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with opened_desk(silence_seconds=0.2) as desk:
+            watch = await desk.watching(10)
+            watch.send(bookmark(11))
+            await until(watch.disconnected)
+            await desk.watch_request(11)
+    assert logs == []
 
 
 @pytest.mark.parametrize("within", ["the answer", "the stream"])
@@ -347,4 +349,21 @@ async def test_events_that_come_all_at_once_are_all_taken(desk: Desk) -> None:
     await until(lambda: len(desk.informer.store) == 2000)
     watch.end()
     await desk.watch_request(2010)
-    await settle()
+
+
+async def test_nothing_is_left_behind_however_often_a_watch_is_resumed(desk: Desk) -> None:
+    watch = await desk.watching(10)
+    tasks: list[int] = []
+    for turn in range(100):
+        name = f"g{turn}"
+        watch.send(event("ADDED", wire(name, 11 + 3 * turn)), event("DELETED", wire(name, 12 + 3 * turn)))
+        if turn % 2:
+            watch.end()
+        else:
+            await until(lambda name=name: f"-{name}" in desk.told)
+            watch.cut()
+            await desk.pause(of_at_most=FIRST_BACKOFF)
+        watch = await desk.stream(12 + 3 * turn)
+        tasks.append(len(asyncio.all_tasks()))
+    assert desk.names == []
+    assert max(tasks[50:]) <= max(tasks[:10])
