@@ -63,13 +63,9 @@ def test_a_pod_is_pending_until_its_init_containers_are_done(
 
 
 def status(containers: list[ContainerRecord], **fields: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        "address": "10.77.0.9",
-        "node_address": "10.77.0.1",
-        "init": [],
-        "started_at": NOW,
-    }
-    return build_status(build_pod(), containers=containers, **{**given, "now": NOW, **fields})
+    given: dict[str, Any] = {"address": "10.77.0.9", "node_address": "10.77.0.1", "init": []}
+    given |= {"started_at": NOW, "now": NOW, **fields}
+    return build_status(build_pod(), containers=containers, **given)
 
 
 def conditions(built: dict[str, Any]) -> dict[str, tuple[str, str]]:
