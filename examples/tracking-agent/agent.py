@@ -74,12 +74,8 @@ def pry(target: Mapping[str, Any]) -> dict[str, int]:
         "read the experiment": send(
             "GET", f"{mlflow_api}/experiments/get", params={"experiment_id": experiment_id}
         ),
-        "list its runs": send(
-            "POST", f"{mlflow_api}/runs/search", json={"experiment_ids": [experiment_id]}
-        ),
-        "list its traces": send(
-            "POST", "/api/3.0/mlflow/traces/search", json={"locations": [location]}
-        ),
+        "list its runs": send("POST", f"{mlflow_api}/runs/search", json={"experiment_ids": [experiment_id]}),
+        "list its traces": send("POST", "/api/3.0/mlflow/traces/search", json={"locations": [location]}),
         "forge a run": send("POST", f"{mlflow_api}/runs/create", json={"experiment_id": experiment_id}),
         "forge a trace": send(
             "POST", "/v1/traces", {"x-mlflow-experiment-id": experiment_id}, json=forged_trace()

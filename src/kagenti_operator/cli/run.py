@@ -157,7 +157,7 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         loop.add_signal_handler(number, stop.set)
     leadership = Leadership(clock)
     async with AsyncExitStack() as open_things:
-        # The lease and events are written by every replica; everything else only by the one that leads.
+        # The lease is written to gain it; everything else only while leading.
         plain = KubeClient(connection, clock=clock, rng=rng, observer=metrics.observe_request)
         open_things.push_async_callback(plain.close)
         client = plain
@@ -170,7 +170,7 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         mlflow = MLflowClient(token=connection.token, clock=clock, rng=rng, ca_files=ca_files)
         open_things.push_async_callback(mlflow.close)
         instance = os.environ.get("POD_NAME") or socket.gethostname()
-        events = EventRecorder(plain, instance=instance, clock=clock, rng=rng)
+        events = EventRecorder(client, instance=instance, clock=clock, rng=rng)
         parts = Parts(
             client=client,
             cluster=Cluster(client, settings, clock=clock, rng=rng),
