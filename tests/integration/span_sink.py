@@ -1,7 +1,7 @@
 """Prints the spans that it is sent by OTLP over HTTP, one JSON object a line.
 
-Runs in the agent's environment, which has OTLP's messages. The first line is its port. `parent` is empty for a
-root; ids are lower-case hex.
+Runs in the agent's environment, which has OTLP's messages. The first line is its port. `parent` is empty for
+a root; ids are lower-case hex.
 """
 
 import json
