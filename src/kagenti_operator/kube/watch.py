@@ -9,8 +9,6 @@ import msgspec
 from kagenti_operator.kube.errors import Status
 from kagenti_operator.kube.models import KubeObject, KubeStruct
 
-INITIAL_EVENTS_END = "k8s.io/initial-events-end"
-
 
 class Added[T: KubeObject](msgspec.Struct, frozen=True, tag="ADDED"):
     """An object that is new, or newly matches the selector."""
@@ -34,7 +32,6 @@ class BookmarkMeta(KubeStruct, frozen=True):
     """All that a bookmark carries."""
 
     resource_version: str
-    annotations: dict[str, str] | None = None
 
 
 class BookmarkObject(KubeStruct, frozen=True):
