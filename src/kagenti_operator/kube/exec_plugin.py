@@ -16,12 +16,12 @@ _TIMEOUT_SECONDS = 60.0
 _SPARE = timedelta(seconds=30)
 
 
-class _ExecStatus(KubeStruct, frozen=True):
+class _ExecStatus(KubeStruct):
     token: str | None = None
     expiration_timestamp: datetime | None = None
 
 
-class _ExecCredential(KubeStruct, frozen=True):
+class _ExecCredential(KubeStruct):
     status: _ExecStatus | None = None
 
 

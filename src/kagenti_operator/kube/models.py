@@ -3,11 +3,15 @@
 Decoding drops every other field, so a decoded object is never written back whole.
 """
 
+from typing import dataclass_transform
+
 import msgspec
 
 
-# Trees of immutable structs have no cycles, so the garbage collector need not look at them: with 10,000 agents
-# cached a full collection takes a fifth of the time, and each agent 150 bytes less.
+# No garbage collection: trees of immutable structs have no cycles, and with 10,000 agents in the cache a full
+# collection takes a fifth of the time, and each agent 150 bytes less. The decorator tells type checkers that
+# subclasses are frozen too.
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class KubeStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """Base of all wire types: immutable, camelCase on the wire."""
 

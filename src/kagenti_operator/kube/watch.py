@@ -28,13 +28,13 @@ class Deleted[T: KubeObject](msgspec.Struct, frozen=True, tag="DELETED"):
     object: T
 
 
-class BookmarkMeta(KubeStruct, frozen=True):
+class BookmarkMeta(KubeStruct):
     """All that a bookmark carries."""
 
     resource_version: str
 
 
-class BookmarkObject(KubeStruct, frozen=True):
+class BookmarkObject(KubeStruct):
     """An object of the watched kind, but empty."""
 
     metadata: BookmarkMeta
@@ -52,7 +52,7 @@ class Refused(msgspec.Struct, frozen=True, tag="ERROR"):
     object: Status
 
 
-class UnreadableMeta(KubeStruct, frozen=True):
+class UnreadableMeta(KubeStruct):
     """The identity of an object that does not fit its model."""
 
     name: str = ""
@@ -79,21 +79,21 @@ class ListPage[T: KubeObject](msgspec.Struct, frozen=True, kw_only=True):
     unreadable: tuple[Unreadable, ...] = ()
 
 
-class _ListMeta(KubeStruct, frozen=True):
+class _ListMeta(KubeStruct):
     resource_version: str = ""
     continue_: str = msgspec.field(name="continue", default="")
 
 
-class _ListBody[T](KubeStruct, frozen=True):
+class _ListBody[T](KubeStruct):
     metadata: _ListMeta
     items: list[T] | None = None
 
 
-class _Identity(KubeStruct, frozen=True):
+class _Identity(KubeStruct):
     metadata: UnreadableMeta = UnreadableMeta()
 
 
-class _IdentityEvent(KubeStruct, frozen=True):
+class _IdentityEvent(KubeStruct):
     object: _Identity
 
 

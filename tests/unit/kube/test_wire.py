@@ -22,7 +22,7 @@ from kagenti_operator.kube.watch import (
 )
 
 
-class GadgetSpec(KubeStruct, frozen=True):
+class GadgetSpec(KubeStruct):
     size: int
 
 
