@@ -14,7 +14,7 @@ from kagenti_operator.sandbox.errors import SandboxError
 
 type Kind = Literal["dir", "file", "link"]
 # What `sandbox.process.container` carries out, in order: ["dir", path], ["file", path],
-# ["link", path, target], ["tmpfs", path], ["bind", path, source] and ["bind-ro", path, source].
+# ["link", path, target], ["tmpfs", path, mode], ["bind", path, source] and ["bind-ro", path, source].
 type Step = list[str]
 
 _MAX_LINKS = 40
@@ -39,6 +39,11 @@ class Mount:
     source: str | None = None
     kind: Literal["dir", "file"] = "dir"
     read_only: bool = False
+
+
+# Opening a device with O_CREAT, as a shell's `>/dev/null` does, is refused to others than its owner where
+# everybody may write (kernel: may_create_in_sticky, fs/namei.c).
+_MODES = {"/dev": "755"}
 
 
 class HostFiles(Protocol):
@@ -159,7 +164,7 @@ def _plan_below(path: str, node: _Node) -> list[Step]:
         mount = node.mount
         steps.append([mount.kind, path])
         if mount.source is None:
-            steps.append(["tmpfs", path])
+            steps.append(["tmpfs", path, _MODES.get(path, "1777")])
         else:
             steps.append(["bind-ro" if mount.read_only else "bind", path, mount.source])
     for name, child in node.children.items():

@@ -33,7 +33,7 @@ def _step(root: str, step: list[str]) -> None:
         case "link":
             Path(target).symlink_to(rest[0])
         case "tmpfs":
-            linux.mount("tmpfs", target, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "mode=1777")
+            linux.mount("tmpfs", target, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, f"mode={rest[0]}")
         case "bind":
             linux.bind(rest[0], target)
         case "bind-ro":

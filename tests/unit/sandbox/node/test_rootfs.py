@@ -65,10 +65,12 @@ def test_the_machine_is_shown_read_only_and_its_links_stay_links() -> None:
 
 def test_temporary_files_and_sockets_are_the_containers_own() -> None:
     steps = plan_root(Files(), [])
-    for path in ("/tmp", "/run", "/var/tmp", "/dev", "/dev/shm"):
-        assert ["tmpfs", path] in steps
+    for path in ("/tmp", "/run", "/var/tmp", "/dev/shm"):
+        assert ["tmpfs", path, "1777"] in steps
+    # A sticky directory that everybody may write to would keep us from opening the devices in it.
+    assert ["tmpfs", "/dev", "755"] in steps
     # /var exists with everything in it, so it needs no copy of its own.
-    assert steps.index(["bind-ro", "/var", "/var"]) < steps.index(["tmpfs", "/var/tmp"])
+    assert steps.index(["bind-ro", "/var", "/var"]) < steps.index(["tmpfs", "/var/tmp", "1777"])
     assert ["bind", "/dev/null", "/dev/null"] in steps
 
 
@@ -102,7 +104,7 @@ def test_the_machines_links_are_followed_to_the_mount_point() -> None:
     steps = plan_root(Files(), [Mount(account, "/state/token", read_only=True)])
     where = "/run/secrets/kubernetes.io/serviceaccount"
     assert steps_at(steps, where) == [["dir", where], ["bind-ro", where, "/state/token"]]
-    assert steps.index(["tmpfs", "/run"]) < steps.index(["dir", where])
+    assert steps.index(["tmpfs", "/run", "1777"]) < steps.index(["dir", where])
 
 
 def test_a_file_that_is_a_link_into_a_private_directory_appears_there() -> None:
