@@ -80,6 +80,7 @@ class Cluster:
             *,
             namespace: str | None = None,
             name: str = "",
+            optional: bool = False,
             label_selector: str = "",
             indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
         ) -> Informer[T]:
@@ -89,6 +90,7 @@ class Cluster:
                 namespace=namespace,
                 label_selector=label_selector,
                 field_selector=f"metadata.name={name}" if name else "",
+                optional=optional,
                 indexes=indexes or {},
                 clock=clock,
                 rng=rng,
@@ -122,10 +124,13 @@ class Cluster:
         self.ingress_ca_map = informer(resources.CONFIG_MAPS, namespace=own, name=INGRESS_CA)
         self.service_ca_map = informer(resources.CONFIG_MAPS, namespace=own, name=SERVICE_CA)
         self.ui_config_map = informer(resources.CONFIG_MAPS, namespace=own, name=UI_CONFIG)
+        # The chart grants these two on OpenShift only, where their namespaces exist.
         self.ingress_source = informer(
-            resources.CONFIG_MAPS, namespace=INGRESS_NAMESPACE, name=INGRESS_SOURCE
+            resources.CONFIG_MAPS, namespace=INGRESS_NAMESPACE, name=INGRESS_SOURCE, optional=True
         )
-        self.root_source = informer(resources.CONFIG_MAPS, namespace=ROOT_NAMESPACE, name=ROOT_SOURCE)
+        self.root_source = informer(
+            resources.CONFIG_MAPS, namespace=ROOT_NAMESPACE, name=ROOT_SOURCE, optional=True
+        )
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:

@@ -13,7 +13,10 @@ from kagenti_operator.runtime.store import IndexFunction, Store
 
 
 class Informer[T: KubeObject]:
-    """Follows the objects of a resource that a namespace and selectors admit."""
+    """Follows the objects of a resource that a namespace and selectors admit.
+
+    `optional`: without permission to list them there are none, instead of waiting for the permission.
+    """
 
     def __init__(
         self,
@@ -23,6 +26,7 @@ class Informer[T: KubeObject]:
         namespace: str | None = None,
         label_selector: str = "",
         field_selector: str = "",
+        optional: bool = False,
         indexes: Mapping[str, IndexFunction[T]] | None = None,
         clock: Clock,
         rng: random.Random,
@@ -40,6 +44,7 @@ class Informer[T: KubeObject]:
             namespace=namespace,
             label_selector=label_selector,
             field_selector=field_selector,
+            optional=optional,
             clock=clock,
             rng=rng,
             page_size=page_size,

@@ -60,6 +60,7 @@ class Sink[T: KubeObject](Protocol):
 class Reflector[T: KubeObject]:
     """Lists and watches what a selector admits of one resource, and tells a sink.
 
+    `optional`: what may not be listed counts as absent, until a later try may.
     `retry_now` ends a wait: somebody knows that the API appeared.
     """
 
@@ -72,6 +73,7 @@ class Reflector[T: KubeObject]:
         namespace: str | None,
         label_selector: str,
         field_selector: str,
+        optional: bool = False,
         clock: Clock,
         rng: random.Random,
         page_size: int = PAGE_SIZE,
@@ -83,6 +85,7 @@ class Reflector[T: KubeObject]:
         self._namespace = namespace
         self._labels = label_selector
         self._fields = field_selector
+        self._optional = optional
         self._clock = clock
         self._rng = rng
         self._page_size = page_size
@@ -148,6 +151,9 @@ class Reflector[T: KubeObject]:
         if isinstance(following, Absent):
             self._listed = {}
             self._tell_absence()
+            self._sink.vanish()
+        elif self._optional and isinstance(error, ApiError) and error.forbidden:
+            self._tell_privacy(error)
             self._sink.vanish()
         else:
             self._tell_trouble("list", error)
@@ -230,6 +236,10 @@ class Reflector[T: KubeObject]:
                 self._log.warning(f"No permission to {verb}: grant get, list and watch", error=str(error))
         elif self._is_news(str(error)):
             self._log.warning(f"Cannot {verb}, trying again", error=str(error))
+
+    def _tell_privacy(self, error: ApiError) -> None:
+        if self._is_news("private"):
+            self._log.info("No permission to list, counts as absent", error=str(error))
 
     def _tell_absence(self) -> None:
         if self._is_news("absent"):

@@ -307,6 +307,22 @@ async def test_a_missing_permission_is_told_once_and_gone_when_granted(desk: Des
     assert logs[0]["resource"] == "gadgets.example.com"
 
 
+async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked_for_again() -> None:
+    async with opened_desk(optional=True) as desk:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                await (await desk.list_request()).refuse(403, "Forbidden", message="not yours")
+                await desk.informer.wait_synced()
+                assert desk.names == []
+                await desk.pause(of_at_most=30)
+            await desk.watching(10, wire("a", 3))
+            await until(lambda: desk.names == ["a"])
+        assert [line["event"] for line in logs] == [
+            "No permission to list, counts as absent",
+            "Up to date again",
+        ]
+
+
 async def test_an_object_that_does_not_fit_is_told_and_treated_as_absent(desk: Desk) -> None:
     with structlog.testing.capture_logs() as logs:
         watch = await desk.watching(10, wire("good", 1), wire("bad", 2, "large"), wire("turns", 3))
