@@ -28,6 +28,24 @@ print("ready", flush=True)
 sys.stdin.read()
 """
 
+# In a user namespace of its own, which is not allowed to make further ones.
+_FORBIDDEN = """
+import os, sys
+from pathlib import Path
+from kagenti_operator.sandbox.errors import SandboxError
+from kagenti_operator.sandbox.launcher import start
+from kagenti_operator.sandbox.options import SandboxOptions
+from kagenti_operator.sandbox.process import linux
+uid, gid = os.getuid(), os.getgid()
+os.unshare(os.CLONE_NEWUSER)
+linux.map_user(uid, gid)
+Path("/proc/sys/user", sys.argv[2]).write_text("0")
+try:
+    start(SandboxOptions.decode(sys.argv[1]))
+except SandboxError as error:
+    print(error)
+"""
+
 
 @pytest.fixture
 def options(tmp_path: Path) -> Iterator[SandboxOptions]:
@@ -162,6 +180,22 @@ async def test_a_component_that_dies_comes_back_and_pods_do_not_notice(options: 
         await bench.until_ready("after")
         status = (await bench.get("pods", "stay"))["status"]
     assert status["containerStatuses"][0]["restartCount"] == 0
+
+
+@pytest.mark.parametrize("limit", ["max_user_namespaces", "max_net_namespaces"])
+def test_a_kernel_that_forbids_namespaces_is_told_with_what_to_do(
+    options: SandboxOptions, limit: str
+) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _FORBIDDEN, options.encode(), limit],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert told.startswith("this kernel does not let an ordinary user make ")
+    assert "sysctl -w user.max_user_namespaces=" in told
+    assert "Traceback" not in told
+    assert find_keeper(StatePaths(options.directory)) is None
 
 
 def test_a_table_of_images_that_cannot_be_read_is_told(tmp_path: Path) -> None:
