@@ -129,14 +129,21 @@ class StandIns:
         self._controllers = (*self._service_ca.controllers, *mlflow.controllers)
 
     async def run(self) -> None:
-        """Work until cancelled."""
+        """Work until `stop`, then finish what is in work; or until cancelled."""
         if self._service_ca:
             await self._service_ca.start()
         async with asyncio.TaskGroup() as group:
-            for informer in self._informers:
-                group.create_task(informer.run(), name=informer.name)
+            watching = [group.create_task(i.run(), name=i.name) for i in self._informers]
             for informer in self._informers:
                 await informer.wait_synced()
-            for controller in self._controllers:
-                group.create_task(controller.run(), name=controller.name)
+            async with asyncio.TaskGroup() as working:
+                for controller in self._controllers:
+                    working.create_task(controller.run(), name=controller.name)
+            for task in watching:
+                task.cancel()
         log.info("The platform's stand-ins have stopped")
+
+    def stop(self) -> None:
+        """Begin no further work."""
+        for controller in self._controllers:
+            controller.stop()

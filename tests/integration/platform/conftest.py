@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
 
 import pytest
 
@@ -47,6 +46,5 @@ async def stand_ins(admin: KubeClient) -> AsyncIterator[None]:
     running = StandIns(admin, Options(), clock=SystemClock(), rng=random.Random(7), metrics=Metrics())
     task = asyncio.create_task(running.run())
     yield
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
+    running.stop()
+    await task
