@@ -253,6 +253,19 @@ async def test_what_people_should_know_is_told_by_events(bench: Bench) -> None:
     await bench.until("an event about the pod", told)
 
 
+async def test_logs_are_served_through_the_api_server(bench: Bench) -> None:
+    await bench.create_pod("talker", pod_spec("seq 1 5; until test -e /tmp/x; do sleep 0.1; done; echo end"))
+    await bench.until_logged("talker", "5\n")
+    path = bench.path("pods", "talker") + "/log"
+    assert await bench.client.raw("GET", path) == b"1\n2\n3\n4\n5\n"
+    assert await bench.client.raw("GET", path, params={"tailLines": "2"}) == b"4\n5\n"
+    following = asyncio.create_task(
+        bench.client.raw("GET", path, params={"follow": "true", "tailLines": "1"})
+    )
+    await bench.delete("pods", "talker")
+    assert (await following).startswith(b"5\n")
+
+
 async def test_a_force_deleted_pod_leaves_no_process(bench: Bench) -> None:
     mark = f"force-{bench.namespace}"
     await bench.create_pod("forced", pod_spec(f"trap '' TERM; echo {mark}; while :; do sleep 1; done"))

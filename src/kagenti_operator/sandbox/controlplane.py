@@ -114,6 +114,8 @@ class ControlPlane:
             names.append(self.address)
         serving = authority.issue_server("kube-apiserver", names)
         serving.write(self._directory / "apiserver.crt", self._directory / "apiserver.key")
+        kubelet_client = authority.issue_client("kube-apiserver-kubelet-client")
+        kubelet_client.write(self._directory / "kubelet-client.crt", self._directory / "kubelet-client.key")
         private, public = generate_signing_key()
         write_private(self._directory / "serviceaccount.key", private)
         (self._directory / "serviceaccount.pub").write_bytes(public)
@@ -208,6 +210,9 @@ class ControlPlane:
             f"--service-account-key-file={directory / 'serviceaccount.pub'}",
             f"--service-account-signing-key-file={directory / 'serviceaccount.key'}",
             f"--service-cluster-ip-range={self._service_cidr}",
+            f"--kubelet-certificate-authority={directory / 'ca.crt'}",
+            f"--kubelet-client-certificate={directory / 'kubelet-client.crt'}",
+            f"--kubelet-client-key={directory / 'kubelet-client.key'}",
             "--authorization-mode=RBAC",
             "--allow-privileged=true",
             "--profiling=false",

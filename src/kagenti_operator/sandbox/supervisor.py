@@ -34,6 +34,7 @@ from kagenti_operator.sandbox.egress import egress_variables
 from kagenti_operator.sandbox.errors import SandboxError
 from kagenti_operator.sandbox.images import PACKAGED, ImageTable, load_images
 from kagenti_operator.sandbox.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
+from kagenti_operator.sandbox.node.kubelet import LogServer
 from kagenti_operator.sandbox.node.network import NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, set_up_node
 from kagenti_operator.sandbox.node.node import Node
 from kagenti_operator.sandbox.options import Published, SandboxOptions
@@ -167,8 +168,12 @@ class Supervisor:
 
     async def _serve(self, control_plane: ControlPlane, client: KubeClient, node: Node) -> None:
         async with asyncio.TaskGroup() as group:
+            logs = LogServer(self._paths, exists=node.has_pod)
             working = [
                 group.create_task(node.run(), name="node"),
+                group.create_task(
+                    logs.run(control_plane.authority, self._paths.control_plane), name="kubelet"
+                ),
                 *(
                     group.create_task(self._keep_running(control_plane, component), name=component.name)
                     for component in control_plane.components

@@ -181,6 +181,11 @@ class Node:
         service = self._services.store.get(namespace, name)
         return service.spec.cluster_ip if service and service.spec.cluster_ip != "None" else None
 
+    def has_pod(self, namespace: str, name: str) -> bool:
+        """Whether a pod is on the node."""
+        pod = self._pods.store.get(namespace, name)
+        return pod is not None and pod.metadata.uid in self._workers
+
     # --- what pods ask -------------------------------------------------------------------------------
 
     def _lookup(self, namespace: str) -> Lookup:

@@ -10,6 +10,7 @@ import structlog
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.runtime.clock import Clock
+from kagenti_operator.sandbox.node.kubelet import PORT as KUBELET_PORT
 from kagenti_operator.sandbox.node.network import NODE_ADDRESS, POD_CIDR
 from kagenti_operator.sandbox.node.objects import NODES
 from kagenti_operator.sandbox.node.state import to_time
@@ -53,6 +54,7 @@ def _build_status(now: datetime, since: datetime, version: str) -> dict[str, Any
         ],
         # No host name: the API server would try to resolve it.
         "addresses": [{"type": "InternalIP", "address": NODE_ADDRESS}],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
         "capacity": capacity,
         "allocatable": capacity,
         "nodeInfo": {

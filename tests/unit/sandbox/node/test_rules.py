@@ -1,11 +1,13 @@
 """Small decisions of the node: probes, restarts, names, backends, tokens, placing."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
 from kagenti_operator.sandbox.node.hosts import build_entries, render_hosts
+from kagenti_operator.sandbox.node.kubelet import tail_offset
 from kagenti_operator.sandbox.node.models import Probe
 from kagenti_operator.sandbox.node.objects import Service, Slice
 from kagenti_operator.sandbox.node.probes import ProbeState
@@ -154,3 +156,22 @@ def test_only_pods_without_a_node_and_without_gates_are_placed() -> None:
     assert is_waiting(build_pod())
     assert not is_waiting(build_pod(nodeName="sandbox"))
     assert not is_waiting(build_pod(schedulingGates=[{"name": "later"}]))
+
+
+@pytest.mark.parametrize(
+    ("text", "lines", "tail"),
+    [
+        ("a\nb\nc\n", 2, "b\nc\n"),
+        ("a\nb\nc", 2, "b\nc"),
+        ("a\nb\n", 5, "a\nb\n"),
+        ("a\nb\n", 0, ""),
+        ("", 3, ""),
+        ("x" * 100_000 + "\n" + "y" * 100_000 + "\n", 1, "y" * 100_000 + "\n"),
+    ],
+)
+def test_the_last_lines_of_a_log_are_found_from_its_end(
+    tmp_path: Path, text: str, lines: int, tail: str
+) -> None:
+    path = tmp_path / "log"
+    path.write_text(text)
+    assert path.read_text()[tail_offset(path, lines) :] == tail
