@@ -14,7 +14,9 @@ from kagenti_operator.sandbox.demo.waiting import NotYet
 MLFLOW_CR = "/apis/mlflow.opendatahub.io/v1/mlflows/mlflow"
 CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
 COLLECTOR_PODS = f"/api/v1/namespaces/{PLATFORM}/pods"
-MLFLOW_PODS = "/api/v1/namespaces/redhat-ods-applications/pods"
+MLFLOW_SLICES = "/apis/discovery.k8s.io/v1/namespaces/redhat-ods-applications/endpointslices"
+# Nothing can be run for it, and MLflow's pods are replaced one after the other.
+BROKEN_IMAGE = "example.com/mlflow:broken"
 DOWN_SECONDS = 60
 
 
@@ -28,18 +30,21 @@ async def collector_pods(stage: Stage) -> list[tuple[str, int]]:
     return [(pod["metadata"]["uid"], pod["status"]["containerStatuses"][0]["restartCount"]) for pod in pods]
 
 
-async def set_mlflow_replicas(stage: Stage, replicas: int) -> None:
-    await stage.api.patch(MLFLOW_CR, {"spec": {"replicas": replicas}})
+async def change_mlflow(stage: Stage, image: str | None, *, available: str) -> None:
+    """Have MLflow run that image, its own where it is None, and wait for what its CR says then."""
+    await stage.api.patch(MLFLOW_CR, {"spec": {"image": {"image": image} if image else None}})
 
     async def told() -> None:
         cr = await stage.api.get(MLFLOW_CR)
         assert cr is not None
-        available = next(c["status"] for c in cr["status"]["conditions"] if c["type"] == "Available")
-        pods = await stage.api.list(MLFLOW_PODS, "app=mlflow")
-        if (available == "True") != bool(replicas) or len(pods) != replicas:
-            raise NotYet(f"Available is {available}, {len(pods)} pods")
+        status = next(c["status"] for c in cr["status"]["conditions"] if c["type"] == "Available")
+        slices = await stage.api.list(MLFLOW_SLICES, "kubernetes.io/service-name=mlflow")
+        endpoints: list[dict[str, Any]] = [e for s in slices for e in s.get("endpoints") or ()]
+        ready = sum(bool(endpoint["conditions"].get("ready")) for endpoint in endpoints)
+        if status != available or bool(ready) != (available == "True"):
+            raise NotYet(f"Available is {status}, {ready} endpoints are ready")
 
-    await stage.until(f"MLflow with {replicas} replicas", told, seconds=120, hop=Hop.MLFLOW)
+    await stage.until(f"Available {available} of MLflow", told, seconds=120, hop=Hop.MLFLOW)
 
 
 async def watch_configuration(stage: Stage, since: str) -> list[str]:
@@ -64,9 +69,9 @@ async def test_mlflow_down_for_a_minute_changes_nothing_and_traces_flow_again(st
     assert collector is not None
     generation = collector["metadata"]["generation"]
 
-    await set_mlflow_replicas(stage, 0)
+    await change_mlflow(stage, BROKEN_IMAGE, available="False")
     assert await watch_configuration(stage, before[1]) == []
-    await set_mlflow_replicas(stage, 1)
+    await change_mlflow(stage, None, available="True")
 
     assert identify(await stage.api.get(CONFIG_MAP)) == before
     assert await collector_pods(stage) == pods
