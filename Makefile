@@ -42,7 +42,8 @@ demo: binaries envs ## Play the whole job on this machine (ONCE=1: and leave)
 
 .PHONY: test
 test: binaries envs ## Run all tests: unit, integration and end to end
-	@$(BIN)/pytest tests
+	@$(BIN)/pytest tests/unit tests/integration -n 3 --dist loadfile
+	@$(BIN)/pytest tests/e2e
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm)
