@@ -1,5 +1,7 @@
 """Who is not granted anything reaches nothing, seen from MLflow and in the collector's log."""
 
+from typing import Any
+
 from kagenti_operator.sandbox.apply import Manifests
 from kagenti_operator.sandbox.demo import steps_agent, steps_experiments
 from kagenti_operator.sandbox.demo.commands import checkout_path, run_helm
@@ -7,6 +9,7 @@ from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Hop, 
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
 
+PLANNER = steps_experiments.PLANNER
 LONELY = "team3"
 LONELY_READER = "reader"
 CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
@@ -36,30 +39,49 @@ def reader_of(namespace: str) -> Manifests:
     )
 
 
-async def test_opting_out_takes_everything_out_again(stage: Stage):
-    path = workload_path("deployments", TEAM, "trip-planner")
-    opted_out = {"metadata": {"annotations": {"mlflow.kagenti.io/inject": "disabled"}}}
-    await stage.api.patch(path, opted_out)
+async def test_opting_out_takes_everything_out_and_opting_in_brings_it_back(stage: Stage):
+    path = workload_path("deployments", TEAM, PLANNER)
+    before = environment(await read(stage, path))
 
-    async def released() -> None:
-        workload = await stage.api.get(path)
-        assert workload is not None
-        left = [name for name in environment(workload) if name.startswith("MLFLOW_")]
-        grant = await stage.api.get(
-            f"/apis/rbac.authorization.k8s.io/v1/namespaces/{TEAM}/rolebindings/kagenti-mlflow-trip-planner"
-        )
-        if left or grant or not is_rolled_out(workload):
-            raise NotYet(f"still there: {left}, RoleBinding {bool(grant)}")
-
-    await stage.until("trip-planner released", released, seconds=120, hop=Hop.AGENT)
-    workload = await stage.api.get(path)
-    assert workload is not None
+    await set_opt_out(stage, path, "disabled")
+    workload = await wait_for_grant(stage, path, granted=False)
+    left = [name for name in environment(workload) if name.startswith("MLFLOW_")]
+    assert left == []
     # What is the user's own stays.
     assert "REQUESTS_CA_BUNDLE" in environment(workload)
-    assert not any(
-        key.startswith("mlflow.kagenti.io/")
-        for key in workload["spec"]["template"]["metadata"].get("annotations", {})
-    )
+    annotations = workload["spec"]["template"]["metadata"].get("annotations", {})
+    assert not any(key.startswith("mlflow.kagenti.io/") for key in annotations)
+
+    await set_opt_out(stage, path, None)
+    workload = await wait_for_grant(stage, path, granted=True)
+    # The same experiment as before: it and its data stayed.
+    assert environment(workload) == before
+
+
+async def read(stage: Stage, path: str) -> dict[str, Any]:
+    found = await stage.api.get(path)
+    assert found is not None, f"{path} does not exist"
+    return found
+
+
+async def set_opt_out(stage: Stage, path: str, value: str | None) -> None:
+    await stage.api.patch(path, {"metadata": {"annotations": {"mlflow.kagenti.io/inject": value}}})
+
+
+async def wait_for_grant(stage: Stage, path: str, *, granted: bool) -> dict[str, Any]:
+    """Return the agent once it is rolled out with, or without, environment and grant."""
+    grant = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{TEAM}/rolebindings/kagenti-mlflow-{PLANNER}"
+
+    async def settled() -> dict[str, Any]:
+        workload = await read(stage, path)
+        bound = await stage.api.get(grant) is not None
+        injected = "MLFLOW_EXPERIMENT_ID" in environment(workload)
+        if bound != granted or injected != granted or not is_rolled_out(workload):
+            raise NotYet(f"RoleBinding: {bound}, variables: {injected}")
+        return workload
+
+    what = f"{PLANNER} {'granted' if granted else 'released'}"
+    return await stage.until(what, settled, seconds=120, hop=Hop.AGENT, evidence=(TEAM, PLANNER))
 
 
 async def test_the_collectors_token_is_refused_where_no_agent_lives(stage: Stage):
