@@ -23,4 +23,6 @@ async def bring_up(stage: Stage) -> Status:
         while not starting.done():
             await asyncio.to_thread(launcher.stop, stage.paths.root)
             await asyncio.wait({starting}, timeout=_AGAIN_SECONDS)
+        # That it did not start is what was wanted.
+        starting.exception()
         raise
