@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -119,15 +119,44 @@ async def read_trace(stage: Stage) -> Outcome:
             raise NotYet(f"its spans of type {', '.join(sorted(missing))} are not there")
         return spans
 
-    spans = await stage.until(
-        f"trace {stage.trace_id}",
-        complete,
-        seconds=_TRACE_SECONDS,
-        hop=Hop.DELIVERY,
-        evidence=(PLATFORM, COLLECTOR),
-    )
+    try:
+        spans = await stage.until(
+            f"trace {stage.trace_id}", complete, seconds=_TRACE_SECONDS, hop=Hop.DELIVERY
+        )
+    except StepFailed as late:
+        raise await _find_broken_hop(stage, late.problem) from late
     return Outcome(
         f"{len(spans)} spans in experiment {stage.experiment_id} of {TEAM}", tuple(render_tree(spans))
+    )
+
+
+async def _find_broken_hop(stage: Stage, problem: str) -> StepFailed:
+    mlflow = await stage.mlflow()
+    found = await mlflow.search_traces(TEAM, stage.experiment_id)
+    return locate_loss(
+        problem,
+        collector=stage.logs.since_mark(PLATFORM, COLLECTOR),
+        agent=stage.logs.read(TEAM, AGENT),
+        mlflow=f"traces/search answers {found.status}: {found.text}",
+    )
+
+
+def locate_loss(problem: str, *, collector: Sequence[str], agent: Sequence[str], mlflow: str) -> StepFailed:
+    """Tell where a trace was lost, by the collector's log since the question, and by MLflow's answer."""
+    logs = "kagenti-operator sandbox logs"
+    refused = [line for line in collector if is_export_error(line)]
+    if refused:
+        return StepFailed(Hop.DELIVERY, problem, excerpt=refused[-3:], advice=f"{logs} {COLLECTOR}")
+    # One span is the demo's own.
+    if count_spans(collector) <= 1:
+        return StepFailed(
+            Hop.SENDING,
+            f"{problem}, and the agent's spans have not reached the collector",
+            excerpt=agent[-10:],
+            advice=f"{logs} {AGENT}",
+        )
+    return StepFailed(
+        Hop.MLFLOW, f"{problem}, though the collector delivered it", excerpt=[mlflow], advice=f"{logs} mlflow"
     )
 
 

@@ -6,11 +6,13 @@ import pytest
 
 from kagenti_operator.sandbox.demo.logs import PodLogs
 from kagenti_operator.sandbox.demo.report import StepFailed
+from kagenti_operator.sandbox.demo.stage import Hop
 from kagenti_operator.sandbox.demo.steps_agent import (
     build_client_span,
     build_message,
     count_spans,
     is_export_error,
+    locate_loss,
     read_answer,
 )
 from kagenti_operator.sandbox.demo.steps_operator import MESSAGES, find_messages, parse_log
@@ -120,6 +122,26 @@ def test_spans_are_counted_from_the_debug_exporters_lines():
         "info\tEverything is ready.",
     ]
     assert count_spans(lines) == 5
+
+
+ARRIVED = 'info\tTraces\t{"otelcol.signal": "traces", "resource spans": 1, "spans": %d}'
+REFUSED = 'error\tExporting failed. Dropping data. {"error": "HTTP Status Code 403"}'
+
+
+@pytest.mark.parametrize(
+    ("collector", "hop", "shown"),
+    [
+        ([ARRIVED % 1, ARRIVED % 4, REFUSED], Hop.DELIVERY, REFUSED),
+        ([ARRIVED % 1], Hop.SENDING, "connection refused"),
+        ([ARRIVED % 1, ARRIVED % 4], Hop.MLFLOW, "traces/search answers 200"),
+    ],
+)
+def test_a_lost_trace_is_located_by_what_the_collector_saw(collector: list[str], hop: Hop, shown: str):
+    failure = locate_loss(
+        "no trace", collector=collector, agent=["connection refused"], mlflow="traces/search answers 200"
+    )
+    assert failure.hop == hop
+    assert failure.excerpt[-1] == shown
 
 
 # --- workloads -----------------------------------------------------------------------------------------
