@@ -1,19 +1,16 @@
 """One run of the demo, from its first line to what it leaves behind."""
 
 import asyncio
-import os
-import shutil
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from pathlib import Path
 
-from kagenti_operator.sandbox import binaries, launcher
+from kagenti_operator.sandbox import launcher
 from kagenti_operator.sandbox.demo.plan import build_plan
 from kagenti_operator.sandbox.demo.play import play
 from kagenti_operator.sandbox.demo.report import Console
-from kagenti_operator.sandbox.demo.stage import TEAM, Stage
+from kagenti_operator.sandbox.demo.stage import Stage
+from kagenti_operator.sandbox.demo.ways_in import describe_ways_in
 from kagenti_operator.sandbox.options import Platform, SandboxOptions
 
 _HEADLINES: Mapping[Platform, str] = {
@@ -64,32 +61,3 @@ async def _stop(stage: Stage) -> None:
     await asyncio.to_thread(launcher.stop, stage.paths.root)
     if stage.leash:
         stage.leash.release()
-
-
-def describe_ways_in(stage: Stage) -> Sequence[str]:
-    """What to type to look around."""
-    lines = ["The sandbox stays up. Look around:"]
-    if shutil.which("kubectl", path=stage.environ.get("PATH")) is None:
-        lines.append(f'  export PATH="$PATH:{binaries.find("kubectl").parent}"')
-    lines += [f"  export KUBECONFIG={stage.paths.kubeconfig}", "  kubectl get pods -A"]
-    lines += [f"  {_program()} sandbox {action}" for action in ("status", "logs weather-agent", "down")]
-    if stage.trace_id and stage.options.platform == "openshift":
-        lines += [
-            f"MLflow, for whoever may read {TEAM}:",
-            f"  MLFLOW={stage.mlflow_url}",
-            f"  TOKEN=$(kubectl -n {TEAM} create token trace-reader)",
-            f"  kubectl -n {TEAM} get configmap openshift-service-ca.crt "
-            "-o jsonpath='{.data.service-ca\\.crt}' >ca.crt",
-            f'  curl --cacert ca.crt -H "Authorization: Bearer $TOKEN" -H "X-MLFLOW-WORKSPACE: {TEAM}" \\',
-            f'    "$MLFLOW/api/3.0/mlflow/traces/get?trace_id={stage.trace_id}"',
-        ]
-    return lines
-
-
-def _program() -> str:
-    """How this program was called, as short as it can be typed from here."""
-    path = Path(sys.argv[0]).absolute()
-    if shutil.which(path.name) == str(path):
-        return path.name
-    relative = os.path.relpath(path)
-    return relative if len(relative) < len(str(path)) else str(path)

@@ -10,6 +10,7 @@ from kagenti_operator.sandbox.demo.bring_up import bring_up
 from kagenti_operator.sandbox.demo.report import Outcome, StepFailed
 from kagenti_operator.sandbox.demo.stage import TEAM, Hop, Stage
 from kagenti_operator.sandbox.demo.waiting import NotYet
+from kagenti_operator.sandbox.demo.ways_in import shorten_path
 from kagenti_operator.sandbox.status import Status, read_status
 
 SECRET = "llama-stack-inference-model-secret"
@@ -35,7 +36,7 @@ async def start(stage: Stage) -> Outcome:
         )
     stage.addresses = status.addresses
     await stage.connect()
-    return Outcome(f"{summary}, in {stage.paths.root}", status.steps)
+    return Outcome(f"{summary}, in {shorten_path(stage.paths.root, stage.environ)}", status.steps)
 
 
 async def _ready(stage: Stage) -> Status:
