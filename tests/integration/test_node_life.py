@@ -21,6 +21,14 @@ from tests.integration.processes import command_lines, descendants
 
 _OWNER = """
 import sys
+if sys.argv[2] == "parts of /proc are hidden":
+    import os
+    from kagenti_operator.sandbox.process import linux
+    uid, gid = os.getuid(), os.getgid()
+    os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNS)
+    linux.map_user(uid, gid)
+    linux.make_private()
+    linux.mount("tmpfs", "/proc/fs", "tmpfs", 0)
 from kagenti_operator.sandbox.launcher import start
 from kagenti_operator.sandbox.options import SandboxOptions
 start(SandboxOptions.decode(sys.argv[1]), tethered=True)
@@ -134,9 +142,10 @@ async def test_nothing_outlives_the_inside(options: SandboxOptions, victim: str)
     assert status.phase == "failed"
 
 
-async def test_nothing_outlives_whoever_it_is_tethered_to(options: SandboxOptions) -> None:
+@pytest.mark.parametrize("machine", ["as it is", "parts of /proc are hidden"])
+async def test_nothing_outlives_whoever_it_is_tethered_to(options: SandboxOptions, machine: str) -> None:
     owner = subprocess.Popen(
-        [sys.executable, "-c", _OWNER, options.encode()],
+        [sys.executable, "-c", _OWNER, options.encode(), machine],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from kagenti_operator.runtime.logging import configure
+from kagenti_operator.sandbox.doors import API_SERVER, Inheritance
 from kagenti_operator.sandbox.egress import SOCKET as EGRESS_SOCKET
 from kagenti_operator.sandbox.egress import EgressProxy
 from kagenti_operator.sandbox.node.logs import remove_tree
@@ -24,7 +25,6 @@ from kagenti_operator.sandbox.process.enter import REFUSED_EXIT_CODE
 from kagenti_operator.sandbox.process.program import program
 from kagenti_operator.sandbox.proxy import listen_on_machine, open_directory
 from kagenti_operator.sandbox.status import Status, read_status, write_status
-from kagenti_operator.sandbox.supervisor import API_SERVER, Inheritance
 
 log = structlog.get_logger("sandbox.keeper")
 

@@ -111,7 +111,7 @@ def start(
 
 def _spawn(command: list[str], paths: StatePaths, lock: int) -> int:
     """Start a keeper, which goes on when we end and has the lock from now on; returns its open handle."""
-    output = os.open(paths.node_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    output = os.open(paths.node_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         pid = os.posix_spawn(
             command[0],

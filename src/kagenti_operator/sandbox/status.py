@@ -5,8 +5,11 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+import structlog
 
 from kagenti_operator.sandbox.options import Platform
+
+log = structlog.get_logger("sandbox.status")
 
 type Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
@@ -39,3 +42,32 @@ def read_status(path: Path) -> Status | None:
         return msgspec.json.decode(path.read_bytes(), type=Status)
     except FileNotFoundError:
         return None
+
+
+class Progress:
+    """Keeps the status file up to date."""
+
+    def __init__(self, path: Path, status: Status):
+        self._path = path
+        self.status = status
+        self._write()
+
+    def _write(self) -> None:
+        write_status(self._path, self.status)
+
+    def step(self, text: str) -> None:
+        """Something was done that people wait for."""
+        log.info(text)
+        self.status = msgspec.structs.replace(self.status, steps=(*self.status.steps, text))
+        self._write()
+
+    def phase(self, phase: Phase, message: str = "") -> None:
+        """A new phase began."""
+        self.status = msgspec.structs.replace(self.status, phase=phase, message=message)
+        self._write()
+
+    def component(self, name: str, state: str) -> None:
+        """A component started or ended."""
+        components = {**self.status.components, name: state}
+        self.status = msgspec.structs.replace(self.status, components=components)
+        self._write()

@@ -7,10 +7,9 @@ process's pid namespace, so nothing outlives it.
 import asyncio
 import os
 import random
+import resource
 import signal
-import socket
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -28,72 +27,23 @@ from kagenti_operator.sandbox.binaries import BinaryMissing
 from kagenti_operator.sandbox.cache import cache_dir
 from kagenti_operator.sandbox.controlplane import ControlPlane
 from kagenti_operator.sandbox.daemon import Daemon
-from kagenti_operator.sandbox.egress import PORT as EGRESS_PORT
-from kagenti_operator.sandbox.egress import SOCKET as EGRESS_SOCKET
+from kagenti_operator.sandbox.doors import API_SERVER, Inheritance, direct_hosts, open_doors
 from kagenti_operator.sandbox.egress import egress_variables
 from kagenti_operator.sandbox.errors import SandboxError
 from kagenti_operator.sandbox.images import PACKAGED, ImageTable, load_images
 from kagenti_operator.sandbox.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
 from kagenti_operator.sandbox.node.kubelet import LogServer
-from kagenti_operator.sandbox.node.network import NODE_ADDRESS, POD_CIDR, SERVICE_CIDR, set_up_node
+from kagenti_operator.sandbox.node.network import NODE_ADDRESS, SERVICE_CIDR, set_up_node
 from kagenti_operator.sandbox.node.node import Node
-from kagenti_operator.sandbox.options import Published, SandboxOptions
+from kagenti_operator.sandbox.options import SandboxOptions
 from kagenti_operator.sandbox.paths import StatePaths
-from kagenti_operator.sandbox.proxy import (
-    Dial,
-    End,
-    Opened,
-    Proxy,
-    listen,
-    open_directory,
-    open_tcp,
-    open_unix,
-)
-from kagenti_operator.sandbox.status import Phase, Status, write_status
+from kagenti_operator.sandbox.status import Progress, Status
 
 log = structlog.get_logger("sandbox.supervisor")
 
 # How long pods get at the end; nobody waits for their grace periods in front of a terminal.
 _STOP_SECONDS = 3.0
 _REVIVE_SECONDS = 1.0
-API_SERVER = "kubernetes"
-
-
-class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
-    """What the keeper hands over: options, and by name the listening sockets and their ports."""
-
-    options: str
-    listeners: dict[str, int]
-    ports: dict[str, int]
-
-
-class Progress:
-    """Keeps the status file up to date."""
-
-    def __init__(self, path: Path, status: Status):
-        self._path = path
-        self.status = status
-        self._write()
-
-    def _write(self) -> None:
-        write_status(self._path, self.status)
-
-    def step(self, text: str) -> None:
-        """Something was done that people wait for."""
-        log.info(text)
-        self.status = msgspec.structs.replace(self.status, steps=(*self.status.steps, text))
-        self._write()
-
-    def phase(self, phase: Phase, message: str = "") -> None:
-        """A new phase began."""
-        self.status = msgspec.structs.replace(self.status, phase=phase, message=message)
-        self._write()
-
-    def component(self, name: str, state: str) -> None:
-        """A component started or ended."""
-        components = {**self.status.components, name: state}
-        self.status = msgspec.structs.replace(self.status, components=components)
-        self._write()
 
 
 class Supervisor:
@@ -179,7 +129,7 @@ class Supervisor:
                     for component in control_plane.components
                 ),
             ]
-            await self._open_doors(control_plane, node)
+            await open_doors(self._inheritance, self._options, self._paths, control_plane.port, node)
             if self._options.bare:
                 self._progress.phase("ready")
             else:
@@ -204,25 +154,6 @@ class Supervisor:
         kubeconfig = build_kubeconfig(server, control_plane.authority.certificate, user)
         write_kubeconfig(self._paths.kubeconfig, kubeconfig)
 
-    # --- ways in and out -----------------------------------------------------------------------------
-
-    async def _open_doors(self, control_plane: ControlPlane, node: Node) -> None:
-        await self._admit(API_SERVER, lambda factory: open_tcp(factory, NODE_ADDRESS, control_plane.port))
-        for published in self._options.published:
-            await self._admit(published.name, _Door(node, published).dial)
-        run = open_directory(self._paths.run)
-        way_out = Proxy(
-            "egress",
-            listen(NODE_ADDRESS, EGRESS_PORT),
-            lambda factory: open_unix(factory, run, EGRESS_SOCKET),
-        )
-        await way_out.start()
-
-    async def _admit(self, name: str, dial: Dial) -> None:
-        listener = socket.socket(fileno=self._inheritance.listeners[name])
-        listener.setblocking(False)
-        await Proxy(name, listener, dial).start()
-
     # --- the control plane ---------------------------------------------------------------------------
 
     async def _keep_running(self, control_plane: ControlPlane, component: Daemon) -> None:
@@ -238,22 +169,6 @@ class Supervisor:
             control_plane.revive(name)
             component = next(c for c in control_plane.components if c.name == name)
             self._progress.component(name, f"running, started again {ended} times")
-
-
-class _Door:
-    """Leads from the machine to a Service, as soon as there is one."""
-
-    def __init__(self, node: Node, published: Published):
-        self._node = node
-        self._published = published
-
-    async def dial(self, factory: Callable[[], End]) -> Opened:
-        """Connect to the Service. Raises OSError."""
-        published = self._published
-        address = self._node.service_address(published.namespace, published.service)
-        if address is None:
-            raise ConnectionRefusedError(f"there is no Service {published.namespace}/{published.service}")
-        return await open_tcp(factory, address, published.port)
 
 
 async def _wait_for_end(component: Daemon) -> None:
@@ -287,14 +202,16 @@ def visible_directories() -> list[str]:
     return [sys.prefix, sys.base_prefix, str(package), str(cache_dir())]
 
 
-def direct_hosts() -> list[str]:
-    """Where pods go without the proxy: to each other, to Services, to themselves."""
-    return ["localhost", "127.0.0.1", str(POD_CIDR), SERVICE_CIDR, ".svc", ".cluster.local"]
+def _allow_many_files() -> None:
+    """Each pod and each connection needs some; the soft limit is there for select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def main(arguments: list[str]) -> int:
     """Run the sandbox's inside; the argument is an Inheritance in JSON."""
     configure("text", "info")
+    _allow_many_files()
     return Supervisor(msgspec.json.decode(arguments[0], type=Inheritance)).run()
 
 

@@ -8,6 +8,7 @@ import structlog
 
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.sandbox.node.pod import remove_tree
+from kagenti_operator.sandbox.paths import StatePaths
 
 log = structlog.get_logger("sandbox.logs")
 
@@ -44,16 +45,17 @@ def forget_pods(root: Path, keep: int = MAX_PODS) -> None:
         remove_tree(folder)
 
 
-def look_after(root: Path) -> None:
+def look_after(paths: StatePaths) -> None:
     """Cut logs that are too long, forget the oldest."""
-    for path in root.glob("*/*/*.log"):
+    components = (paths.node_log, *paths.control_plane.glob("*.log"))
+    for path in (*components, *paths.logs.glob("*/*/*.log")):
         if bound_file(path):
             log.info("A log was cut", log=str(path))
-    forget_pods(root)
+    forget_pods(paths.logs)
 
 
-async def bound_logs(root: Path, clock: Clock) -> None:
+async def bound_logs(paths: StatePaths, clock: Clock) -> None:
     """Look after all logs until cancelled."""
     while True:
         await clock.sleep(_LOOK_SECONDS)
-        await asyncio.to_thread(look_after, root)
+        await asyncio.to_thread(look_after, paths)
