@@ -5,9 +5,11 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from kagenti_operator.sandbox.demo.steps_sandbox import SECRET_KEYS
 
 _TITLE = re.compile(r"^ ?\d+/\d+ (?P<title>.+?)(?P<left_out>: not played)?$")
 
@@ -44,9 +46,9 @@ class Played:
         return "      ✔ " in self.block(title)
 
 
-def play(directory: Path, *arguments: str, seconds: float) -> Played:
-    """Run `sandbox demo`, showing what it prints as it comes (pytest -s)."""
-    environment = {k: v for k, v in os.environ.items() if k not in {"VLLM_URL", "INFERENCE_MODEL"}}
+def play(directory: Path, *arguments: str, seconds: float, model: Mapping[str, str] | None = None) -> Played:
+    """Run `sandbox demo`, showing what it prints as it comes (pytest -s); `model` are variables for it."""
+    environment = {k: v for k, v in os.environ.items() if k not in SECRET_KEYS} | dict(model or {})
     with subprocess.Popen(
         command(directory, "demo", *arguments),
         env=environment,

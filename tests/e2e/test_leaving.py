@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
 
+from kagenti_operator.sandbox.demo.commands import checkout_path
 from kagenti_operator.sandbox.demo.plan import build_plan
 from kagenti_operator.sandbox.launcher import find_keeper, stop
 from kagenti_operator.sandbox.paths import StatePaths
@@ -70,11 +72,36 @@ def test_a_demo_that_is_interrupted_or_killed_leaves_no_process(own_directory: P
     assert find_keeper(StatePaths(own_directory)) is None
 
 
-def test_on_plain_kubernetes_the_collector_gets_its_default_pipeline(own_directory: Path):
-    played = play(own_directory, "--platform=kubernetes", "--once", seconds=240.0)
+@pytest.fixture
+def own_model() -> Generator[tuple[Mapping[str, str], "subprocess.Popen[str]"]]:
+    """A model outside the sandbox, and the variables that name it."""
+    program = str(checkout_path("examples/stand-in-model/stand_in_model.py"))
+    # Not 127.0.0.1, at which a pod finds only itself.
+    with subprocess.Popen(
+        [sys.executable, "-u", program],
+        env={"HOST": "127.0.0.2", "PORT": "0"},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        port = process.stderr.readline().rpartition(":")[2].strip()
+        variables = {"INFERENCE_MODEL": "my-model", "VLLM_URL": f"http://127.0.0.2:{port}/v1"}
+        yield variables, process
+        process.kill()
+
+
+def test_on_plain_kubernetes_with_a_model_of_ones_own(
+    own_directory: Path, own_model: tuple[Mapping[str, str], "subprocess.Popen[str]"]
+):
+    variables, model = own_model
+    played = play(own_directory, "--platform=kubernetes", "--once", seconds=240.0, model=variables)
     assert played.status == 0, played.output
     assert all(played.holds(step.title) for step in build_plan("kubernetes"))
+    assert f"its model: my-model at {variables['VLLM_URL']}" in played.output
     assert find_keeper(StatePaths(own_directory)) is None
+    model.kill()
+    assert "POST /v1/chat/completions" in model.communicate()[1]
 
 
 def test_a_second_run_takes_the_sandbox_that_runs_and_once_leaves_nothing(directory: Path, demo: Played):
