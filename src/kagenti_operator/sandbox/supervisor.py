@@ -24,7 +24,7 @@ from kagenti_operator.runtime.logging import configure
 from kagenti_operator.runtime.metrics import Metrics
 from kagenti_operator.sandbox import platform
 from kagenti_operator.sandbox.binaries import BinaryMissing
-from kagenti_operator.sandbox.cache import cache_dir
+from kagenti_operator.sandbox.cache import cache_dir, checkout
 from kagenti_operator.sandbox.controlplane import ControlPlane
 from kagenti_operator.sandbox.daemon import Daemon
 from kagenti_operator.sandbox.doors import API_SERVER, Inheritance, direct_hosts, open_doors
@@ -197,9 +197,10 @@ def flatten(group: BaseExceptionGroup[Exception]) -> list[Exception]:
 
 
 def visible_directories() -> list[str]:
-    """What containers need of this machine wherever it lies: interpreters, this package, cached tools."""
+    """What containers need of this machine wherever it lies: interpreters, this project, cached tools."""
     package = Path(kagenti_operator.__file__).resolve().parents[1]
-    return [sys.prefix, sys.base_prefix, str(package), str(cache_dir())]
+    # Examples are part of a checkout only.
+    return [sys.prefix, sys.base_prefix, str(checkout() or package), str(cache_dir())]
 
 
 def _allow_many_files() -> None:
