@@ -1,8 +1,8 @@
 """An agent that uses the plain `mlflow` client and configures nothing: where things go is in its environment.
 
-`POST /work` does a piece of work, logged as a trace and as a run of the agent's own experiment. `POST /pry`, with
-`{"experiment_id": ..., "workspace": ...}`, tries to read and forge somebody else's data with the same token, and
-answers with the status code of each try.
+`POST /work` does a piece of work, logged as a trace and as a run of the agent's own experiment. `POST /pry`,
+with `{"experiment_id": ..., "workspace": ...}`, tries to read and forge somebody else's data with the same
+token, and answers with the status code of each try.
 """
 
 import json
@@ -52,7 +52,7 @@ def work(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def pry(target: Mapping[str, Any]) -> dict[str, int]:
-    """Send what the client would send for that experiment, with its token and headers; return status codes."""
+    """Send what the client would send for that experiment, with its token; return the status codes."""
     experiment_id, workspace = target["experiment_id"], target["workspace"]
     creds = get_default_host_creds(mlflow.get_tracking_uri())
     location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment_id}}
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """One line per request on standard output, but none for the probes."""
         if self.command != "GET":
-            print(f"{self.command} {self.path} {args[1]}", flush=True)
+            print(format % args, flush=True)
 
     def _answer(self, status: int, content: Mapping[str, Any]) -> None:
         body = json.dumps(content).encode()
