@@ -216,6 +216,21 @@ async def test_the_machines_files_are_read_only_and_tmp_is_private(bench: Bench)
     assert rest[-1] == "guest"
 
 
+async def test_the_administrators_credentials_are_not_to_be_seen(bench: Bench) -> None:
+    command = f"test -e {bench.cluster.paths.kubeconfig} || echo not there"
+    assert bench.cluster.paths.kubeconfig.exists()
+    await bench.create_pod("curious", pod_spec(command, restartPolicy="Never"))
+    await bench.until_phase("curious", "Succeeded")
+    assert bench.log("curious") == "not there\n"
+
+
+async def test_whoever_opens_the_standard_streams_anew_adds_to_the_log(bench: Bench) -> None:
+    command = "echo one; echo two > /dev/stderr; echo three > /dev/stdout; echo four >&2"
+    await bench.create_pod("writer", pod_spec(command, restartPolicy="Never"))
+    await bench.until_phase("writer", "Succeeded")
+    assert bench.log("writer") == "one\ntwo\nthree\nfour\n"
+
+
 async def test_a_pod_that_does_not_fit_stays_pending_and_says_why(bench: Bench) -> None:
     await bench.create_pod("choosy", pod_spec("sleep 60", nodeSelector={"disk": "fast"}))
 

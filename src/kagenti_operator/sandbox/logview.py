@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kagenti_operator.sandbox.errors import SandboxError
-from kagenti_operator.sandbox.node.logs import previous
+from kagenti_operator.sandbox.node.logs import previous_part
 from kagenti_operator.sandbox.paths import StatePaths
 
 NODE = "node"
@@ -64,7 +64,7 @@ def select_logs(logs: Sequence[LogFile], wanted: str) -> list[LogFile]:
 
 def read_lines(path: Path, last: int | None) -> list[str]:
     """The lines of a log with the part that was moved away, all or the last few."""
-    older = previous(path)
+    older = previous_part(path)
     text = older.read_text(errors="replace") if older.exists() else ""
     lines = (text + path.read_text(errors="replace")).splitlines()
     return lines if last is None else lines[max(len(lines) - last, 0) :]

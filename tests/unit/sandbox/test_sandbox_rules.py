@@ -23,6 +23,8 @@ from kagenti_operator.sandbox.options import Published, SandboxOptions
 from kagenti_operator.sandbox.overview import Overview, PodLine, describe_pod, render_age, render_overview
 from kagenti_operator.sandbox.overview import Pod as SeenPod
 from kagenti_operator.sandbox.paths import StatePaths, default_directory
+from kagenti_operator.sandbox.process.logfile import LogFile as ContainerLog
+from kagenti_operator.sandbox.process.logfile import copy as copy_output
 
 # --- images --------------------------------------------------------------------------------------------
 
@@ -128,13 +130,29 @@ def test_a_follower_gives_what_is_added_also_by_new_pods(tmp_path: Path) -> None
 def test_a_log_that_is_too_long_is_moved_away_and_still_read(tmp_path: Path) -> None:
     log = write_log(StatePaths(tmp_path), "web-1", "one\ntwo\n")
     assert not bound_file(log, limit=100)
-    with log.open("a") as container:
+    with log.open("a") as component:
         assert bound_file(log, limit=4)
-        container.write("three\n")
+        component.write("three\n")
     assert log.read_text() == "three\n"
     assert read_lines(log, None) == ["one", "two", "three"]
     assert read_lines(log, 2) == ["two", "three"]
     assert [f.name for f in find_logs(StatePaths(tmp_path))] == ["team1/web-1/main"]
+
+
+def test_a_containers_output_fills_its_log_up_to_a_limit(tmp_path: Path) -> None:
+    path = tmp_path / "main.log"
+    path.write_text("before\n")
+    reading, writing = os.pipe()
+    log = ContainerLog(str(path), max_bytes=20)
+    for text in ("one\n", "two\n", "three\n", "four\n"):
+        os.write(writing, text.encode())
+        log.write(os.read(reading, 100))
+    os.write(writing, b"five\n")
+    os.close(writing)
+    copy_output(reading, log)
+    os.close(reading)
+    assert (tmp_path / "main.log.1").read_text() == "before\none\ntwo\n"
+    assert path.read_text() == "three\nfour\nfive\n"
 
 
 def test_the_logs_of_the_latest_pods_are_kept(tmp_path: Path) -> None:
@@ -142,8 +160,8 @@ def test_the_logs_of_the_latest_pods_are_kept(tmp_path: Path) -> None:
     for number in range(4):
         folder = write_log(paths, f"web-{number}", "x").parent
         os.utime(folder, (number, number))
-    forget_pods(paths.logs, keep=2)
-    assert sorted(p.name for p in paths.logs.glob("*/*")) == ["web-2", "web-3"]
+    forget_pods(paths.logs, lambda _, pod: pod == "web-0", keep=2)
+    assert sorted(p.name for p in paths.logs.glob("*/*")) == ["web-0", "web-2", "web-3"]
 
 
 # --- the way out ---------------------------------------------------------------------------------------

@@ -44,6 +44,7 @@ class Launch:
             "root": str(self.root),
             "steps": self.steps,
             "network": self.network,
+            "log": str(self.log),
         }
         return json.dumps(fields).encode()
 
@@ -116,16 +117,14 @@ async def _read_report(report: int) -> tuple[int, str]:
 
 
 async def _spawn(launch: Launch, report: int) -> asyncio.subprocess.Process:
+    launch.root.mkdir(parents=True, exist_ok=True)
     launch.log.parent.mkdir(parents=True, exist_ok=True)
-    with launch.log.open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *program("container", str(os.getpid()), str(report)),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            pass_fds=(report, launch.network),
-            process_group=0,
-        )
+    process = await asyncio.create_subprocess_exec(
+        *program("container", str(os.getpid()), str(report)),
+        stdin=asyncio.subprocess.PIPE,
+        pass_fds=(report, launch.network),
+        process_group=0,
+    )
     if process.stdin is not None:
         process.stdin.write(launch.encode())
         process.stdin.close()
@@ -134,7 +133,6 @@ async def _spawn(launch: Launch, report: int) -> asyncio.subprocess.Process:
 
 async def start(launch: Launch) -> RunningContainer:
     """Start a container; returns when its command runs. Raises LaunchError with the reason."""
-    launch.root.mkdir(parents=True, exist_ok=True)
     reading, writing = os.pipe()
     try:
         process = await _spawn(launch, writing)

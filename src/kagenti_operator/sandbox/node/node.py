@@ -117,7 +117,7 @@ class Node:
             group.create_task(self._binder.run(), name="claims")
             group.create_task(self._events.run(), name="events")
             group.create_task(self._refresh_hosts(), name="hosts")
-            group.create_task(bound_logs(self._paths, self._clock), name="logs")
+            group.create_task(bound_logs(self._paths, self.has_pod, self._clock), name="logs")
 
     async def stop_pods(self, grace_seconds: float) -> None:
         """End all pods, without telling the API server; returns when none is left."""

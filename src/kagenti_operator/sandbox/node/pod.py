@@ -264,7 +264,7 @@ class PodWorker:
             try:
                 await self._write_status()
             except ApiError as error:
-                if error.not_found or error.conflict:
+                if error.not_found:
                     return
                 await self._try_again(error)
             except KubeError as error:

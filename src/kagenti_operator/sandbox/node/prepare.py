@@ -20,6 +20,7 @@ _KUBERNETES_VARIABLES = {
     "KUBERNETES_SERVICE_PORT_HTTPS": "443",
     "KUBERNETES_PORT": f"tcp://{KUBERNETES_ADDRESS}:443",
 }
+_MAX_HOSTNAME = 63
 # Nobody answers there, at once: a name that is not in the hosts file is not waited for.
 RESOLV_CONF = f"nameserver {NODE_ADDRESS}\noptions attempts:1 timeout:1\n"
 
@@ -63,6 +64,11 @@ def write_in_place(path: Path, content: str) -> None:
         file.truncate(len(encoded))
 
 
+def short_hostname(name: str) -> str:
+    """A host name that the kernel takes, shortened as the kubelet does. Pure."""
+    return name[:_MAX_HOSTNAME].rstrip("-.")
+
+
 def prepare(
     context: NodeContext,
     container: Container,
@@ -85,13 +91,15 @@ def prepare(
     files = PodFiles(directory)
     mounts = [*files.mounts, *_image_files(image), *volumes.mounts(container, environment)]
     visible = [*context.visible, *_named_files(command, image)]
+    # The administrator's credentials are in there.
+    hidden = [str(context.paths.root)]
     return Launch(
         command=command,
         environment=environment,
         directory=container.working_dir or image.directory,
-        hostname=metadata.name,
+        hostname=short_hostname(facts.pod.spec.hostname or metadata.name),
         root=directory / "root" / container.name,
-        steps=plan_root(Machine(), mounts, visible),
+        steps=plan_root(Machine(), mounts, visible, hidden),
         network=network.namespace,
         log=context.paths.container_log(metadata.namespace, metadata.name, container.name),
     )

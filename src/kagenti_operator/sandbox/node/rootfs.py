@@ -200,28 +200,38 @@ def _plan_devices() -> list[Step]:
     return steps + [["link", f"/dev/{name}", target] for name, target in _DEVICE_LINKS.items()]
 
 
-def _find_hidden(host: HostFiles, visible: Iterable[str]) -> list[Mount]:
+def _is_in(path: str | PurePosixPath, directories: Iterable[str]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(directory) for directory in directories)
+
+
+def _find_hidden(host: HostFiles, visible: Iterable[str], private: Sequence[str]) -> list[Mount]:
     """Mounts for what pods need and what lies where a pod has its own directory."""
     wanted = {PurePosixPath(path) for path in visible}
-    hidden = sorted(p for p in wanted if any(p.is_relative_to(private) for private in _PRIVATE))
+    hidden = sorted(path for path in wanted if _is_in(path, private))
     outermost = [p for p in hidden if not any(q != p and p.is_relative_to(q) for q in hidden)]
     mounts: list[Mount] = []
     for path in map(str, outermost):
         kind = host.kind(path)
-        if kind in {"dir", "file"} and path not in _PRIVATE:
+        if kind in {"dir", "file"} and path not in private:
             mounts.append(Mount(path, path, "dir" if kind == "dir" else "file", read_only=True))
     return mounts
 
 
-def plan_root(host: HostFiles, mounts: Sequence[Mount], visible: Iterable[str] = ()) -> list[Step]:
+def plan_root(
+    host: HostFiles, mounts: Sequence[Mount], visible: Iterable[str] = (), hidden: Iterable[str] = ()
+) -> list[Step]:
     """The steps that assemble a container's root, in order; paths are those inside.
 
-    `visible` are files and directories of the machine that must stay visible wherever they lie. Raises
-    SandboxError on links that cannot be followed.
+    `visible` are files and directories of the machine that must stay visible wherever they lie, `hidden` are
+    directories that look empty. Raises SandboxError on links that cannot be followed.
     """
-    private = [Mount(path) for path in _PRIVATE if host.kind(path) == "dir"]
+    shown = list(visible)
+    # What lies in a private directory is not seen anyway, unless something around it is to be.
+    emptied = [path for path in hidden if _is_in(path, shown) or not _is_in(path, _PRIVATE)]
+    private = [path for path in (*_PRIVATE, *emptied) if host.kind(path) == "dir"]
+    own = [Mount(path) for path in private]
     given = {mount.path for mount in mounts}
-    everything = [m for m in (*private, *_find_hidden(host, visible)) if m.path not in given]
+    everything = [m for m in (*own, *_find_hidden(host, shown, private)) if m.path not in given]
     tree = _build_tree(host, [*everything, *mounts])
     steps = [["dir", _PROC], *_plan_replica(host, "/", tree)]
     return [*steps, *_plan_devices()]

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kagenti_operator.runtime.clock import Clock, within
+from kagenti_operator.sandbox.errors import SandboxError
 from kagenti_operator.sandbox.images import ImageError
 from kagenti_operator.sandbox.node.environ import SourceMissing
-from kagenti_operator.sandbox.node.launch import Launch, LaunchError, RunningContainer, start
+from kagenti_operator.sandbox.node.launch import Launch, RunningContainer, start
 from kagenti_operator.sandbox.node.models import Probe
 from kagenti_operator.sandbox.node.probes import Prober, ProbeState
 from kagenti_operator.sandbox.node.state import ContainerRecord, Running, Terminated, Waiting
@@ -146,7 +147,7 @@ class ContainerRunner:
             self._wait_because("CreateContainerConfigError", str(error))
         except ImageError as error:
             self._wait_because("ErrImagePull", str(error))
-        except LaunchError as error:
+        except (SandboxError, OSError) as error:
             now = self._clock.now()
             self.record.state = Terminated(_CANNOT_START, now, now, "StartError", str(error))
             self._changed()

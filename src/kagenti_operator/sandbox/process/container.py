@@ -3,7 +3,7 @@
 Joins the pod's network, makes mount, pid and host name namespaces, assembles the root, and executes the
 command beside an init. Reports `pid <n>`, the init's process id, then `error <text>` if the command could
 not be executed; the report's end without an error means that it runs. SIGTERM is passed on; SIGUSR1 kills
-the container. Exits as the command does.
+the container. Copies the output into the log meanwhile. Exits as the command does.
 """
 
 import json
@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from kagenti_operator.sandbox.process import init, linux
+from kagenti_operator.sandbox.process import init, linux, logfile
 
 _MS_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 _CANNOT_START = 128
@@ -55,13 +55,16 @@ def _report(report: int, text: str) -> None:
     os.write(report, f"{text}\n".encode())
 
 
-def _execute(launch: dict[str, Any], report: int) -> NoReturn:
+def _execute(launch: dict[str, Any], report: int, output: int) -> NoReturn:
     """Become the command. The report closes by itself when that succeeds."""
     try:
         directory = Path(launch["directory"])
         directory.mkdir(parents=True, exist_ok=True)
         os.chdir(directory)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        # A pipe, not the log itself: who opens /dev/stderr anew would write over its beginning.
+        for standard in (1, 2):
+            os.dup2(output, standard)
         linux.drop_privileges()
         init.restore_signals()
         os.setsid()
@@ -72,7 +75,7 @@ def _execute(launch: dict[str, Any], report: int) -> NoReturn:
     os._exit(_CANNOT_START)
 
 
-def _run_init(launch: dict[str, Any], report: int, go: int) -> NoReturn:
+def _run_init(launch: dict[str, Any], report: int, go: int, output: int) -> NoReturn:
     linux.die_with_parent(0)
     # Had the parent died before the kernel knew, nobody would write this byte.
     if not os.read(go, 1):
@@ -87,8 +90,9 @@ def _run_init(launch: dict[str, Any], report: int, go: int) -> NoReturn:
         os._exit(_CANNOT_START)
     child = os.fork()
     if child == 0:
-        _execute(launch, report)
+        _execute(launch, report, output)
     os.close(report)
+    os.close(output)
     init.serve(child)
 
 
@@ -110,16 +114,20 @@ def main(arguments: list[str]) -> None:
     launch: dict[str, Any] = json.load(sys.stdin)
     os.set_inheritable(report, False)
     try:
+        log = logfile.LogFile(launch["log"])
         _assemble(launch)
     except (OSError, ValueError) as error:
         _report(report, f"error {error}")
         sys.exit(_CANNOT_START)
     os.close(launch["network"])
     go, ready = os.pipe()
+    source, output = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(ready)
-        _run_init(launch, report, go)
+        os.close(source)
+        _run_init(launch, report, go, output)
+    os.close(output)
 
     def forward(number: int, _: FrameType | None) -> None:
         os.kill(child, signal.SIGKILL if number == signal.SIGUSR1 else number)
@@ -129,5 +137,6 @@ def main(arguments: list[str]) -> None:
     _report(report, f"pid {child}")
     os.close(report)
     os.write(ready, b"1")
+    logfile.copy(source, log)
     _, status = os.waitpid(child, 0)
     os._exit(init.exit_code(status))

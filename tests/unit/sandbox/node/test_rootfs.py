@@ -140,3 +140,19 @@ def test_links_that_go_round_in_a_circle_are_told() -> None:
     files = Files(a="/b", b="/a")
     with pytest.raises(SandboxError, match="/a/x: too many symbolic links"):
         plan_root(files, [Mount("/a/x", "/state/x")])
+
+
+def test_a_hidden_directory_is_empty_but_for_what_must_stay_visible() -> None:
+    files = Files(home=None, home__state=None, home__state__kubeconfig="", home__state__bin=None)
+    steps = plan_root(files, [], visible=["/home/state/bin"], hidden=["/home/state"])
+    assert steps.index(["bind-ro", "/home", "/home"]) < steps.index(["tmpfs", "/home/state", "1777"])
+    assert steps_at(steps, "/home/state/bin")[-1] == ["bind-ro", "/home/state/bin", "/home/state/bin"]
+    assert not steps_at(steps, "/home/state/kubeconfig")
+
+
+def test_a_hidden_directory_in_a_private_one_leaves_no_trace() -> None:
+    files = Files(tmp__state=None, tmp__work=None, tmp__work__state=None)
+    assert not steps_at(plan_root(files, [], hidden=["/tmp/state"]), "/tmp/state")
+    steps = plan_root(files, [], visible=["/tmp/work"], hidden=["/tmp/work/state"])
+    shown, emptied = ["bind-ro", "/tmp/work", "/tmp/work"], ["tmpfs", "/tmp/work/state", "1777"]
+    assert steps.index(shown) < steps.index(emptied)
