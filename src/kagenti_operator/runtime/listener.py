@@ -1,6 +1,8 @@
 """Serving HTTP at an address given as in Go: `host:port`, `:port`, `[::]:port`, or `0` for nowhere."""
 
 import asyncio
+import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
@@ -14,6 +16,10 @@ _SHUTDOWN_SECONDS = 0.1
 
 class BadAddressError(ValueError):
     """The text is no address to listen on."""
+
+
+class CannotListenError(OSError):
+    """The address cannot be listened on: in use, not this machine's, or reserved."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +48,42 @@ def parse_bind_address(text: str) -> BindAddress | None:
 
 
 class Listener:
-    """Serves one web application until it is cancelled."""
+    """Serves one web application until it is cancelled; over HTTPS where `tls` brings a context."""
 
-    def __init__(self, name: str, app: web.Application, address: BindAddress) -> None:
+    def __init__(
+        self,
+        name: str,
+        app: web.Application,
+        address: BindAddress,
+        *,
+        tls: Callable[[], Awaitable[ssl.SSLContext]] | None = None,
+    ) -> None:
         self.name = name
         self.ready = asyncio.Event()
         # The port that was really taken, once ready: another than asked for only where 0 was.
         self.port = address.port
         self._app = app
         self._address = address
+        self._tls = tls
 
     async def run(self) -> None:
-        """Serve. Raises OSError, which names the address, when it cannot be listened on."""
+        """Serve. Raises CannotListenError, and whatever `tls` raises."""
+        context = await self._tls() if self._tls else None
         runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._address.host or None, self._address.port).start()
+            await self._listen(runner, context)
             self.port = runner.addresses[0][1]
             self.ready.set()
             log.info("Listening", server=self.name, address=str(BindAddress(self._address.host, self.port)))
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
+
+    async def _listen(self, runner: web.AppRunner, context: ssl.SSLContext | None) -> None:
+        site = web.TCPSite(runner, self._address.host or None, self._address.port, ssl_context=context)
+        try:
+            await site.start()
+        except OSError as error:
+            reason = f"{self._address} cannot be listened on for the {self.name}: {error.strerror or error}"
+            raise CannotListenError(f"{reason}. Choose another address, or 0 for none") from error

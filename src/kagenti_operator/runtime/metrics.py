@@ -3,10 +3,11 @@
 No label ever holds an object's name: ten thousand agents make no more series than one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -203,12 +204,12 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-def build_metrics_app(metrics: Metrics) -> web.Application:
-    """Return the web application that serves `/metrics`."""
+def build_metrics_app(metrics: Metrics, middlewares: Sequence[Middleware] = ()) -> web.Application:
+    """Return the web application that serves `/metrics`; every request passes through the middlewares."""
 
     async def scrape(_: web.Request) -> web.Response:
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    app = web.Application()
+    app = web.Application(middlewares=middlewares)
     app.router.add_get("/metrics", scrape)
     return app
