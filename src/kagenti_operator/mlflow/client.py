@@ -15,7 +15,7 @@ import msgspec
 from kagenti_operator.mlflow.answers import ALREADY_EXISTS, Request, decode_answer, is_absence
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.retry import Clock, RetryPolicy
-from kagenti_operator.mlflow.transport import Transport
+from kagenti_operator.mlflow.transport import Observer, Transport
 
 EXPERIMENTS_PATH = "/api/2.0/mlflow/experiments"
 
@@ -59,9 +59,15 @@ class MLflowClient:
         rng: random.Random,
         ca_files: Sequence[Path] = (),
         policy: RetryPolicy | None = None,
+        observer: Observer | None = None,
     ) -> None:
         self._transport = Transport(
-            token=token, clock=clock, rng=rng, ca_files=ca_files, policy=policy or RetryPolicy()
+            token=token,
+            clock=clock,
+            rng=rng,
+            ca_files=ca_files,
+            policy=policy or RetryPolicy(),
+            observer=observer,
         )
 
     async def ensure_experiment(self, base_url: str, workspace: str | None, name: str) -> Experiment:

@@ -12,6 +12,8 @@ from kagenti_operator.mlflow.retry import Clock, RetryPolicy, parse_retry_after
 from kagenti_operator.mlflow.trust import TrustStore
 
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
+# Called once per try with its status code, or "<error>" where no answer came.
+type Observer = Callable[[str], None]
 
 # The server (uvicorn) closes connections that are idle for 5 s: do not use one that is about to go.
 _KEEPALIVE_SECONDS = 4.0
@@ -28,12 +30,14 @@ class Transport:
         rng: random.Random,
         ca_files: Sequence[Path],
         policy: RetryPolicy,
+        observer: Observer | None = None,
     ) -> None:
         self._token = token
         self._clock = clock
         self._rng = rng
         self._trust = TrustStore(ca_files)
         self._policy = policy
+        self._observer = observer
         self._session: aiohttp.ClientSession | None = None
 
     def deadline(self) -> float:
@@ -45,13 +49,21 @@ class Transport:
         failures = 0
         while True:
             try:
-                return await self._try_once(request)
+                body = await self._try_once(request)
             except MLflowError as error:
+                self._observe(str(error.status or "<error>"))
                 failures += 1
                 delay = self._policy.delay(failures, error.retry_after, self._rng)
                 if not error.retryable or self._clock.monotonic() + delay > deadline:
                     raise
+            else:
+                self._observe("200")
+                return body
             await self._clock.sleep(delay)
+
+    def _observe(self, code: str) -> None:
+        if self._observer is not None:
+            self._observer(code)
 
     async def close(self) -> None:
         """Close all connections."""
