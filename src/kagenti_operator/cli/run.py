@@ -12,9 +12,12 @@ from pathlib import Path
 
 import structlog
 
+from kagenti_operator.cli import metrics_server
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import Commands, add_boolean, address, seconds
 from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.observe import Observation
+from kagenti_operator.controllers.permissions import find_missing, required, word_missing
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.controllers.wiring import Parts, build_controllers
 from kagenti_operator.kube.client import KubeClient
@@ -33,10 +36,11 @@ from kagenti_operator.runtime.leader import (
     process_identity,
 )
 from kagenti_operator.runtime.lease import LeaseClient
-from kagenti_operator.runtime.listener import Listener
+from kagenti_operator.runtime.listener import CannotListenError, Listener
 from kagenti_operator.runtime.logging import configure
 from kagenti_operator.runtime.manager import Manager, Runnable
-from kagenti_operator.runtime.metrics import Metrics, build_metrics_app
+from kagenti_operator.runtime.metrics import Metrics
+from kagenti_operator.runtime.serving_certificate import CertificateError
 
 log = structlog.get_logger("cli.run")
 
@@ -89,12 +93,7 @@ def add_parser(commands: Commands) -> None:
         default=False,
         text="work only while holding the lease, for several replicas",
     )
-    parser.add_argument(
-        "--metrics-bind-address", type=address, default=":8080", metavar="ADDRESS", help="0 switches it off"
-    )
-    add_boolean(
-        parser, "--metrics-secure", default=False, text="serve metrics by HTTPS to authorized clients only"
-    )
+    metrics_server.add_flags(parser)
     parser.add_argument(
         "--health-probe-bind-address",
         type=address,
@@ -111,6 +110,8 @@ def main(args: argparse.Namespace) -> int:
     """Run until a signal; return 1 when the leadership was lost, so that the pod starts anew."""
     configure(format=args.log_format, level=args.log_level)
     settings = build_settings(args)
+    # Told before anything is asked of a cluster.
+    metrics_server.load_certificate(args)
     try:
         connection = load_connection(os.environ)
         return asyncio.run(_run(args, settings, connection))
@@ -166,29 +167,49 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
                 connection, may_write=leadership.held, clock=clock, rng=rng, observer=metrics.observe_request
             )
             open_things.push_async_callback(client.close)
+        cluster = Cluster(client, settings, clock=clock, rng=rng)
+        await check_permissions(args, plain, cluster)
+        observation = Observation(cluster, metrics, clock)
         ca_files = (settings.mlflow_ca_file,) if settings.mlflow_ca_file else ()
-        mlflow = MLflowClient(token=connection.token, clock=clock, rng=rng, ca_files=ca_files)
+        mlflow = MLflowClient(
+            token=connection.token,
+            clock=clock,
+            rng=rng,
+            ca_files=ca_files,
+            observer=observation.mlflow_answered,
+        )
         open_things.push_async_callback(mlflow.close)
         instance = os.environ.get("POD_NAME") or socket.gethostname()
         events = EventRecorder(client, instance=instance, clock=clock, rng=rng)
         parts = Parts(
             client=client,
-            cluster=Cluster(client, settings, clock=clock, rng=rng),
+            cluster=cluster,
             mlflow=mlflow,
             events=events,
             metrics=metrics,
+            observation=observation,
             clock=clock,
             rng=rng,
         )
         elector = _build_elector(plain, leadership, parts) if args.leader_elect else None
-        manager = _build_manager(args, parts, leadership, elector)
+        manager = _build_manager(args, parts, leadership, elector, plain)
         log.info("Starting", namespace=settings.namespace, server=connection.server)
         try:
             await manager.run(stop)
         except LeadershipLost as lost:
             log.warning("Leadership lost, leaving so that another replica works on", reason=str(lost))
             return 1
+        except (CertificateError, CannotListenError) as error:
+            raise UsageError(str(error)) from error
     return 0
+
+
+async def check_permissions(args: argparse.Namespace, client: KubeClient, cluster: Cluster) -> None:
+    """Raise UsageError when a permission is missing without which the operator cannot work."""
+    lease = LEASE if args.leader_elect else None
+    needed = required(cluster, lease=lease, reviews=metrics_server.is_secure(args))
+    if missing := await find_missing(client, needed):
+        raise UsageError(word_missing(missing))
 
 
 def _build_elector(client: KubeClient, leadership: Leadership, parts: Parts) -> LeaderElector:
@@ -205,15 +226,18 @@ def _build_elector(client: KubeClient, leadership: Leadership, parts: Parts) -> 
 
 
 def _build_manager(
-    args: argparse.Namespace, parts: Parts, leadership: Leadership, elector: LeaderElector | None
+    args: argparse.Namespace,
+    parts: Parts,
+    leadership: Leadership,
+    elector: LeaderElector | None,
+    plain: KubeClient,
 ) -> Manager:
     health = Health()
     always: dict[str, Runnable] = {"events": parts.events.run}
     if args.health_probe_bind_address:
         always["probes"] = Listener("probes", health.build_app(), args.health_probe_bind_address).run
     if args.metrics_bind_address:
-        app = build_metrics_app(parts.metrics)
-        always["metrics"] = Listener("metrics", app, args.metrics_bind_address).run
+        always["metrics"] = metrics_server.build_listener(args, parts.metrics, plain, parts.clock).run
     return Manager(
         informers=parts.cluster.informers,
         controllers=build_controllers(parts),
@@ -222,4 +246,5 @@ def _build_manager(
         health=health,
         clock=parts.clock,
         always=always,
+        leading={"observation": parts.observation.run},
     )

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import structlog
@@ -164,6 +165,8 @@ class CollectorConfigController:
         self._last_known: MLflowDestination | None = None
         self._read_back = False
         self._announced: tuple[str, str | None] | None = None
+        # Since when (wall time) everything has been as it should be; None while it is not.
+        self.in_place_since: datetime | None = None
 
     async def reconcile(self, key: str) -> float | None:
         """Bring ConfigMap and rollout to the configuration that the cluster's facts ask for."""
@@ -177,6 +180,7 @@ class CollectorConfigController:
         current = cluster.config_map(COLLECTOR_CONFIG)
         rollout = self._rollout(text)
         if differs(desired, current) or (rollout is not None and differs(rollout, cluster.collector)):
+            self.in_place_since = None
             wait = self._settling()
             if wait:
                 return wait
@@ -185,6 +189,7 @@ class CollectorConfigController:
                 await self._applier.ensure(DEPLOYMENTS, rollout, cluster.collector)
             self._written_at = self._clock.monotonic()
         self._last_known = destination
+        self.in_place_since = self.in_place_since or self._clock.now()
         self._announce(text, destination)
         return None
 

@@ -12,6 +12,7 @@ from kagenti_operator.controllers.cluster import Cluster, namespace_of_key
 from kagenti_operator.controllers.collector_config import CollectorConfigController
 from kagenti_operator.controllers.experiment import ExperimentController
 from kagenti_operator.controllers.ingress_ca import IngressCAController
+from kagenti_operator.controllers.observe import Observation
 from kagenti_operator.controllers.operand import OperandController
 from kagenti_operator.controllers.platform import PlatformController
 from kagenti_operator.controllers.settings import Settings
@@ -42,6 +43,7 @@ class Parts:
     mlflow: MLflowClient
     events: EventRecorder
     metrics: Metrics
+    observation: Observation
     clock: Clock
     rng: random.Random
 
@@ -147,6 +149,7 @@ def _build_experiment(
     logic = ExperimentController(
         cluster, parts.mlflow, parts.events, rng=parts.rng, on_change=partial(_wake_all, wake)
     )
+    parts.observation.experiment_known = lambda: logic.resolved is not None
     controller = parts.controller(logic.name, logic.reconcile)
     _singleton(controller, logic.KEY, cluster.mlflows, cluster.mlflow_endpoints)
     return logic, controller
@@ -172,6 +175,7 @@ def _build_collector_config(
         resolved=lambda: experiment.resolved if experiment else None,
         clock=parts.clock,
     )
+    parts.observation.config_since = lambda: logic.in_place_since
     controller = parts.controller(logic.name, logic.reconcile)
     _singleton(
         controller,

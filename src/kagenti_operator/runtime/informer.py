@@ -34,6 +34,9 @@ class Informer[T: KubeObject]:
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self.resource = resource
+        self.namespace = namespace
+        self.field_selector = field_selector
+        self.optional = optional
         parts = (resource.crd_name.rstrip("."), namespace, label_selector, field_selector)
         self.name = " ".join(part for part in parts if part)
         self._mirror = Mirror[T](self.name, indexes or {})

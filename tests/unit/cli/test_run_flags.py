@@ -20,7 +20,6 @@ def test_everything_is_off_by_default() -> None:
     assert not args.enable_mlflow
     assert not args.enable_otel_bootstrap
     assert not args.leader_elect
-    assert not args.metrics_secure
     assert args.mlflow_experiment_name == "kagenti-traces"
 
 
@@ -97,3 +96,30 @@ def test_missing_credentials_are_told_in_a_sentence(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     assert main(["run"]) == 1
     assert "absent" in capsys.readouterr().err
+
+
+def test_metrics_are_secure_unless_told_otherwise() -> None:
+    assert parse().metrics_secure
+    assert not parse("--metrics-secure=false").metrics_secure
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_a_metrics_certificate_that_cannot_be_used_is_told_by_name(
+    tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / "tls.crt").write_text(content)
+        (tmp_path / "server.key").write_text(content)
+    assert main(["run", f"--metrics-cert-path={tmp_path}", "--metrics-cert-key=server.key"]) == 1
+    told = capsys.readouterr().err
+    assert "--metrics-cert-path" in told
+    assert "tls.crt" in told
+    assert "server.key" in told
+    assert "PEM" in told
+
+
+def test_a_certificate_for_plain_http_is_a_contradiction(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "--metrics-secure=false", f"--metrics-cert-path={tmp_path}"]) == 1
+    assert "leave one out" in capsys.readouterr().err
