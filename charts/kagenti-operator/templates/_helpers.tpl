@@ -36,3 +36,10 @@ true
   name: {{ .Values.controllerManager.serviceAccountName }}
   namespace: {{ .Release.Namespace }}
 {{- end }}
+
+{{- /* Name of the Secret with the metrics' certificate, else empty. */}}
+{{- define "kagenti-operator.metricsCertificate" -}}
+{{- if and .Values.metrics.enable .Values.metrics.secure -}}
+{{ .Values.metrics.certificateSecret }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,75 @@
+"""Alerts and dashboard by themselves; whether what they ask for exists is asked of a running operator."""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.unit.chart.queries import (
+    FILES,
+    dashboard_queries,
+    names_and_labels,
+    read_panels,
+    read_rules,
+    rule_queries,
+)
+
+QUERIES = [*rule_queries(), *dashboard_queries()]
+DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+
+
+@pytest.mark.parametrize(("where", "query"), QUERIES, ids=[where for where, _ in QUERIES])
+def test_a_query_is_promql_that_asks_for_something(where: str, query: str) -> None:
+    assert names_and_labels(query), where
+
+
+def test_a_query_that_is_no_promql_is_found() -> None:
+    with pytest.raises(ValueError, match=r"\S"):
+        names_and_labels("sum by (code rate(kagenti_x[5m])")
+
+
+def test_names_and_labels_are_found_wherever_they_stand() -> None:
+    query = (
+        'max(a{x="1"} - b) > 0 and on () histogram_quantile(0.9, sum by (le) (rate(c_bucket{y=~"2"}[5m])))'
+    )
+    assert names_and_labels(query) == [("a", {"x"}), ("b", set()), ("c_bucket", {"y"})]
+
+
+def test_every_alert_says_how_bad_it_is_what_is_wrong_and_what_to_do() -> None:
+    names = [rule["alert"] for rule in read_rules()]
+    assert len(set(names)) == len(names)
+    for rule in read_rules():
+        assert rule["labels"]["severity"] in ("critical", "warning")
+        assert rule["annotations"].keys() == {"summary", "description"}
+        assert f"`{rule['alert']}`" in DOCUMENT.read_text()
+
+
+def test_every_metric_of_the_operator_in_a_query_is_explained() -> None:
+    explained = set(re.findall(r"`(kagenti_[a-z_]+)", DOCUMENT.read_text()))
+    for where, query in QUERIES:
+        for name, _ in names_and_labels(query):
+            family = re.sub(r"_(bucket|sum|count)$", "", name)
+            assert not name.startswith("kagenti_") or family in explained, f"{where}: {name}"
+
+
+def test_no_panel_lies_on_another() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in read_panels():
+        at = panel["gridPos"]
+        cells = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert not cells & taken, panel["title"]
+        taken |= cells
+    assert len({panel["id"] for panel in read_panels()}) == len(read_panels())
+
+
+def test_the_chart_carries_both_as_they_are(helm: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    values = ("--set", "prometheus.enable=true", "--set", "grafanaDashboard.enable=true")
+    rendered = list(yaml.safe_load_all(helm("template", *values).stdout))
+    (rules,) = [m for m in rendered if m["kind"] == "PrometheusRule"]
+    assert rules["spec"]["groups"][0]["rules"] == read_rules()
+    (dashboard,) = [m for m in rendered if m["kind"] == "ConfigMap"]
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+    assert dashboard["data"]["kagenti-operator.json"] == (FILES / "dashboard.json").read_text().strip()
