@@ -36,7 +36,8 @@ def render_configuration(configuration: Configuration) -> str:
         Dumper=_Dumper,
         sort_keys=False,
         default_flow_style=False,
-        allow_unicode=True,
+        # Escaped: YAML folds some of Unicode's line breaks into spaces, and a URL must come back as it was.
+        allow_unicode=False,
         # A folded line would hide a change of a word behind a change of the folding.
         width=2**31,
     )
