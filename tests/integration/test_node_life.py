@@ -1,5 +1,6 @@
 """How a sandbox begins and ends, and that nothing of it is ever left behind."""
 
+import json
 import os
 import select
 import signal
@@ -205,6 +206,32 @@ def test_a_kernel_that_forbids_namespaces_is_told_with_what_to_do(
     assert "sysctl -w user.max_user_namespaces=" in told
     assert "Traceback" not in told
     assert find_keeper(StatePaths(options.directory)) is None
+
+
+def test_the_command_line_starts_shows_and_stops_it(options: SandboxOptions) -> None:
+    def run(action: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "kagenti_operator.cli.main", "sandbox", action, *arguments]
+        folder = ["--directory", str(options.directory)]
+        return subprocess.run([*command, *folder], capture_output=True, text=True, check=False)
+
+    paths = StatePaths(options.directory)
+    down = run("status")
+    assert (down.returncode, down.stdout) == (1, "sandbox  down\n")
+    started = run("up", "--bare", "--images", str(options.images))
+    assert started.returncode == 0
+    assert f"export KUBECONFIG={paths.kubeconfig}\n" in started.stdout
+    assert "up already" in run("up", "--bare").stdout
+    status = json.loads(run("status", "--json").stdout)
+    assert status["phase"] == "ready"
+    assert set(status["components"].values()) == {"running"}
+    assert "kube-apiserver\n" in run("logs").stdout
+    assert "etcd, API server and controller manager run" in run("logs", "node").stdout
+    unknown = run("logs", "nobody")
+    assert unknown.returncode == 1
+    assert unknown.stderr.startswith("kagenti-operator: there is no log of 'nobody'")
+    assert run("down", "--purge").stdout.startswith("the sandbox is down\n")
+    assert not options.directory.exists()
+    assert run("down").stdout == "no sandbox was up\n"
 
 
 def test_a_table_of_images_that_cannot_be_read_is_told(tmp_path: Path) -> None:

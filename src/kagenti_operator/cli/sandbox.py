@@ -108,7 +108,7 @@ def _up(args: argparse.Namespace) -> int:
         _wait_for_stop(lambda: find_keeper(paths) is not None)
         if not stop(args.directory):
             ended = read_status(paths.status)
-            raise UsageError(f"the sandbox ended: {ended.message if ended else 'it was killed'}")
+            raise UsageError(ended.message if ended else "the sandbox was killed")
     return 0
 
 

@@ -56,7 +56,6 @@ class PodNetwork:
 
     address: str
     namespace: int
-    interface: str
 
 
 def _connect(address: str, interface: str) -> int:
@@ -83,14 +82,6 @@ def _connect(address: str, interface: str) -> int:
     return pod
 
 
-def _disconnect(network: PodNetwork) -> None:
-    os.close(network.namespace)
-    with _open_netlink() as netlink:
-        # The kernel removes it with the namespace, but only some time later.
-        if found := netlink.link_lookup(ifname=network.interface):
-            netlink.link("del", index=found[0])
-
-
 class PodNetworks:
     """Hands out networks; an address comes back into use as late as possible."""
 
@@ -111,11 +102,10 @@ class PodNetworks:
         address = next(a for a in self._addresses if a not in self._taken)
         self._taken.add(address)
         self._made += 1
-        interface = f"pod{self._made}"
-        namespace = await asyncio.to_thread(_connect, address, interface)
-        return PodNetwork(address, namespace, interface)
+        namespace = await asyncio.to_thread(_connect, address, f"pod{self._made}")
+        return PodNetwork(address, namespace)
 
-    async def disconnect(self, network: PodNetwork) -> None:
-        """Give a network back; nothing may run in it any more."""
-        await asyncio.to_thread(_disconnect, network)
+    def disconnect(self, network: PodNetwork) -> None:
+        """Give a network back; nothing may run in it any more, so the kernel removes it."""
+        os.close(network.namespace)
         self._taken.discard(network.address)

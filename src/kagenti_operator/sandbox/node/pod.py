@@ -326,7 +326,7 @@ class PodWorker:
         self._volumes.close()
         network, self._network = self._network, None
         if network is not None:
-            await self._context.networks.disconnect(network)
+            self._context.networks.disconnect(network)
         await asyncio.to_thread(remove_tree, self._directory)
 
 
