@@ -71,6 +71,30 @@ async def test_grants_configuration_and_reaction_are_told(
     await expect(port, "kagenti_agents", 0, state="waiting")
 
 
+async def test_an_agent_is_timed_until_it_has_access_and_not_at_all_when_it_goes_before(
+    start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    port = free_port()
+    await platform.managed_and_ready()
+    await platform.set_mlflow_endpoint(ready=False)
+    operator = start_operator(*plain(port))
+    await wait_for_server(operator)
+    await expect(port, "kagenti_collector_config_in_place", 1)
+    for name in ("patient", "gone"):
+        await platform.workload(team, name)
+    await expect(port, "kagenti_agents", 2, state="waiting")
+    waiting_since = time.monotonic()
+    await platform.delete(workload_path(team, "gone"))
+    await expect(port, "kagenti_agents", 1, state="waiting")
+    assert (await scrape(port)).value("kagenti_agent_access_seconds_count") == 0
+    waited = time.monotonic() - waiting_since
+    await platform.set_mlflow_endpoint(ready=True)
+    await expect(port, "kagenti_agent_access_seconds_count", 1)
+    seconds = (await scrape(port)).value("kagenti_agent_access_seconds_sum")
+    assert seconds is not None
+    assert seconds >= waited
+
+
 async def test_the_refusals_that_can_be_foreseen_are_told(
     start_operator: StartOperator, platform: Platform
 ) -> None:
