@@ -294,7 +294,8 @@ async def test_connections_stay_open_while_backends_change(bench: Bench) -> None
     await bench.create(deployment("talk", "VERSION", container=container))
     await bench.create(service("talk"))
     await until_rolled_out(bench, "talk", 1)
-    listen = "exec 3<>/dev/tcp/talk/80; while read -r line <&3; do echo $line; done"
+    wait = "until (: </dev/tcp/talk/80) 2>/dev/null; do sleep 0.1; done"
+    listen = f"{wait}; exec 3<>/dev/tcp/talk/80; while read -r line <&3; do echo $line; done"
     await bench.create_pod("client", pod_spec(f"bash -c '{listen}'", restartPolicy="Never"))
     await bench.until_logged("client", "tick")
     await bench.patch("deployments", "talk", {"spec": {"replicas": 2}})

@@ -18,6 +18,9 @@ NODE_ADDRESS = "10.77.0.1"
 POD_CIDR = ipaddress.IPv4Network("10.77.0.0/16")
 SERVICE_CIDR = "10.96.0.0/16"
 
+# Left to itself a bridge takes the lowest address of its ports: a new pod may change it, and then those that
+# remember the old one cannot reach the node for half a minute. This one is local and unicast, by its first byte.
+_BRIDGE_MAC = "02:00:0a:4d:00:01"
 _LOOPBACK_INDEX = 1
 _LOCAL_TABLE = 255
 
@@ -41,7 +44,7 @@ def set_up_node() -> None:
     """Make the bridge, the node's address on it and the Service range; once, in the node's namespace."""
     with _open_netlink() as netlink:
         netlink.link("set", index=_LOOPBACK_INDEX, state="up")
-        netlink.link("add", ifname=BRIDGE, kind="bridge")
+        netlink.link("add", ifname=BRIDGE, kind="bridge", address=_BRIDGE_MAC)
         bridge = netlink.link_lookup(ifname=BRIDGE)[0]
         netlink.addr("add", index=bridge, address=NODE_ADDRESS, prefixlen=POD_CIDR.prefixlen)
         netlink.link("set", index=bridge, state="up")
