@@ -8,13 +8,15 @@ import signal
 import socket
 import ssl
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from kagenti_operator.cli import metrics_server
 from kagenti_operator.cli.errors import UsageError
-from kagenti_operator.cli.flags import Commands, add_boolean, address, seconds
+from kagenti_operator.cli.flags import Commands, add_boolean, address, count, seconds
+from kagenti_operator.controllers.agent_experiments import RETRIES
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.observe import Observation
 from kagenti_operator.controllers.permissions import find_missing, required, word_missing
@@ -87,6 +89,13 @@ def add_parser(commands: Commands) -> None:
         metavar="SECONDS",
         help="how often MLflow is asked whether an experiment was renamed or deleted (default: 300)",
     )
+    parser.add_argument(
+        "--max-concurrent-rolls",
+        type=count,
+        default=32,
+        metavar="NUMBER",
+        help="how many agents are rolled at once when they get their environment (default: %(default)s)",
+    )
     add_boolean(
         parser,
         "--leader-elect",
@@ -136,6 +145,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         mlflow_experiment_name=args.mlflow_experiment_name.strip(),
         mlflow_ca_file=ca_file,
         mlflow_poll_seconds=args.mlflow_poll_interval,
+        max_concurrent_rolls=args.max_concurrent_rolls,
     )
 
 
@@ -170,21 +180,24 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         cluster = Cluster(client, settings, clock=clock, rng=rng)
         await check_permissions(args, plain, cluster)
         observation = Observation(cluster, metrics, clock)
-        ca_files = (settings.mlflow_ca_file,) if settings.mlflow_ca_file else ()
-        mlflow = MLflowClient(
+        build_mlflow = partial(
+            MLflowClient,
             token=connection.token,
             clock=clock,
             rng=rng,
-            ca_files=ca_files,
+            ca_files=(settings.mlflow_ca_file,) if settings.mlflow_ca_file else (),
             observer=observation.mlflow_answered,
         )
-        open_things.push_async_callback(mlflow.close)
+        mlflow, agents_mlflow = build_mlflow(), build_mlflow(policy=RETRIES)
+        for opened in (mlflow, agents_mlflow):
+            open_things.push_async_callback(opened.close)
         instance = os.environ.get("POD_NAME") or socket.gethostname()
         events = EventRecorder(client, instance=instance, clock=clock, rng=rng)
         parts = Parts(
             client=client,
             cluster=cluster,
             mlflow=mlflow,
+            agents_mlflow=agents_mlflow,
             events=events,
             metrics=metrics,
             observation=observation,

@@ -2,19 +2,17 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 import structlog
 
-from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster, agent_key
+from kagenti_operator.controllers.agent_experiments import AgentExperiments, Server
+from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster, agent_key, namespace_of_key
 from kagenti_operator.controllers.injection import (
     Grantee,
     Injection,
     build_access,
     build_release,
-    injected,
     is_marked,
     is_opted_out,
     plan_injection,
@@ -26,7 +24,7 @@ from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.models import Agent, KubeObject, LabelledObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
 from kagenti_operator.mlflow import status
-from kagenti_operator.mlflow.client import Experiment, MLflowClient
+from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.applier import Applier
 from kagenti_operator.runtime.clock import Clock
@@ -34,49 +32,9 @@ from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
 log = structlog.get_logger("controllers.agents")
 
-# However large the fleet, MLflow is polled no more often than this.
-POLLS_PER_SECOND = 2.0
 REFUSED_SECONDS = 30.0
-# MLflow's authorization remembers an experiment's name for 60 s, and then a refusal for 300 s
-# (docs/notes-mlflow.md): a renamed experiment is granted under both names until the first is over.
-FORMER_NAME_SECONDS = 120.0
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where MLflow is, for agents and for the operator."""
-
-    tracking_uri: str
-    rest_url: str
-
-
-@dataclass(frozen=True)
-class Checked:
-    """An agent's experiment as MLflow last told it, and when (monotonic seconds) to ask again.
-
-    `former`: the name that it had until lately, which MLflow's authorization may still check until then.
-    """
-
-    experiment: Experiment
-    due: float
-    former: tuple[str, float] | None = None
-
-    def names(self, now: float) -> set[str]:
-        """The names under which MLflow may check this experiment now."""
-        held = {self.former[0]} if self.former and now < self.former[1] else set[str]()
-        return {self.experiment.name} | held
-
-    def next_look(self) -> float:
-        """When something has to be done about it again."""
-        return min(self.due, self.former[1]) if self.former else self.due
-
-
-def check(before: Checked | None, experiment: Experiment, *, now: float, due: float) -> Checked:
-    """What is known after MLflow was asked; a name that changed stays granted for a while."""
-    former = before.former if before and before.former and now < before.former[1] else None
-    if before and before.experiment.name != experiment.name:
-        former = (before.experiment.name, now + FORMER_NAME_SECONDS)
-    return Checked(experiment, due, former)
+# Of the kinds that keep a running pod when its template changes.
+_START_ANEW = {"Sandbox": " A pod that runs already goes on without: suspend and resume the Sandbox."}
 
 
 class AgentsController:
@@ -98,14 +56,11 @@ class AgentsController:
     ) -> None:
         self._client = client
         self._cluster = cluster
-        self._mlflow = mlflow
         self._events = events
         self._enqueue = enqueue
-        self._clock = clock
-        self._rng = rng
         self._applier = Applier(client)
-        self._rolls = RollSlots(max_rolls, clock, enqueue)
-        self._checked: dict[str, Checked] = {}
+        self._experiments = AgentExperiments(cluster, mlflow, clock=clock, rng=rng)
+        self._rolls = RollSlots(max_rolls, clock, enqueue, bucket=namespace_of_key)
         self._server: Server | None = None
 
     async def reconcile(self, key: str) -> float | None:
@@ -115,11 +70,16 @@ class AgentsController:
         if agent is None or is_opted_out(agent):
             await self._release(kind, namespace, name, agent)
             return None
+        if agent.metadata.deletion_timestamp:
+            return None
         server = self._observe()
-        if server is None or agent.metadata.deletion_timestamp:
+        if server is None:
+            if self._experiments.recall(key, agent):
+                # Its pods may run under another account by the time that MLflow is back.
+                await self._grant(namespace, name)
             return None
         try:
-            experiment = await self._experiment(key, agent, server)
+            experiment = await self._experiments.resolve(key, agent, server)
         except MLflowError as error:
             self._tell_refused(kind, agent, error)
             if error.retryable:
@@ -134,45 +94,12 @@ class AgentsController:
         )
         if not await self._inject(key, kind, agent, injection):
             return PATIENCE_SECONDS
-        return max(self._checked[key].next_look() - self._clock.monotonic(), 0.1)
-
-    # --- experiment ------------------------------------------------------------------------------------
-
-    async def _experiment(self, key: str, agent: Agent, server: Server) -> Experiment:
-        checked = self._checked.get(key)
-        earlier = injected(agent)
-        if checked is None and earlier is not None and earlier.tracking_uri == server.tracking_uri:
-            # A restarted operator trusts what it wrote, and asks MLflow about the fleet bit by bit.
-            known = Experiment(id=earlier.experiment_id, name=earlier.experiment_name)
-            checked = Checked(known, self._clock.monotonic() + self._rng.uniform(0, self._poll_seconds()))
-            self._checked[key] = checked
-        if checked is not None and checked.due > self._clock.monotonic():
-            return checked.experiment
-        known_id = checked.experiment.id if checked else earlier.experiment_id if earlier else None
-        experiment = await self._follow(server, agent.metadata.namespace, agent.metadata.name, known_id)
-        now = self._clock.monotonic()
-        due = now + self._poll_seconds() * self._rng.uniform(0.9, 1.1)
-        self._checked[key] = check(checked, experiment, now=now, due=due)
-        return experiment
-
-    async def _follow(self, server: Server, workspace: str, name: str, known_id: str | None) -> Experiment:
-        """The agent's experiment by its id, which outlives a new name; by name where there is none now."""
-        found = None
-        if known_id is not None:
-            found = await self._mlflow.get_experiment(server.rest_url, workspace, known_id)
-        if found is not None and found.deleted:
-            restored = await self._mlflow.restore_experiment(server.rest_url, workspace, found.id)
-            found = msgspec.structs.replace(found, lifecycle_stage="active") if restored else None
-        return found or await self._mlflow.ensure_experiment(server.rest_url, workspace, name)
-
-    def _poll_seconds(self) -> float:
-        fleet = sum(len(i.store) for i in self._cluster.agents.values())
-        return max(self._cluster.settings.mlflow_poll_seconds, fleet / POLLS_PER_SECOND)
+        return self._experiments.next_look(key)
 
     # --- access ----------------------------------------------------------------------------------------
 
     def _grantees(self, namespace: str, name: str) -> tuple[Grantee, ...]:
-        found = ((r, self._cluster.agent(kind, namespace, name)) for kind, r in AGENT_KINDS.items())
+        found = ((i.resource, i.store.get(namespace, name)) for i in self._cluster.agents.values())
         return tuple(
             Grantee(resource=resource, agent=agent)
             for resource, agent in found
@@ -181,10 +108,8 @@ class AgentsController:
 
     async def _grant(self, namespace: str, name: str) -> None:
         grantees = self._grantees(namespace, name)
-        keys = [agent_key(g.resource.kind, namespace, name) for g in grantees]
-        now = self._clock.monotonic()
-        names = {held for k in keys if k in self._checked for held in self._checked[k].names(now)}
-        role, binding = build_access(namespace, name, tuple(sorted(names)), grantees)
+        names = self._experiments.names(agent_key(g.resource.kind, namespace, name) for g in grantees)
+        role, binding = build_access(namespace, name, names, grantees)
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
         await self._applier.ensure(ROLES, role, self._cluster.roles.store.get(namespace, role_name(name)))
         await self._applier.ensure(
@@ -195,11 +120,11 @@ class AgentsController:
 
     async def _inject(self, key: str, kind: str, agent: Agent, injection: Injection) -> bool:
         """Apply what is missing; False while too many other workloads roll."""
-        resource = AGENT_KINDS[kind]
+        resource = self._cluster.agents[kind].resource
         plan = plan_injection(agent, resource, injection)
         if plan.kept:
             self._events.warning(
-                ObjectRef.of(resource, agent),
+                self._about(kind, agent),
                 "MLflowVariablesKept",
                 f"{', '.join(plan.kept)} set by the workload itself win over the operator's values. Remove "
                 "them to use the experiment that the operator made for this agent.",
@@ -209,13 +134,14 @@ class AgentsController:
         if not self._rolls.take(key):
             return False
         try:
-            await self._client.apply(resource, plan.body)
+            changed = await self._client.apply(resource, plan.body)
         except ApiError as error:
             self._rolls.release(key)
             if error.not_found:
                 return True
-            self._tell_conflict(kind, agent, error)
+            self._tell_unchanged(kind, agent, error)
             raise
+        self._rolls.began(key, changed)
         log.info(
             "Configured agent for MLflow",
             kind=kind,
@@ -224,28 +150,37 @@ class AgentsController:
             experimentID=injection.experiment_id,
         )
         self._events.normal(
-            ObjectRef.of(resource, agent),
+            self._about(kind, agent),
             "MLflowConfigured",
             f"Traces and runs go to experiment '{injection.experiment_name}' "
-            f"({injection.experiment_id}) of workspace '{injection.workspace}'.",
+            f"({injection.experiment_id}) of workspace '{injection.workspace}'.{_START_ANEW.get(kind, '')}",
         )
         return True
 
     async def _release(self, kind: str, namespace: str, name: str, agent: Agent | None) -> None:
         """Take out what is ours: environment and annotations first, then the grants. Data stays in MLflow."""
         key = agent_key(kind, namespace, name)
-        known = self._checked.pop(key, None) is not None
+        known = self._experiments.forget(key)
         role = self._cluster.roles.store.get(namespace, role_name(name))
         binding = self._cluster.agent_bindings.store.get(namespace, role_name(name))
-        resource = AGENT_KINDS[kind]
+        resource = self._cluster.agents[kind].resource
         if agent is None and (known or role or binding):
             # Gone from the cache means deleted, or no longer labelled: only the API server knows.
             agent = await self._client.get(resource, name, namespace)
+        shared = bool(self._grantees(namespace, name))
         if agent is not None and is_marked(agent) and not agent.metadata.deletion_timestamp:
-            await self._client.apply(resource, build_release(agent, resource))
+            try:
+                await self._client.apply(resource, build_release(agent, resource))
+            except ApiError as error:
+                if not (error.conflict or shared):
+                    # Whoever keeps the workload as it is does not keep the right. The Role goes on telling,
+                    # also after a restart, that something is left to do.
+                    await self._applier.absent(ROLE_BINDINGS, binding)
+                self._tell_unchanged(kind, agent, error)
+                raise
             log.info("Released workload from MLflow", kind=kind, namespace=namespace, name=name)
         self._rolls.release(key)
-        if self._grantees(namespace, name):
+        if shared:
             self._wake_peers(kind, namespace, name)
             return
         await self._applier.absent(ROLE_BINDINGS, binding)
@@ -298,16 +233,19 @@ class AgentsController:
     def _tell_refused(self, kind: str, agent: Agent, error: MLflowError) -> None:
         meta = agent.metadata
         self._events.warning(
-            ObjectRef.of(AGENT_KINDS[kind], agent),
+            self._about(kind, agent),
             "ExperimentNotAvailable",
             f"Experiment '{meta.name}' in workspace '{meta.namespace}' could not be made or found: {error}",
         )
 
-    def _tell_conflict(self, kind: str, agent: Agent, error: ApiError) -> None:
+    def _tell_unchanged(self, kind: str, agent: Agent, error: ApiError) -> None:
         if error.conflict:
             return
         self._events.warning(
-            ObjectRef.of(AGENT_KINDS[kind], agent),
+            self._about(kind, agent),
             "MLflowNotConfigured",
             f"The pod template could not be changed: {error}",
         )
+
+    def _about(self, kind: str, agent: Agent) -> ObjectRef:
+        return ObjectRef.of(self._cluster.agents[kind].resource, agent)

@@ -1,6 +1,8 @@
 """Bounds how many workloads the operator rolls at once, so that labelling a fleet does not restart it all."""
 
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 
 from kagenti_operator.kube.models import Agent
 from kagenti_operator.runtime.clock import Clock
@@ -9,16 +11,36 @@ from kagenti_operator.runtime.clock import Clock
 PATIENCE_SECONDS = 300.0
 
 
-class RollSlots:
-    """Places for rollouts in progress, keyed as the work queue is."""
+@dataclass
+class _Roll:
+    deadline: float
+    # Unknown until the API server took the change: what is told before that is about an earlier rollout.
+    generation: int | None = None
 
-    def __init__(self, limit: int, clock: Clock, on_free: Callable[[str], None]) -> None:
+    def is_over(self, agent: Agent) -> bool:
+        if self.generation is None or agent.metadata.generation < self.generation:
+            return False
+        return agent.is_rolled_out
+
+
+class RollSlots:
+    """Places for rollouts in progress, keyed as the work queue is, and given to its buckets in turn."""
+
+    def __init__(
+        self,
+        limit: int,
+        clock: Clock,
+        on_free: Callable[[str], None],
+        *,
+        bucket: Callable[[str], Hashable],
+    ) -> None:
         self._limit = limit
         self._clock = clock
         self._on_free = on_free
-        self._rolling: dict[str, float] = {}
-        # Insertion order is the order of arrival.
-        self._waiting: dict[str, None] = {}
+        self._bucket = bucket
+        self._rolling: dict[str, _Roll] = {}
+        # By bucket, each in order of arrival.
+        self._waiting: OrderedDict[Hashable, dict[str, None]] = OrderedDict()
 
     @property
     def rolling(self) -> int:
@@ -26,33 +48,51 @@ class RollSlots:
         return len(self._rolling)
 
     def take(self, key: str) -> bool:
-        """Take a place for `key`; False: it will be woken when one is free."""
+        """Take a place for `key`, which is about to change; False: it will be woken when one is free."""
         self._expire()
         if key not in self._rolling and len(self._rolling) >= self._limit:
-            self._waiting[key] = None
+            self._waiting.setdefault(self._bucket(key), {})[key] = None
             return False
-        self._waiting.pop(key, None)
-        self._rolling[key] = self._clock.monotonic() + PATIENCE_SECONDS
+        self._forget_waiting(key)
+        self._rolling[key] = _Roll(self._clock.monotonic() + PATIENCE_SECONDS)
         return True
 
-    def release(self, key: str) -> None:
-        """Give a place back, whether or not it was taken, and wake the next that waits."""
-        self._waiting.pop(key, None)
-        if self._rolling.pop(key, None) is not None:
-            self._wake()
+    def began(self, key: str, agent: Agent) -> None:
+        """The API server took the change; `agent` is its answer."""
+        if roll := self._rolling.get(key):
+            roll.generation = agent.metadata.generation
+            self.follow(key, agent)
 
     def follow(self, key: str, agent: Agent | None) -> None:
         """Give the place back when the workload is gone or its rollout is through."""
-        if key in self._rolling and (agent is None or agent.is_rolled_out):
+        roll = self._rolling.get(key)
+        if roll and (agent is None or roll.is_over(agent)):
             self.release(key)
+
+    def release(self, key: str) -> None:
+        """Give a place back, whether or not it was taken, and wake the next that waits."""
+        self._forget_waiting(key)
+        if self._rolling.pop(key, None) is not None:
+            self._wake()
 
     def _expire(self) -> None:
         now = self._clock.monotonic()
-        for key in [k for k, deadline in self._rolling.items() if deadline <= now]:
+        for key in [key for key, roll in self._rolling.items() if roll.deadline <= now]:
             del self._rolling[key]
 
     def _wake(self) -> None:
-        free = self._limit - len(self._rolling)
-        for key in list(self._waiting)[: max(free, 0)]:
-            del self._waiting[key]
+        for _ in range(self._limit - len(self._rolling)):
+            if not self._waiting:
+                return
+            bucket, keys = next(iter(self._waiting.items()))
+            key = next(iter(keys))
+            self._waiting.move_to_end(bucket)
+            self._forget_waiting(key)
             self._on_free(key)
+
+    def _forget_waiting(self, key: str) -> None:
+        bucket = self._bucket(key)
+        keys = self._waiting.get(bucket, {})
+        keys.pop(key, None)
+        if not keys:
+            self._waiting.pop(bucket, None)

@@ -44,3 +44,5 @@ class Settings:
     mlflow_ca_file: Path | None = None
     # How often MLflow, which cannot be watched, is asked whether an experiment was renamed or deleted.
     mlflow_poll_seconds: float = 300.0
+    # Agents whose environment changes are rolled, at most so many at once.
+    max_concurrent_rolls: int = 32

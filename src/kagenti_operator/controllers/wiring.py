@@ -29,9 +29,8 @@ from kagenti_operator.runtime.metrics import Metrics
 
 # Enough to keep the API server busy with many small grants.
 ACCESS_WORKERS = 16
-# At most so many calls to MLflow at once, and so many agents rolling.
+# At most so many calls to MLflow at once.
 AGENT_WORKERS = 8
-MAX_ROLLS = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +40,7 @@ class Parts:
     client: KubeClient
     cluster: Cluster
     mlflow: MLflowClient
+    agents_mlflow: MLflowClient
     events: EventRecorder
     metrics: Metrics
     observation: Observation
@@ -209,12 +209,12 @@ def _build_agents(parts: Parts) -> Controller:
     logic = AgentsController(
         parts.client,
         cluster,
-        parts.mlflow,
+        parts.agents_mlflow,
         parts.events,
         enqueue=enqueue,
         clock=parts.clock,
         rng=parts.rng,
-        max_rolls=MAX_ROLLS,
+        max_rolls=cluster.settings.max_concurrent_rolls,
     )
     controller = parts.controller(logic.name, logic.reconcile, workers=AGENT_WORKERS, bucket=namespace_of_key)
     for kind, informer in cluster.agents.items():

@@ -1,6 +1,6 @@
 """The Kubernetes resources that the operator reads and writes, and their request paths."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kagenti_operator.kube import models
 from kagenti_operator.kube.models import KubeObject
@@ -18,6 +18,13 @@ class Resource[T: KubeObject]:
     namespaced: bool = True
     # Asks the server for PartialObjectMetadata: a CustomResourceDefinition's schema can be a megabyte.
     metadata_only: bool = False
+    # For clusters that do not serve `version` yet; newest first, and one model must fit all.
+    older_versions: tuple[str, ...] = ()
+
+    @property
+    def versions(self) -> "tuple[Resource[T], ...]":
+        """This resource at each version that a cluster may serve, newest first."""
+        return (self, *(replace(self, version=older, older_versions=()) for older in self.older_versions))
 
     @property
     def api_version(self) -> str:
@@ -71,4 +78,12 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
 )
 AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.AgentWorkload)
 AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", models.AgentWorkload)
-AGENT_SANDBOXES = Resource("agents.x-k8s.io", "v1alpha1", "sandboxes", "Sandbox", models.AgentSandbox)
+# agent-sandbox serves v1alpha1 up to 0.4, both in 0.5, and v1beta1 only since 1.0.
+AGENT_SANDBOXES = Resource(
+    "agents.x-k8s.io",
+    "v1beta1",
+    "sandboxes",
+    "Sandbox",
+    models.AgentSandbox,
+    older_versions=("v1alpha1",),
+)

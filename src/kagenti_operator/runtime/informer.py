@@ -33,7 +33,6 @@ class Informer[T: KubeObject]:
         page_size: int = PAGE_SIZE,
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
-        self.resource = resource
         self.namespace = namespace
         self.field_selector = field_selector
         self.optional = optional
@@ -53,6 +52,11 @@ class Informer[T: KubeObject]:
             page_size=page_size,
             silence_seconds=silence_seconds,
         )
+
+    @property
+    def resource(self) -> Resource[T]:
+        """What is followed, at the version that the cluster serves: to write its objects with."""
+        return self._reflector.resource
 
     @property
     def store(self) -> Store[T]:

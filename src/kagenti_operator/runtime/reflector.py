@@ -12,7 +12,16 @@ from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError, Silent, error_from_status
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.kube.watch import Added, Bookmark, Deleted, Modified, Refused, Unreadable, WatchEvent
+from kagenti_operator.kube.watch import (
+    Added,
+    Bookmark,
+    Deleted,
+    ListPage,
+    Modified,
+    Refused,
+    Unreadable,
+    WatchEvent,
+)
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.reflection import (
     Absent,
@@ -60,6 +69,7 @@ class Sink[T: KubeObject](Protocol):
 class Reflector[T: KubeObject]:
     """Lists and watches what a selector admits of one resource, and tells a sink.
 
+    `resource` is what is listed now: of the versions that it was given, the newest that is served.
     `optional`: what may not be listed counts as absent, until a later try may.
     `retry_now` ends a wait: somebody knows that the API appeared.
     """
@@ -80,7 +90,8 @@ class Reflector[T: KubeObject]:
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
         self._client = client
-        self._resource = resource
+        self.resource = resource
+        self._versions = resource.versions
         self._sink = sink
         self._namespace = namespace
         self._labels = label_selector
@@ -121,14 +132,7 @@ class Reflector[T: KubeObject]:
 
     async def _list(self, state: Listing) -> State:
         try:
-            page = await self._client.list_page(
-                self._resource,
-                namespace=self._namespace,
-                label_selector=self._labels,
-                field_selector=self._fields,
-                limit=self._page_size,
-                continue_=state.continue_,
-            )
+            page = await (self._page(state.continue_) if state.continue_ else self._first_page())
         except KubeError as error:
             return self._refused(state, error)
         if not state.continue_:
@@ -146,6 +150,27 @@ class Reflector[T: KubeObject]:
             self._tell_recovery()
         return after_page(state, page.resource_version, page.continue_)
 
+    async def _first_page(self) -> ListPage[T]:
+        *newer, oldest = self._versions
+        for self.resource in newer:
+            try:
+                return await self._page()
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+        self.resource = oldest
+        return await self._page()
+
+    async def _page(self, continue_: str = "") -> ListPage[T]:
+        return await self._client.list_page(
+            self.resource,
+            namespace=self._namespace,
+            label_selector=self._labels,
+            field_selector=self._fields,
+            limit=self._page_size,
+            continue_=continue_,
+        )
+
     def _refused(self, state: Listing, error: KubeError) -> State:
         following = after_refused_list(state, error, self._rng.random())
         if isinstance(following, Absent):
@@ -162,7 +187,7 @@ class Reflector[T: KubeObject]:
     async def _watch(self, state: Watching) -> State:
         began, version, failure = self._clock.monotonic(), state.resource_version, None
         events = self._client.watch(
-            self._resource,
+            self.resource,
             namespace=self._namespace,
             label_selector=self._labels,
             field_selector=self._fields,
@@ -182,7 +207,11 @@ class Reflector[T: KubeObject]:
             failure = error
             self._tell_trouble("watch", error)
         lasted = self._clock.monotonic() - began
-        return after_watch(state, WatchEnd(version, lasted, failure), self._rng.random())
+        following = after_watch(state, WatchEnd(version, lasted, failure), self._rng.random())
+        if isinstance(following, Watching) and self.resource is not self._versions[0]:
+            # A newer version may be served by now.
+            return Listing()
+        return following
 
     def _take(self, event: WatchEvent[T]) -> str:
         """Pass an event on; return the resource version up to which everything is known, if it tells."""
@@ -200,7 +229,7 @@ class Reflector[T: KubeObject]:
                 self._sink.remove((metadata.namespace, metadata.name), metadata.resource_version)
                 return metadata.resource_version
             case Refused(status):
-                raise error_from_status(f"watch {self._resource.kind}", status)
+                raise error_from_status(f"watch {self.resource.kind}", status)
             case _:
                 assert_never(event)
 

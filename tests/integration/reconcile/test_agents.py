@@ -1,104 +1,16 @@
 """Every agent's own experiment, on a real API server and with a real MLflow."""
 
+from tests.integration.reconcile.agents import (
+    MLFLOW_ONLY,
+    binding_path,
+    environment,
+    expect_configured,
+    expect_granted,
+    expect_released,
+)
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import (
-    RBAC,
-    Object,
-    Platform,
-    always,
-    eventually,
-    workload_path,
-)
-
-MLFLOW_ONLY = ("--enable-mlflow",)
-NAMES = (
-    "MLFLOW_TRACKING_URI",
-    "MLFLOW_TRACKING_AUTH",
-    "MLFLOW_EXPERIMENT_ID",
-    "MLFLOW_EXPERIMENT_NAME",
-    "MLFLOW_WORKSPACE",
-)
-
-
-def role_path(namespace: str, workload: str) -> str:
-    return f"{RBAC}/namespaces/{namespace}/roles/kagenti-mlflow-{workload}"
-
-
-def binding_path(namespace: str, workload: str) -> str:
-    return f"{RBAC}/namespaces/{namespace}/rolebindings/kagenti-mlflow-{workload}"
-
-
-def environment(workload: Object, container: int = 0) -> dict[str, str | None]:
-    env = workload["spec"]["template"]["spec"]["containers"][container].get("env", [])
-    return {var["name"]: var.get("value") for var in env}
-
-
-async def expect_configured(
-    platform: Platform,
-    mlflow: MLflow,
-    namespace: str,
-    name: str,
-    *,
-    kind: str = "Deployment",
-    experiment: str = "",
-) -> Object:
-    """The workload, once every container has what belongs to its experiment."""
-
-    async def configured() -> Object:
-        workload = await platform.get(workload_path(namespace, name, kind))
-        assert workload is not None
-        found = await mlflow.experiment(namespace, experiment or name)
-        assert found is not None
-        for container in range(len(workload["spec"]["template"]["spec"]["containers"])):
-            env = environment(workload, container)
-            assert {key: env.get(key) for key in NAMES} == {
-                "MLFLOW_TRACKING_URI": mlflow.url,
-                "MLFLOW_TRACKING_AUTH": "kubernetes-namespaced",
-                "MLFLOW_EXPERIMENT_ID": found["experiment_id"],
-                "MLFLOW_EXPERIMENT_NAME": found["name"],
-                "MLFLOW_WORKSPACE": namespace,
-            }
-        annotations = workload["spec"]["template"]["metadata"]["annotations"]
-        assert annotations["mlflow.kagenti.io/experiment-id"] == found["experiment_id"]
-        return workload
-
-    return await eventually(configured)
-
-
-async def expect_granted(
-    platform: Platform, namespace: str, name: str, experiments: str | list[str], account: str
-) -> Object:
-    async def granted() -> Object:
-        role = await platform.get(role_path(namespace, name))
-        binding = await platform.get(binding_path(namespace, name))
-        assert role is not None
-        assert binding is not None
-        assert role["rules"] == [
-            {
-                "apiGroups": ["mlflow.kubeflow.org"],
-                "resources": ["experiments"],
-                "resourceNames": [experiments] if isinstance(experiments, str) else experiments,
-                "verbs": ["get", "update"],
-            }
-        ]
-        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
-        return role
-
-    return await eventually(granted)
-
-
-async def expect_released(platform: Platform, namespace: str, name: str, kind: str = "Deployment") -> Object:
-    async def released() -> Object:
-        workload = await platform.get(workload_path(namespace, name, kind))
-        assert workload is not None
-        assert not set(NAMES) & set(environment(workload))
-        assert not workload["spec"]["template"]["metadata"].get("annotations")
-        assert await platform.get(role_path(namespace, name)) is None
-        assert await platform.get(binding_path(namespace, name)) is None
-        return workload
-
-    return await eventually(released)
+from tests.integration.reconcile.platform import Platform, always, eventually, workload_path
 
 
 async def test_an_agent_gets_access_first_and_then_everything_in_one_write(

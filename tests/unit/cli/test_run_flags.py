@@ -21,6 +21,7 @@ def test_everything_is_off_by_default() -> None:
     assert not args.enable_otel_bootstrap
     assert not args.leader_elect
     assert args.mlflow_experiment_name == "kagenti-traces"
+    assert build_settings(args).max_concurrent_rolls == 32
 
 
 @pytest.mark.parametrize("flag", ["enable-mlflow", "enable-otel-bootstrap", "leader-elect", "metrics-secure"])
@@ -52,6 +53,8 @@ def test_an_address_of_0_switches_a_listener_off(text: str, expected: BindAddres
         "--metrics-bind-address=8080",
         "--mlflow-poll-interval=0",
         "--mlflow-poll-interval=often",
+        "--max-concurrent-rolls=0",
+        "--max-concurrent-rolls=1.5",
         "--log-level=loud",
         "--no-such-flag",
     ],

@@ -2,6 +2,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from kagenti_operator.controllers.cluster import namespace_of_key
 from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
 from kagenti_operator.kube.models import AgentWorkload
 
@@ -26,38 +27,96 @@ def workload(*, generation: int, observed: int, updated: int, available: int) ->
     return msgspec.convert({"metadata": metadata, "spec": {"replicas": 1}, "status": status}, AgentWorkload)
 
 
+def build(limit: int, woken: list[str] | None = None, clock: ManualClock | None = None) -> RollSlots:
+    on_free = (woken if woken is not None else []).append
+    return RollSlots(limit, clock or ManualClock(), on_free, bucket=namespace_of_key)
+
+
+def key(name: str, namespace: str = "n") -> str:
+    return f"Deployment/{namespace}/{name}"
+
+
+def begin(slots: RollSlots, taken: str) -> None:
+    assert slots.take(taken)
+    slots.began(taken, workload(generation=2, observed=1, updated=1, available=1))
+
+
 def test_no_more_workloads_roll_than_there_are_places() -> None:
     woken: list[str] = []
-    slots = RollSlots(2, ManualClock(), woken.append)
-    assert [slots.take(key) for key in "abcd"] == [True, True, False, False]
-    slots.follow("a", workload(generation=2, observed=1, updated=1, available=1))
+    slots = build(2, woken)
+    begin(slots, key("a"))
+    begin(slots, key("b"))
+    assert not slots.take(key("c"))
+    assert not slots.take(key("d"))
+    slots.follow(key("a"), workload(generation=2, observed=2, updated=1, available=0))
     assert woken == []
-    slots.follow("a", workload(generation=2, observed=2, updated=1, available=1))
-    assert woken == ["c"]
-    assert slots.take("c")
-    assert not slots.take("d")
+    slots.follow(key("a"), workload(generation=2, observed=2, updated=1, available=1))
+    assert woken == [key("c")]
+    assert slots.take(key("c"))
+    assert not slots.take(key("d"))
+
+
+def test_what_is_told_of_the_rollout_before_does_not_give_the_place_back() -> None:
+    slots = build(1)
+    before = workload(generation=1, observed=1, updated=1, available=1)
+    assert slots.take(key("a"))
+    slots.follow(key("a"), before)
+    slots.began(key("a"), workload(generation=2, observed=1, updated=1, available=1))
+    slots.follow(key("a"), before)
+    assert slots.rolling == 1
+
+
+def test_a_change_that_rolls_nothing_gives_its_place_back_at_once() -> None:
+    slots = build(1)
+    assert slots.take(key("a"))
+    slots.began(key("a"), workload(generation=1, observed=1, updated=1, available=1))
+    assert slots.rolling == 0
+
+
+def test_places_go_to_namespaces_in_turn() -> None:
+    woken: list[str] = []
+    slots = build(1, woken)
+    begin(slots, key("first", "large"))
+    for waiting in (key("a", "large"), key("b", "large"), key("c", "large"), key("alone", "small")):
+        assert not slots.take(waiting)
+    rolling = key("first", "large")
+    for _ in range(4):
+        slots.release(rolling)
+        rolling = woken[-1]
+        begin(slots, rolling)
+    assert woken == [key("a", "large"), key("alone", "small"), key("b", "large"), key("c", "large")]
 
 
 def test_a_place_may_be_taken_again_by_who_has_it() -> None:
-    slots = RollSlots(1, ManualClock(), lambda _: None)
-    assert slots.take("a")
-    assert slots.take("a")
+    slots = build(1)
+    assert slots.take(key("a"))
+    assert slots.take(key("a"))
     assert slots.rolling == 1
 
 
 def test_a_deleted_workload_gives_its_place_back() -> None:
     woken: list[str] = []
-    slots = RollSlots(1, ManualClock(), woken.append)
-    slots.take("a")
-    slots.take("b")
-    slots.follow("a", None)
-    assert woken == ["b"]
+    slots = build(1, woken)
+    slots.take(key("a"))
+    slots.take(key("b"))
+    slots.follow(key("a"), None)
+    assert woken == [key("b")]
+
+
+def test_who_waits_no_longer_is_not_woken() -> None:
+    woken: list[str] = []
+    slots = build(1, woken)
+    slots.take(key("a"))
+    slots.take(key("b"))
+    slots.release(key("b"))
+    slots.release(key("a"))
+    assert woken == []
 
 
 def test_a_rollout_that_never_ends_does_not_hold_its_place_for_ever() -> None:
     clock = ManualClock()
-    slots = RollSlots(1, clock, lambda _: None)
-    slots.take("a")
-    assert not slots.take("b")
+    slots = build(1, clock=clock)
+    slots.take(key("a"))
+    assert not slots.take(key("b"))
     clock.time = PATIENCE_SECONDS + 1
-    assert slots.take("b")
+    assert slots.take(key("b"))

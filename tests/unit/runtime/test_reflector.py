@@ -11,6 +11,7 @@ import structlog
 
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import Connection
+from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.informer import Informer
 from tests.unit.kube.peer import Peer, PeerRequest, running_peer, until
 from tests.unit.runtime.gadgets import GADGETS, Gadget, bookmark, event, page, wire
@@ -74,10 +75,10 @@ class Desk:
 
 
 @asynccontextmanager
-async def opened_desk(**options: Any) -> AsyncGenerator[Desk]:
+async def opened_desk(resource: Resource[Gadget] = GADGETS, **options: Any) -> AsyncGenerator[Desk]:
     clock = VirtualClock()
     async with running_peer() as peer, KubeClient(Connection(peer.url), clock=clock) as client:
-        informer = Informer(client, GADGETS, clock=clock, rng=random.Random(7), **options)
+        informer = Informer(client, resource, clock=clock, rng=random.Random(7), **options)
         desk = Desk(peer, clock, informer)
         task = asyncio.ensure_future(informer.run())
         yield desk

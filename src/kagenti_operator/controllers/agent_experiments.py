@@ -1,0 +1,167 @@
+"""What is known of the agents' experiments, and when MLflow is asked about them."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import msgspec
+import structlog
+
+from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster
+from kagenti_operator.controllers.injection import injected, role_name
+from kagenti_operator.kube.models import Agent
+from kagenti_operator.mlflow.client import Experiment, MLflowClient
+from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.mlflow.retry import RetryPolicy
+from kagenti_operator.runtime.clock import Clock
+
+log = structlog.get_logger("controllers.agents")
+
+# However large the fleet, MLflow is polled no more often than this.
+POLLS_PER_SECOND = 2.0
+# MLflow's authorization remembers an experiment's name for 60 s, and then a refusal for 300 s
+# (docs/notes-mlflow.md): a renamed experiment is granted under both names until the first is over.
+FORMER_NAME_SECONDS = 120.0
+# Beyond a hiccup the work queue waits, and not a worker: those that need no MLflow are not to wait with it.
+RETRIES = RetryPolicy(total=2.0)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where MLflow is, for agents and for the operator."""
+
+    tracking_uri: str
+    rest_url: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An agent's experiment as MLflow last told it, and when (monotonic seconds) to ask again.
+
+    `tracking_uri`: of which MLflow. `former`: the name that the experiment had until lately, which MLflow's
+    authorization may still check until then.
+    """
+
+    experiment: Experiment
+    tracking_uri: str
+    due: float
+    former: tuple[str, float] | None = None
+
+    def names(self, now: float) -> set[str]:
+        """The names under which MLflow may check this experiment now."""
+        held = {self.former[0]} if self.former and now < self.former[1] else set[str]()
+        return {self.experiment.name} | held
+
+    def next_look(self) -> float:
+        """When something has to be done about it again."""
+        return min(self.due, self.former[1]) if self.former else self.due
+
+
+def check(
+    before: Checked | None, experiment: Experiment, tracking_uri: str, *, now: float, due: float
+) -> Checked:
+    """What is known after MLflow was asked; a name that changed stays granted for a while."""
+    former = before.former if before and before.former and now < before.former[1] else None
+    if before and before.experiment.name != experiment.name:
+        former = (before.experiment.name, now + FORMER_NAME_SECONDS)
+    return Checked(experiment, tracking_uri, due, former)
+
+
+class AgentExperiments:
+    """Experiments by the agent's key."""
+
+    def __init__(self, cluster: Cluster, mlflow: MLflowClient, *, clock: Clock, rng: random.Random) -> None:
+        self._cluster = cluster
+        self._mlflow = mlflow
+        self._clock = clock
+        self._rng = rng
+        self._checked: dict[str, Checked] = {}
+
+    async def resolve(self, key: str, agent: Agent, server: Server) -> Experiment:
+        """The agent's experiment; MLflow is asked when nothing is known of it, or nothing new for long.
+
+        Raises MLflowError; but while that MLflow cannot be reached, what it said before goes on to hold.
+        """
+        checked = self.recall(key, agent)
+        known = checked if checked and checked.tracking_uri == server.tracking_uri else None
+        if known and known.due > self._clock.monotonic():
+            return known.experiment
+        try:
+            experiment = await self._follow(server, agent, checked)
+        except MLflowError as error:
+            if known is None or not error.retryable:
+                raise
+            log.debug("Cannot ask MLflow, trusting what it said before", key=key, error=str(error))
+            self._checked[key] = replace(known, due=self._next_poll())
+            return known.experiment
+        self._checked[key] = check(
+            checked, experiment, server.tracking_uri, now=self._clock.monotonic(), due=self._next_poll()
+        )
+        return experiment
+
+    def recall(self, key: str, agent: Agent) -> Checked | None:
+        """What is known of an agent; after a restart that is what the operator wrote into its workload.
+
+        Only a workload that owns its Role was written to by the operator: one that was copied from another
+        carries that one's annotations.
+        """
+        earlier = injected(agent)
+        if key not in self._checked and earlier and self._owns_role(agent):
+            experiment = Experiment(id=earlier.experiment_id, name=earlier.experiment_name)
+            if not self._is_anothers(agent, experiment):
+                # A restarted operator asks MLflow about the fleet bit by bit.
+                due = self._clock.monotonic() + self._rng.uniform(0, self._poll_seconds())
+                self._checked[key] = Checked(experiment, earlier.tracking_uri, due)
+        return self._checked.get(key)
+
+    def names(self, keys: Iterable[str]) -> tuple[str, ...]:
+        """The names that have to be granted to these agents, which share a Role."""
+        now = self._clock.monotonic()
+        return tuple(
+            sorted({name for k in keys if k in self._checked for name in self._checked[k].names(now)})
+        )
+
+    def next_look(self, key: str) -> float:
+        """Seconds until something has to be done about a known experiment again."""
+        return max(self._checked[key].next_look() - self._clock.monotonic(), 0.1)
+
+    def forget(self, key: str) -> bool:
+        """Know nothing of an agent any more; return whether something was known."""
+        return self._checked.pop(key, None) is not None
+
+    async def _follow(self, server: Server, agent: Agent, checked: Checked | None) -> Experiment:
+        """The agent's experiment by its id, which outlives a new name; by name where there is none now."""
+        workspace, found = agent.metadata.namespace, None
+        if checked is not None:
+            found = await self._mlflow.get_experiment(server.rest_url, workspace, checked.experiment.id)
+        if found is not None and self._is_anothers(agent, found):
+            found = None
+        if found is not None and found.deleted:
+            restored = await self._mlflow.restore_experiment(server.rest_url, workspace, found.id)
+            found = msgspec.structs.replace(found, lifecycle_stage="active") if restored else None
+        return found or await self._mlflow.ensure_experiment(server.rest_url, workspace, agent.metadata.name)
+
+    def _is_anothers(self, agent: Agent, experiment: Experiment) -> bool:
+        """Whether the experiment is named as that of somebody else.
+
+        Ids begin anew in a new database of MLflow, where a remembered one may be anybody's.
+        """
+        namespace, name, settings = agent.metadata.namespace, experiment.name, self._cluster.settings
+        if name == agent.metadata.name:
+            return False
+        if (namespace, name) == (settings.mlflow_workspace, settings.mlflow_experiment_name):
+            return True
+        return any(self._cluster.agent(kind, namespace, name) for kind in AGENT_KINDS)
+
+    def _owns_role(self, agent: Agent) -> bool:
+        role = self._cluster.roles.store.get(agent.metadata.namespace, role_name(agent.metadata.name))
+        return role is not None and any(
+            owner.uid == agent.metadata.uid for owner in role.metadata.owner_references
+        )
+
+    def _next_poll(self) -> float:
+        return self._clock.monotonic() + self._poll_seconds() * self._rng.uniform(0.9, 1.1)
+
+    def _poll_seconds(self) -> float:
+        fleet = sum(len(informer.store) for informer in self._cluster.agents.values())
+        return max(self._cluster.settings.mlflow_poll_seconds, fleet / POLLS_PER_SECOND)

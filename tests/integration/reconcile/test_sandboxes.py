@@ -1,0 +1,183 @@
+"""Agents of kind `Sandbox`, whose CRD is installed, upgraded and removed while the operator runs."""
+
+import copy
+from collections.abc import AsyncIterator
+from importlib.resources import files
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.integration.reconcile.agents import (
+    MLFLOW_ONLY,
+    binding_path,
+    environment,
+    expect_configured,
+    expect_granted,
+    expect_released,
+    role_path,
+)
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.platform import CRDS, Object, Platform, eventually
+
+GROUP = "agents.x-k8s.io"
+CRD = f"{CRDS}/sandboxes.{GROUP}"
+CONTAINERS = [
+    {"name": "agent", "image": "example.org/agent:1", "env": [{"name": "THEIRS", "value": "kept"}]},
+    {"name": "proxy", "image": "example.org/proxy:1"},
+]
+
+
+def build_crd(*versions: str) -> Object:
+    """The sandbox's CRD with other versions; the last one is stored."""
+    manifest = files("kagenti_operator.sandbox").joinpath("manifests/agent-sandbox-crd.yaml")
+    crd: Object = yaml.safe_load(manifest.read_text())
+    [schema] = crd["spec"]["versions"]
+    crd["spec"]["versions"] = [
+        copy.deepcopy(schema) | {"name": version, "storage": version == versions[-1]} for version in versions
+    ]
+    return crd
+
+
+def sandbox_path(namespace: str, name: str, version: str) -> str:
+    return f"/apis/{GROUP}/{version}/namespaces/{namespace}/sandboxes/{name}"
+
+
+async def put_sandbox(platform: Platform, namespace: str, name: str, version: str) -> Object:
+    body = {
+        "apiVersion": f"{GROUP}/{version}",
+        "kind": "Sandbox",
+        "metadata": {"name": name, "namespace": namespace, "labels": {"kagenti.io/type": "agent"}},
+        "spec": {"podTemplate": {"spec": {"serviceAccountName": f"{name}-sa", "containers": CONTAINERS}}},
+    }
+    return await platform.put(sandbox_path(namespace, name, version), body)
+
+
+def without_variables(sandbox: Object) -> list[Any]:
+    """The containers with none of the operator's variables."""
+    containers = copy.deepcopy(sandbox["spec"]["podTemplate"]["spec"]["containers"])
+    for container in containers:
+        env = [var for var in container.pop("env", []) if not var["name"].startswith("MLFLOW_")]
+        if env:
+            container["env"] = env
+    return containers
+
+
+@pytest.fixture
+async def platform(platform: Platform) -> AsyncIterator[Platform]:
+    """One without the CRD, before and after."""
+    await platform.remove_crd(build_crd("v1beta1"))
+    yield platform
+    await platform.remove_crd(build_crd("v1beta1"))
+
+
+async def expect_collector(platform: Platform, namespace: str, *, granted: bool) -> None:
+    async def settled() -> None:
+        assert (await platform.binding(namespace) is not None) is granted
+
+    await eventually(settled)
+
+
+@pytest.mark.parametrize("version", ["v1beta1", "v1alpha1"])
+async def test_the_crd_comes_and_goes_and_comes_back(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str, version: str
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    operator = start_with_mlflow(features=MLFLOW_ONLY)
+    other = f"{team}-other"
+    await platform.namespace(other)
+    await platform.workload(other, "weather")
+    await expect_configured(platform, mlflow, other, "weather")
+
+    await platform.install_crd(build_crd(version))
+    before = await put_sandbox(platform, team, "coder", version)
+    path = sandbox_path(team, "coder", version)
+    after = await expect_configured(platform, mlflow, team, "coder", path=path, seconds=60)
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] + 1
+    assert without_variables(after) == CONTAINERS
+    role = await expect_granted(platform, team, "coder", "coder", "coder-sa")
+    [owner] = role["metadata"]["ownerReferences"]
+    assert (owner["apiVersion"], owner["uid"]) == (f"{GROUP}/{version}", after["metadata"]["uid"])
+    await expect_collector(platform, team, granted=True)
+
+    async def told() -> None:
+        notes = [e["note"] for e in await platform.events(team, "coder") if e["reason"] == "MLflowConfigured"]
+        assert len(notes) == 1
+        assert "suspend and resume" in notes[0]
+
+    await eventually(told)
+
+    await platform.patch(path, {"metadata": {"labels": {"kagenti.io/type": None}}})
+    released = await expect_released(platform, team, "coder", path=path)
+    assert without_variables(released) == CONTAINERS
+    await expect_collector(platform, team, granted=False)
+
+    await platform.patch(path, {"metadata": {"labels": {"kagenti.io/type": "agent"}}})
+    await expect_configured(platform, mlflow, team, "coder", path=path)
+    await platform.remove_crd(build_crd(version))
+    await expect_collector(platform, team, granted=False)
+
+    async def ungranted() -> None:
+        assert await platform.get(role_path(team, "coder")) is None
+        assert await platform.get(binding_path(team, "coder")) is None
+
+    await eventually(ungranted)
+    await expect_collector(platform, other, granted=True)
+
+    await platform.install_crd(build_crd(version))
+    await put_sandbox(platform, team, "coder", version)
+    await expect_configured(platform, mlflow, team, "coder", path=path, seconds=60)
+    await expect_collector(platform, team, granted=True)
+    assert operator.process.poll() is None
+
+
+async def migrate(platform: Platform, path: str) -> None:
+    """As agent-sandbox upgrades from 0.4 over 0.5 to 1.0: both versions, objects stored anew, one version."""
+    await platform.install_crd(build_crd("v1alpha1", "v1beta1"))
+
+    async def stored_anew() -> None:
+        assert await platform.get(path) is not None
+
+    await eventually(stored_anew)
+    await platform.patch(path, {"metadata": {"labels": {"migrated": "true"}}})
+    await platform.patch(f"{CRD}/status", {"status": {"storedVersions": ["v1beta1"]}})
+    await platform.install_crd(build_crd("v1beta1"))
+
+
+async def test_an_upgrade_to_another_version_is_followed(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    await platform.install_crd(build_crd("v1alpha1"))
+    start_with_mlflow(features=MLFLOW_ONLY)
+    await put_sandbox(platform, team, "coder", "v1alpha1")
+    old = sandbox_path(team, "coder", "v1alpha1")
+    before = await expect_configured(platform, mlflow, team, "coder", path=old)
+
+    path = sandbox_path(team, "coder", "v1beta1")
+    await migrate(platform, path)
+    await put_sandbox(platform, team, "tester", "v1beta1")
+    later = sandbox_path(team, "tester", "v1beta1")
+    await expect_configured(platform, mlflow, team, "tester", path=later, seconds=60)
+    after = await expect_configured(platform, mlflow, team, "coder", path=path)
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+
+    async def owned_at_the_new_version() -> None:
+        role = await platform.get(role_path(team, "coder"))
+        assert role is not None
+        assert [o["apiVersion"] for o in role["metadata"]["ownerReferences"]] == [f"{GROUP}/v1beta1"]
+
+    await eventually(owned_at_the_new_version)
+
+    # The API server refuses every server-side apply to an object with a field manager at a version that is
+    # gone (kubernetes issue 111937), so the environment stays; the right does not.
+    await platform.patch(path, {"metadata": {"labels": {"kagenti.io/type": None}}})
+
+    async def withdrawn() -> None:
+        assert await platform.get(binding_path(team, "coder")) is None
+        reasons = [e["reason"] for e in await platform.events(team, "coder")]
+        assert "MLflowNotConfigured" in reasons
+
+    await eventually(withdrawn)
+    assert "MLFLOW_EXPERIMENT_ID" in environment(await platform.request("GET", path))
