@@ -69,11 +69,11 @@ async def scrape(port: int) -> Scrape:
     return Scrape(text)
 
 
-async def expect(port: int, name: str, value: float, **labels: str) -> None:
+async def expect(port: int, name: str, value: float, *, seconds: float = 20, **labels: str) -> None:
     """Wait until a scrape shows that value."""
 
     async def shown() -> None:
         found = (await scrape(port)).value(name, **labels)
         assert found == value, f"{name}{labels} is {found}, not {value}"
 
-    await eventually(shown)
+    await eventually(shown, seconds=seconds)

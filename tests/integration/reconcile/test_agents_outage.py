@@ -1,0 +1,126 @@
+"""MLflow goes, for a while or with everything it knew, and comes back."""
+
+import asyncio
+
+from tests.integration.mlflow_server import MLflowServer
+from tests.integration.reconcile.agents import (
+    MLFLOW_ONLY,
+    environment,
+    expect_configured,
+    expect_granted,
+    expect_released,
+)
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.platform import Object, Platform, always, eventually, workload_path
+
+# More than MLflow is asked for at once.
+LATE = tuple(f"late-{number}" for number in range(20))
+# An agent that was tried for long is tried once in a minute.
+BACK_SECONDS = 120.0
+
+
+async def settled(platform: Platform, namespace: str, name: str) -> Object:
+    """The workload, once the deployment controller has nothing more to say about it."""
+
+    async def seen() -> Object:
+        found = await platform.request("GET", workload_path(namespace, name))
+        assert found["status"].get("observedGeneration") == found["metadata"]["generation"]
+        return found
+
+    return await eventually(seen)
+
+
+async def test_nothing_is_lost_and_nobody_is_rolled_while_mlflow_is_away(
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
+    mlflow_server: MLflowServer,
+    team: str,
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    start_with_mlflow(features=MLFLOW_ONLY)
+    for name in ("weather", "leaver"):
+        await platform.workload(team, name)
+        await expect_configured(platform, mlflow, team, name)
+    await asyncio.to_thread(mlflow_server.stop)
+    try:
+        for name in LATE:
+            await platform.workload(team, name)
+
+        async def told() -> None:
+            for name in LATE:
+                reasons = {e["reason"] for e in await platform.events(team, name)}
+                assert "ExperimentNotAvailable" in reasons
+
+        await eventually(told, seconds=60)
+
+        # What needs no MLflow goes on, however many wait for it.
+        await platform.patch(
+            workload_path(team, "leaver"), {"metadata": {"labels": {"kagenti.io/type": None}}}
+        )
+        await expect_released(platform, team, "leaver")
+        account = {"spec": {"template": {"spec": {"serviceAccountName": "other"}}}}
+        await platform.patch(workload_path(team, "weather"), account)
+        await expect_granted(platform, team, "weather", "weather", "other")
+        before = await settled(platform, team, "weather")
+
+        async def untouched() -> None:
+            now = await platform.request("GET", workload_path(team, "weather"))
+            assert now["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+        # It is polled several times in this while.
+        await always(untouched, seconds=25)
+    finally:
+        await asyncio.to_thread(mlflow_server.start_again)
+    for name in LATE:
+        await expect_configured(platform, mlflow, team, name, seconds=BACK_SECONDS)
+    await always(untouched, seconds=3)
+    reasons = {e["reason"] for e in await platform.events(team, "weather")}
+    assert "ExperimentNotAvailable" not in reasons
+
+
+async def test_with_mlflows_data_gone_agents_get_new_experiments(
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
+    mlflow_server: MLflowServer,
+    team: str,
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    start_with_mlflow(features=MLFLOW_ONLY)
+    generations: dict[str, int] = {}
+    for name in ("weather", "news"):
+        await platform.workload(team, name)
+        configured = await expect_configured(platform, mlflow, team, name)
+        generations[name] = configured["metadata"]["generation"]
+    await asyncio.to_thread(mlflow_server.stop)
+    mlflow_server.lose_data()
+    await asyncio.to_thread(mlflow_server.start_again)
+    for name, generation in generations.items():
+        configured = await expect_configured(platform, mlflow, team, name, seconds=BACK_SECONDS)
+        # Not at all where it happens to have the same id as before.
+        assert configured["metadata"]["generation"] <= generation + 1
+        await expect_granted(platform, team, name, name, "default")
+
+
+async def test_an_experiment_that_bears_another_agents_name_is_not_taken_for_ones_own(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    """In a new database ids begin anew: what an agent remembers is soon the id of somebody else's."""
+    await platform.managed_and_ready(mlflow.url)
+    operator = start_with_mlflow(features=MLFLOW_ONLY)
+    ids: dict[str, str] = {}
+    for name in ("weather", "news"):
+        await platform.workload(team, name)
+        configured = await expect_configured(platform, mlflow, team, name)
+        ids[name] = environment(configured)["MLFLOW_EXPERIMENT_ID"] or ""
+    operator.stop()
+    await mlflow.rename(team, ids["weather"], "moved")
+    await mlflow.rename(team, ids["news"], "weather")
+    start_with_mlflow(features=MLFLOW_ONLY)
+    await expect_configured(platform, mlflow, team, "news")
+    found = await mlflow.experiment(team, "news")
+    assert found is not None
+    assert found["experiment_id"] not in ids.values()
+    await expect_configured(platform, mlflow, team, "weather", experiment="moved")

@@ -1,0 +1,127 @@
+"""Many agents at once: how many calls and rollouts are under way, and who waits for whom."""
+
+import asyncio
+from collections import Counter
+
+from kagenti_operator.controllers.wiring import AGENT_WORKERS
+from tests.integration.reconcile.agents import MLFLOW_ONLY, environment, expect_granted
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.mlflow_counter import counting
+from tests.integration.reconcile.platform import Object, Platform, always, eventually, workload_path
+from tests.integration.reconcile.scrape import expect, free_port, wait_for_server
+
+FLEET = {"large": 450, "medium": 48, "small": 1, "tiny": 1}
+# Reasonable for a machine that others use too: MLflow answers some dozens of requests in a second.
+STORM_SECONDS = 300.0
+
+
+async def deployments(platform: Platform, namespace: str) -> list[Object]:
+    found = await platform.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments")
+    # Items of a list do not tell their kind.
+    return [item | {"kind": "Deployment"} for item in found["items"]]
+
+
+async def label_fleet(platform: Platform, team: str) -> None:
+    turns = asyncio.Semaphore(16)
+
+    async def make(namespace: str, number: int) -> None:
+        async with turns:
+            await platform.workload(namespace, f"agent-{number}")
+
+    for suffix in FLEET:
+        await platform.namespace(f"{team}-{suffix}")
+    async with asyncio.TaskGroup() as group:
+        for suffix, size in FLEET.items():
+            for number in range(size):
+                group.create_task(make(f"{team}-{suffix}", number))
+
+
+async def test_500_agents_at_once_are_few_calls_at_a_time_and_fair_to_namespaces(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    async with counting(mlflow.server) as counter:
+        await platform.managed_and_ready(counter.url)
+        await platform.set_mlflow_status(available=False, address=counter.url)
+        port = free_port()
+        plain = (f"--metrics-bind-address=127.0.0.1:{port}", "--metrics-secure=false")
+        operator = start_with_mlflow(*plain, features=MLFLOW_ONLY)
+        await wait_for_server(operator)
+        await label_fleet(platform, team)
+        fleet = sum(FLEET.values())
+        await expect(port, "kagenti_agents", fleet, state="waiting", seconds=60)
+        assert counter.done == []
+
+        await platform.set_mlflow_status(address=counter.url)
+        await expect(port, "kagenti_agents", fleet, state="configured", seconds=STORM_SECONDS)
+        assert 1 < counter.peak <= AGENT_WORKERS
+        # None was asked for twice, and nothing else was asked.
+        assert Counter(counter.done) == {"create": fleet}
+
+        order = [
+            line["namespace"].rpartition("-")[2] for line in operator.logged("Configured agent for MLflow")
+        ]
+        assert Counter(order) == FLEET
+        # Each namespace had its turn long before the large one was through, wherever it stood in the list.
+        assert order.index("small") < 40
+        assert order.index("tiny") < 40
+        last_of_medium = len(order) - order[::-1].index("medium")
+        assert last_of_medium < 200
+    for suffix in FLEET:
+        for workload in await deployments(platform, f"{team}-{suffix}"):
+            assert workload["metadata"]["generation"] == 2
+            assert environment(workload)["MLFLOW_EXPERIMENT_NAME"] == workload["metadata"]["name"]
+
+
+async def finish_rollout(platform: Platform, namespace: str, name: str) -> None:
+    """Say what the deployment controller would say, were there a node for the pods."""
+    path = workload_path(namespace, name)
+    workload = await platform.request("GET", path)
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1)
+    status = counts | {"observedGeneration": workload["metadata"]["generation"]}
+    await platform.patch(f"{path}/status", {"status": status})
+
+
+async def test_no_more_agents_roll_at_once_than_are_allowed_and_namespaces_take_turns(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    small = f"{team}-small"
+    await platform.namespace(small)
+    await platform.managed_and_ready(mlflow.url)
+    start_with_mlflow("--max-concurrent-rolls=3", features=MLFLOW_ONLY)
+
+    async def configured() -> set[str]:
+        found = [*await deployments(platform, team), *await deployments(platform, small)]
+        return {w["metadata"]["name"] for w in found if "MLFLOW_EXPERIMENT_ID" in environment(w)}
+
+    async def expect_number(number: int) -> set[str]:
+        async def reached() -> set[str]:
+            names = await configured()
+            assert len(names) >= number
+            return names
+
+        return await eventually(reached, seconds=60)
+
+    async def no_more() -> None:
+        assert len(await configured()) == number
+
+    for name in "abcdefgh":
+        # Without a node the pods never start.
+        await platform.workload(team, name, replicas=1)
+    number = 3
+    rolling = await expect_number(number)
+    await always(no_more, seconds=3)
+
+    await platform.workload(small, "alone", replicas=1)
+    await expect_granted(platform, small, "alone", "alone", "default")
+    finished: set[str] = set()
+    while len(finished) < 8:
+        one = min(rolling - finished - {"alone"})
+        await finish_rollout(platform, team, one)
+        finished.add(one)
+        number = min(number + 1, 9)
+        rolling = await expect_number(number)
+        await always(no_more, seconds=0.5)
+        # Five of the others were there before it.
+        assert len(finished) < 3 or "alone" in rolling
+    assert len(rolling) == 9
