@@ -1,6 +1,5 @@
 """The collector's configuration: kept in its ConfigMap, and rolled out when it changes."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,25 +7,22 @@ from typing import Any
 
 import structlog
 
-from kagenti_operator.collector.exporters import has_modern_exporter_names
 from kagenti_operator.collector.model import Facts, MLflowDestination
 from kagenti_operator.collector.render import config_hash, last_known_destination, render
+from kagenti_operator.collector.versions import has_modern_exporter_names
 from kagenti_operator.controllers import ingress_ca
 from kagenti_operator.controllers.access import is_granted
 from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.collector_rollout import CollectorRollout, collector_image
 from kagenti_operator.controllers.experiment import Resolved
 from kagenti_operator.controllers.settings import (
     CA_BUNDLE_KEY,
-    CA_HASH_ANNOTATION,
-    COLLECTOR,
     COLLECTOR_BINDING,
     COLLECTOR_CONFIG,
     COLLECTOR_CONFIG_KEY,
     CONFIG_HASH_ANNOTATION,
     INGRESS_CA,
     MANAGED_LABELS,
-    SERVICE_CA,
-    SERVICE_CA_KEY,
 )
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.models import KubeObject, MLflow, Workload
@@ -110,35 +106,6 @@ def build_owner(owner: Workload) -> Mapping[str, str]:
     }
 
 
-def build_rollout(collector: Workload, annotations: Mapping[str, str]) -> Mapping[str, Any]:
-    """The pod-template annotations of the collector; the uid keeps an apply from creating a Deployment."""
-    return {
-        "apiVersion": DEPLOYMENTS.api_version,
-        "kind": DEPLOYMENTS.kind,
-        "metadata": {
-            "name": collector.metadata.name,
-            "namespace": collector.metadata.namespace,
-            "uid": collector.metadata.uid,
-        },
-        "spec": {"template": {"metadata": {"annotations": dict(annotations)}}},
-    }
-
-
-def hash_certificates(*bundles: str | None) -> str | None:
-    """sha256 of the certificates that the collector mounts, or None where it mounts none."""
-    present = [bundle for bundle in bundles if bundle]
-    return hashlib.sha256("\n".join(present).encode()).hexdigest() if present else None
-
-
-def collector_image(collector: Workload | None) -> str:
-    """Image of the collector's container, empty where it cannot be told."""
-    containers = collector.spec.template.spec.containers if collector else ()
-    for container in containers:
-        if container.name == COLLECTOR:
-            return container.image
-    return containers[0].image if containers else ""
-
-
 class CollectorConfigController:
     """One key: the collector's configuration."""
 
@@ -157,6 +124,7 @@ class CollectorConfigController:
     ) -> None:
         self._cluster = cluster
         self._applier = Applier(client)
+        self._rollout = CollectorRollout(client, cluster, events, clock=clock)
         self._events = events
         self._resolved = resolved
         self._clock = clock
@@ -178,7 +146,7 @@ class CollectorConfigController:
         text = render(self._facts(destination, openshift=cluster.openshift))
         desired = build_config_map(cluster.settings.namespace, text, cluster.operator)
         current = cluster.config_map(COLLECTOR_CONFIG)
-        rollout = self._rollout(text)
+        rollout = self._rollout.build(text, destination)
         if differs(desired, current) or (rollout is not None and differs(rollout, cluster.collector)):
             self.in_place_since = None
             wait = self._settling()
@@ -186,12 +154,12 @@ class CollectorConfigController:
                 return wait
             await self._applier.ensure(CONFIG_MAPS, desired, current)
             if rollout is not None:
-                await self._applier.ensure(DEPLOYMENTS, rollout, cluster.collector)
+                await self._rollout.ensure(rollout)
             self._written_at = self._clock.monotonic()
         self._last_known = destination
         self.in_place_since = self.in_place_since or self._clock.now()
         self._announce(text, destination)
-        return None
+        return self._rollout.seconds_to_renewal(destination)
 
     def _destination(self, *, openshift: bool) -> MLflowDestination | None:
         cluster = self._cluster
@@ -244,22 +212,6 @@ class CollectorConfigController:
             ingress_ca=self._cluster.config_map(INGRESS_CA) is not None,
             modern_exporter_names=has_modern_exporter_names(collector_image(self._cluster.collector)),
         )
-
-    def _rollout(self, text: str) -> Mapping[str, Any] | None:
-        cluster = self._cluster
-        collector = cluster.collector
-        if collector is None or collector.metadata.deletion_timestamp:
-            return None
-        annotations = {CONFIG_HASH_ANNOTATION: config_hash(text)}
-        service_ca = cluster.config_map(SERVICE_CA) if cluster.openshift else None
-        bundle = cluster.config_map(INGRESS_CA)
-        ca_hash = hash_certificates(
-            (service_ca.data or {}).get(SERVICE_CA_KEY) if service_ca else None,
-            (bundle.data or {}).get(CA_BUNDLE_KEY) if bundle else None,
-        )
-        if ca_hash:
-            annotations[CA_HASH_ANNOTATION] = ca_hash
-        return build_rollout(collector, annotations)
 
     def _settling(self) -> float | None:
         if self._written_at is None:

@@ -18,6 +18,7 @@ COLLECTOR_CONFIG_KEY = "base.yaml"
 COLLECTOR_BINDING = "otel-collector-mlflow"
 CONFIG_HASH_ANNOTATION = "kagenti.io/otel-config-hash"
 CA_HASH_ANNOTATION = "kagenti.io/otel-ca-hash"
+TOKEN_ANNOTATION = "kagenti.io/otel-token-renewed-at"
 
 INTEGRATION_ROLE = "mlflow-operator-mlflow-integration"
 EDIT_ROLE = "mlflow-operator-mlflow-edit"

@@ -212,12 +212,47 @@ class EnvVar(KubeStruct):
     value: str | None = None
 
 
+class VolumeMount(KubeStruct):
+    """Where a container sees a volume."""
+
+    name: str
+    mount_path: str
+
+
 class Container(KubeStruct):
     """A container of a pod template."""
 
     name: str
     image: str = ""
     env: tuple[EnvVar, ...] | None = None
+    volume_mounts: tuple[VolumeMount, ...] | None = None
+
+
+class TokenProjection(KubeStruct):
+    """A ServiceAccount token in a projected volume."""
+
+    path: str
+    # The API server fills it in.
+    expiration_seconds: int = 3600
+
+
+class VolumeProjection(KubeStruct):
+    """One source of a projected volume; of the kinds only tokens are read."""
+
+    service_account_token: TokenProjection | None = None
+
+
+class ProjectedVolume(KubeStruct):
+    """Files from several sources."""
+
+    sources: tuple[VolumeProjection, ...] | None = None
+
+
+class Volume(KubeStruct):
+    """A volume of a pod template; of the kinds only projected ones are read."""
+
+    name: str
+    projected: ProjectedVolume | None = None
 
 
 class PodSpec(KubeStruct):
@@ -225,6 +260,7 @@ class PodSpec(KubeStruct):
 
     service_account_name: str | None = None
     containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] | None = None
 
 
 class TemplateMeta(KubeStruct):

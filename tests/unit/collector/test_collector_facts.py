@@ -2,7 +2,7 @@
 
 import pytest
 
-from kagenti_operator.collector import MLflowDestination, has_modern_exporter_names
+from kagenti_operator.collector import MLflowDestination, has_modern_exporter_names, keeps_first_token
 
 
 def test_a_workspace_without_an_experiment_is_refused() -> None:
@@ -58,3 +58,19 @@ def test_a_tag_of_0_144_or_later_means_the_new_names(image: str) -> None:
 )
 def test_an_older_or_untold_version_means_the_old_names(image: str) -> None:
     assert not has_modern_exporter_names(image)
+
+
+@pytest.mark.parametrize(
+    ("tag", "keeps"),
+    [
+        (":0.138.0", False),
+        (":0.139.0", True),
+        (":0.149.0", True),
+        (":0.151.0", True),
+        (":0.152.0", False),
+        (":latest", True),
+        ("@sha256:" + "9" * 64, True),
+    ],
+)
+def test_versions_that_keep_their_first_token(tag: str, keeps: bool) -> None:
+    assert keeps_first_token(f"otel/opentelemetry-collector-contrib{tag}") == keeps

@@ -3,14 +3,9 @@ from dataclasses import replace
 import msgspec
 
 from kagenti_operator.collector.model import MLflowDestination
-from kagenti_operator.controllers.collector_config import (
-    MLflowView,
-    choose_destination,
-    collector_image,
-    hash_certificates,
-)
+from kagenti_operator.controllers.collector_config import MLflowView, choose_destination
 from kagenti_operator.controllers.experiment import Resolved
-from kagenti_operator.kube.models import MLflow, Workload
+from kagenti_operator.kube.models import MLflow
 from kagenti_operator.mlflow.client import Experiment
 
 ADDRESS = "https://mlflow.redhat-ods-applications.svc:8443"
@@ -69,21 +64,3 @@ def test_without_a_workspace_there_are_no_headers() -> None:
 def test_elsewhere_than_openshift_the_endpoint_is_enough() -> None:
     view = replace(VIEW, openshift=False, resolved=None)
     assert choose_destination(view) == MLflowDestination(traces_endpoint=TRACES)
-
-
-def test_the_collectors_container_is_found_by_name_else_the_first() -> None:
-    def workload(*containers: tuple[str, str]) -> Workload:
-        found = [{"name": name, "image": image} for name, image in containers]
-        spec = {"template": {"spec": {"containers": found}}}
-        return msgspec.convert({"metadata": {"name": "otel-collector"}, "spec": spec}, Workload)
-
-    assert collector_image(None) == ""
-    assert collector_image(workload(("side", "a"), ("otel-collector", "b"))) == "b"
-    assert collector_image(workload(("main", "a"), ("side", "b"))) == "a"
-    assert collector_image(workload()) == ""
-
-
-def test_the_certificates_hash_follows_every_bundle() -> None:
-    assert hash_certificates(None, None) is None
-    assert hash_certificates("a", None) != hash_certificates("a", "b")
-    assert hash_certificates("a", "b") == hash_certificates("a", "b")
