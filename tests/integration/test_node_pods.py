@@ -1,6 +1,7 @@
 """What a pod's containers see, and what becomes of them."""
 
 import asyncio
+import json
 import subprocess
 from typing import Any
 
@@ -47,6 +48,34 @@ async def test_a_container_gets_its_environment_from_everywhere(bench: Bench) ->
     assert seen["HOSTNAME"] == "env"
     assert seen["KUBERNETES_SERVICE_HOST"] == "10.96.0.1"
     assert seen["FROM_IMAGE"] == "yes"
+
+
+async def is_accepted(bench: Bench, token: str) -> bool:
+    """Whether the API server takes a token."""
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    path = "/apis/authentication.k8s.io/v1/tokenreviews"
+    answer = await bench.client.raw("POST", path, body=json.dumps(review).encode())
+    return json.loads(answer)["status"].get("authenticated", False)
+
+
+async def test_tokens_are_renewed_as_early_as_their_account_asks(bench: Bench) -> None:
+    annotations = {"sandbox.kagenti.io/token-seconds": "5"}
+    account = {"name": "hasty", "annotations": annotations}
+    await bench.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
+    folder = "/var/run/secrets/kubernetes.io/serviceaccount"
+    show = f"while :; do cat {folder}/token; echo; sleep 0.2; done"
+    await bench.create_pod("reader", pod_spec(show, serviceAccountName="hasty"))
+
+    def tokens() -> list[str]:
+        return list(dict.fromkeys(line for line in bench.log("reader").splitlines() if line))
+
+    async def shown(count: int) -> bool:
+        return len(tokens()) >= count
+
+    await bench.until("a token", lambda: shown(1))
+    assert await is_accepted(bench, tokens()[0])
+    await bench.until("another token", lambda: shown(2))
+    assert await is_accepted(bench, tokens()[1])
 
 
 async def test_a_pod_waits_for_what_it_refers_to(bench: Bench) -> None:

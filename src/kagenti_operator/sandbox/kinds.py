@@ -58,5 +58,5 @@ NAMESPACES = Resource("", "v1", "namespaces", "Namespace", KubeObject, namespace
 PERSISTENT_VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", KubeObject)
 SECRETS = Resource("", "v1", "secrets", "Secret", LabelledObject)
 SERVERS = Resource("apps", "v1", "deployments", "Deployment", Server)
-SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", KubeObject)
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", LabelledObject)
 SERVICES = Resource("", "v1", "services", "Service", LabelledObject)

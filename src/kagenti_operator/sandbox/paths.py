@@ -51,6 +51,11 @@ class StatePaths:
         return self.root / "control-plane"
 
     @property
+    def signing_key(self) -> Path:
+        """What the API server signs ServiceAccount tokens with."""
+        return self.control_plane / "serviceaccount.key"
+
+    @property
     def run(self) -> Path:
         """Sockets."""
         return self.root / "run"

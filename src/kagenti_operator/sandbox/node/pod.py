@@ -47,6 +47,7 @@ class PodWorker:
             lookup=context.lookup(namespace),
             claim_directory=context.claim_directory(namespace),
             clock=context.clock,
+            signing_key=context.paths.signing_key,
         )
         self._init = [ContainerRecord(c) for c in pod.spec.init_containers or ()]
         self._main = [ContainerRecord(c) for c in pod.spec.containers]

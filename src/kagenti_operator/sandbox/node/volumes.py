@@ -35,6 +35,7 @@ class PodVolumes:
         lookup: Lookup,
         claim_directory: ClaimDirectory,
         clock: Clock,
+        signing_key: Path,
     ):
         self._client = client
         self._directory = directory
@@ -42,6 +43,7 @@ class PodVolumes:
         self._lookup = lookup
         self._claim_directory = claim_directory
         self._clock = clock
+        self._signing_key = signing_key
         self._written: dict[str, str] = {}
         self._tokens: dict[TokenSource, Token] = {}
         self._renew_at: dict[TokenSource, float] = {}
@@ -92,7 +94,9 @@ class PodVolumes:
             now = self._clock.monotonic()
             if self._renew_at.get(source, now) > now:
                 continue
-            token = await request_token(self._client, self._facts().pod, source, self._clock.now())
+            token = await request_token(
+                self._client, self._facts().pod, source, self._clock.now(), self._signing_key
+            )
             self._tokens[source] = token
             self._renew_at[source] = now + token.renew_after
 
