@@ -35,6 +35,7 @@ MEASURED_SECONDS = {
     "kube-controller-manager": 120,
     "helm": 150,
     "otelcol": 180,
+    "kube-score": 30,
 }
 MEASURED_CORES = 2
 # Linking is one process, so more cores than these no longer help.

@@ -16,6 +16,11 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
+{{- /* Those of `helm test`: the operator's selectors must not find its pod. */}}
+{{- define "kagenti-operator.testLabels" -}}
+{{ include "kagenti-operator.labels" . | replace "component: controller-manager" "component: test" }}
+{{- end }}
+
 {{- define "kagenti-operator.image" -}}
 {{- with .Values.controllerManager.container.image -}}
 {{ .repository }}:{{ .tag | default $.Chart.AppVersion }}

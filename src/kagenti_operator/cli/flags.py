@@ -1,12 +1,17 @@
 """Values of flags as operators in Go accept them: `--flag`, `--flag=true`, `:8080`, `0`."""
 
 import argparse
+import re
+from collections.abc import Mapping
 
+from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.runtime.listener import BadAddressError, BindAddress, parse_bind_address
 
 type Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
 """What `add_subparsers` returns, for which argparse has no public name."""
 
+# RFC 1123 labels, which is what the API server accepts as a namespace's name.
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _TRUE = {"1", "t", "true"}
 _FALSE = {"0", "f", "false"}
 
@@ -52,3 +57,24 @@ def count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"'{text}' is not a positive whole number")
     return int(text)
+
+
+def namespace(text: str) -> str:
+    """Parse a namespace's name; empty means none. Raises ArgumentTypeError on what cannot be one."""
+    name = text.strip()
+    if name and not _NAMESPACE.fullmatch(name):
+        raise argparse.ArgumentTypeError(
+            f"'{text}' cannot be a namespace: lower-case letters, digits and '-', at most 63"
+        )
+    return name
+
+
+def own_namespace(environ: Mapping[str, str]) -> str:
+    """The operator's namespace. Raises UsageError."""
+    try:
+        return namespace(environ.get("POD_NAMESPACE", "")) or "kagenti-system"
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(
+            f"POD_NAMESPACE={error}. Unset it for kagenti-system, or set it by the downward API "
+            "(fieldPath: metadata.namespace)"
+        ) from error

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from kagenti_operator.cli import run, sandbox
+from kagenti_operator.cli import check, run, sandbox
 from kagenti_operator.cli.errors import UsageError
 
 
@@ -18,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("kagenti-operator"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run.add_parser(commands)
+    check.add_parser(commands)
     sandbox.add_parser(commands)
     return parser
 

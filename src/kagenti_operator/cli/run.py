@@ -15,7 +15,15 @@ import structlog
 
 from kagenti_operator.cli import metrics_server
 from kagenti_operator.cli.errors import UsageError
-from kagenti_operator.cli.flags import Commands, add_boolean, address, count, seconds
+from kagenti_operator.cli.flags import (
+    Commands,
+    add_boolean,
+    address,
+    count,
+    namespace,
+    own_namespace,
+    seconds,
+)
 from kagenti_operator.controllers.agent_experiments import RETRIES
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.observe import Observation
@@ -65,6 +73,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument(
         "--mlflow-workspace",
+        type=namespace,
         default="",
         metavar="NAMESPACE",
         help="workspace (namespace) that the collector's spans go to",
@@ -138,10 +147,10 @@ def build_settings(args: argparse.Namespace) -> Settings:
     if not args.mlflow_experiment_name.strip():
         raise UsageError("--mlflow-experiment-name is empty: name an experiment, or leave the flag out")
     return Settings(
-        namespace=os.environ.get("POD_NAMESPACE") or "kagenti-system",
+        namespace=own_namespace(os.environ),
         enable_mlflow=args.enable_mlflow,
         enable_otel_bootstrap=args.enable_otel_bootstrap,
-        mlflow_workspace=args.mlflow_workspace.strip() or None,
+        mlflow_workspace=args.mlflow_workspace or None,
         mlflow_experiment_name=args.mlflow_experiment_name.strip(),
         mlflow_ca_file=ca_file,
         mlflow_poll_seconds=args.mlflow_poll_interval,

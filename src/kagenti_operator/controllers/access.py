@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import (
     COLLECTOR,
     COLLECTOR_BINDING,
@@ -16,11 +17,18 @@ from kagenti_operator.controllers.settings import (
     MANAGED_LABELS,
     MANAGER,
     MLFLOW_NAMESPACE,
+    OPERATOR_CLUSTER_ROLE,
 )
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.models import KubeObject, RoleBinding
-from kagenti_operator.kube.resources import DATA_SCIENCE_CLUSTERS, MLFLOWS, RBAC, ROLE_BINDINGS
+from kagenti_operator.kube.resources import (
+    CLUSTER_ROLES,
+    DATA_SCIENCE_CLUSTERS,
+    MLFLOWS,
+    RBAC,
+    ROLE_BINDINGS,
+)
 from kagenti_operator.runtime.applier import Applier
 from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
@@ -34,6 +42,8 @@ class Platform:
     state: str | None
     ready: bool
     cluster_role: str | None
+    # Of the operator's own ClusterRole, with which the bindings go; empty where there is none.
+    owner_uid: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,15 +82,29 @@ def decide(platform: Platform, *, wanted: bool, current: RoleBinding | None) -> 
             return Revoke() if ours else Leave()
 
 
-def build_binding(namespace: str, cluster_role: str, *, collector_namespace: str) -> Mapping[str, Any]:
-    """The RoleBinding of section 2.2 of the contract."""
+def build_binding(
+    namespace: str, cluster_role: str, *, collector_namespace: str, owner: KubeObject | None
+) -> Mapping[str, Any]:
+    """The RoleBinding of section 2.2 of the contract.
+
+    `owner`: the operator's own ClusterRole, because nobody else takes the grants away when it is uninstalled.
+    """
+    metadata: dict[str, Any] = {"name": COLLECTOR_BINDING, "namespace": namespace, "labels": MANAGED_LABELS}
+    if owner:
+        metadata["ownerReferences"] = [build_owner(CLUSTER_ROLES, owner)]
     return {
         "apiVersion": ROLE_BINDINGS.api_version,
         "kind": ROLE_BINDINGS.kind,
-        "metadata": {"name": COLLECTOR_BINDING, "namespace": namespace, "labels": MANAGED_LABELS},
+        "metadata": metadata,
         "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": cluster_role},
         "subjects": [{"kind": "ServiceAccount", "name": COLLECTOR, "namespace": collector_namespace}],
     }
+
+
+def has_foreign_owner(binding: RoleBinding | None) -> bool:
+    """Whether that binding, taken over from somebody else, goes with an object of theirs."""
+    owners = binding.metadata.owner_references if binding else ()
+    return any((o.kind, o.name) != (CLUSTER_ROLES.kind, OPERATOR_CLUSTER_ROLE) for o in owners)
 
 
 def is_granted(binding: RoleBinding | None, cluster_role: str | None) -> bool:
@@ -120,7 +144,12 @@ class AccessController:
             # The API refuses to change a roleRef.
             await self._applier.absent(ROLE_BINDINGS, current)
             current = None
-        desired = build_binding(namespace, cluster_role, collector_namespace=self._cluster.settings.namespace)
+        desired = build_binding(
+            namespace,
+            cluster_role,
+            collector_namespace=self._cluster.settings.namespace,
+            owner=None if has_foreign_owner(current) else self._cluster.operator_role,
+        )
         try:
             await self._applier.ensure(ROLE_BINDINGS, desired, current)
         except ApiError as error:
@@ -132,7 +161,10 @@ class AccessController:
     def _observe(self) -> Platform:
         cluster = self._cluster
         return Platform(
-            state=cluster.mlflow_state, ready=cluster.mlflow_ready, cluster_role=cluster.cluster_role
+            state=cluster.mlflow_state,
+            ready=cluster.mlflow_ready,
+            cluster_role=cluster.cluster_role,
+            owner_uid=cluster.operator_role.metadata.uid if cluster.operator_role else "",
         )
 
     def on_agent(self, old: KubeObject | None, new: KubeObject | None) -> None:

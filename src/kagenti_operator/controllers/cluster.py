@@ -17,6 +17,7 @@ from kagenti_operator.controllers.settings import (
     MANAGER,
     MLFLOW_NAME,
     MLFLOW_NAMESPACE,
+    OPERATOR_CLUSTER_ROLE,
     OPERATOR_DEPLOYMENTS,
     PHOENIX,
     SERVICE_CA,
@@ -106,6 +107,8 @@ class Cluster:
         )
         self.integration_role = informer(resources.CLUSTER_ROLES, name=INTEGRATION_ROLE)
         self.edit_role = informer(resources.CLUSTER_ROLES, name=EDIT_ROLE)
+        # Whoever brings the permissions themselves may name it otherwise: then nothing has it as owner.
+        self.own_role = informer(resources.CLUSTER_ROLES, name=OPERATOR_CLUSTER_ROLE, optional=True)
         self.collector_bindings = informer(
             resources.ROLE_BINDINGS, name=COLLECTOR_BINDING, indexes={BY_NAMESPACE: _namespace}
         )
@@ -143,6 +146,7 @@ class Cluster:
                 self.mlflow_endpoints,
                 self.integration_role,
                 self.edit_role,
+                self.own_role,
                 self.collector_bindings,
                 *self.agents.values(),
                 self.roles,
@@ -210,6 +214,11 @@ class Cluster:
             if found:
                 return found
         return None
+
+    @property
+    def operator_role(self) -> KubeObject | None:
+        """The operator's own ClusterRole, where it has it from the chart."""
+        return self.own_role.store.get("", OPERATOR_CLUSTER_ROLE)
 
     @property
     def phoenix(self) -> bool:

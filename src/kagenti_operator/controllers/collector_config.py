@@ -15,6 +15,7 @@ from kagenti_operator.controllers.access import is_granted
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.collector_rollout import CollectorRollout, collector_image
 from kagenti_operator.controllers.experiment import Resolved
+from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import (
     CA_BUNDLE_KEY,
     COLLECTOR_BINDING,
@@ -87,22 +88,12 @@ def build_config_map(namespace: str, text: str, owner: Workload | None) -> Mappi
         "annotations": {CONFIG_HASH_ANNOTATION: config_hash(text)},
     }
     if owner:
-        metadata["ownerReferences"] = [build_owner(owner)]
+        metadata["ownerReferences"] = [build_owner(DEPLOYMENTS, owner)]
     return {
         "apiVersion": CONFIG_MAPS.api_version,
         "kind": CONFIG_MAPS.kind,
         "metadata": metadata,
         "data": {COLLECTOR_CONFIG_KEY: text},
-    }
-
-
-def build_owner(owner: Workload) -> Mapping[str, str]:
-    """Reference to the operator's own Deployment."""
-    return {
-        "apiVersion": DEPLOYMENTS.api_version,
-        "kind": DEPLOYMENTS.kind,
-        "name": owner.metadata.name,
-        "uid": owner.metadata.uid,
     }
 
 

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import CA_BUNDLE_KEY, INGRESS_CA, MANAGED_LABELS
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.resources import CONFIG_MAPS
+from kagenti_operator.kube.models import Workload
+from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kagenti_operator.runtime.applier import Applier
 
 ROOT_KEY = "ca.crt"
@@ -29,12 +31,15 @@ def wanted_bundle(cluster: Cluster) -> str | None:
     )
 
 
-def build_config_map(namespace: str, bundle: str) -> Mapping[str, Any]:
-    """ConfigMap `otel-ingress-ca` of section 2.5 of the contract."""
+def build_config_map(namespace: str, bundle: str, owner: Workload | None) -> Mapping[str, Any]:
+    """ConfigMap `otel-ingress-ca` of section 2.5 of the contract; it goes with the operator."""
+    metadata: dict[str, Any] = {"name": INGRESS_CA, "namespace": namespace, "labels": MANAGED_LABELS}
+    if owner:
+        metadata["ownerReferences"] = [build_owner(DEPLOYMENTS, owner)]
     return {
         "apiVersion": CONFIG_MAPS.api_version,
         "kind": CONFIG_MAPS.kind,
-        "metadata": {"name": INGRESS_CA, "namespace": namespace, "labels": MANAGED_LABELS},
+        "metadata": metadata,
         "data": {CA_BUNDLE_KEY: bundle},
     }
 
@@ -55,5 +60,5 @@ class IngressCAController:
         bundle = wanted_bundle(self._cluster)
         if bundle is None:
             return
-        desired = build_config_map(self._cluster.settings.namespace, bundle)
+        desired = build_config_map(self._cluster.settings.namespace, bundle, self._cluster.operator)
         await self._applier.ensure(CONFIG_MAPS, desired, self._cluster.config_map(INGRESS_CA))

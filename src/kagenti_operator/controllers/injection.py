@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import MANAGED_LABELS
 from kagenti_operator.kube.models import Agent, AgentContainer, AgentPodTemplate
 from kagenti_operator.kube.resources import RBAC, ROLE_BINDINGS, ROLES, Resource
@@ -175,15 +176,7 @@ def build_access(
         "name": name,
         "namespace": namespace,
         "labels": MANAGED_LABELS,
-        "ownerReferences": [
-            {
-                "apiVersion": g.resource.api_version,
-                "kind": g.resource.kind,
-                "name": g.agent.metadata.name,
-                "uid": g.agent.metadata.uid,
-            }
-            for g in grantees
-        ],
+        "ownerReferences": [build_owner(g.resource, g.agent) for g in grantees],
     }
     role = {
         "apiVersion": ROLES.api_version,

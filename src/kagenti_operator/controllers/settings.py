@@ -30,6 +30,8 @@ SERVICE_CA_KEY = "service-ca.crt"
 
 PHOENIX = "phoenix"
 UI_CONFIG = "kagenti-ui-config"
+# The chart's, from which the operator has its permissions.
+OPERATOR_CLUSTER_ROLE = "kagenti-controller-manager"
 OPERATOR_DEPLOYMENTS = ("kagenti-controller-manager", "controller-manager")
 
 

@@ -137,6 +137,7 @@ def _build_access(parts: Parts) -> Controller:
         cluster.mlflow_endpoints,
         cluster.integration_role,
         cluster.edit_role,
+        cluster.own_role,
         cluster.mlflows,
     )
     return controller
@@ -159,7 +160,14 @@ def _build_ingress_ca(parts: Parts, wake: list[Callable[[], None]]) -> Controlle
     cluster = parts.cluster
     logic = IngressCAController(parts.client, cluster)
     controller = parts.controller(logic.name, logic.reconcile)
-    _singleton(controller, logic.KEY, cluster.ingress_source, cluster.root_source, cluster.ingress_ca_map)
+    _singleton(
+        controller,
+        logic.KEY,
+        cluster.ingress_source,
+        cluster.root_source,
+        cluster.ingress_ca_map,
+        cluster.deployments,
+    )
     wake.append(partial(controller.enqueue, logic.KEY))
     return controller
 

@@ -366,6 +366,12 @@ class RolloutStatus(KubeStruct):
     available_replicas: int = 0
 
 
+def is_rolled_out(generation: int, wanted: int, status: RolloutStatus) -> bool:
+    """Whether every replica of a workload runs its current template."""
+    seen = status.observed_generation >= generation
+    return seen and status.updated_replicas >= wanted and status.available_replicas >= wanted
+
+
 class AgentWorkload(KubeObject):
     """A Deployment or StatefulSet labelled as an agent."""
 
@@ -381,11 +387,8 @@ class AgentWorkload(KubeObject):
     @property
     def is_rolled_out(self) -> bool:
         """Whether every replica runs the current template."""
-        wanted, status = self.spec.replicas, self.status
-        if wanted == 0:
-            return True
-        seen = status.observed_generation >= self.metadata.generation
-        return seen and status.updated_replicas >= wanted and status.available_replicas >= wanted
+        wanted = self.spec.replicas
+        return wanted == 0 or is_rolled_out(self.metadata.generation, wanted, self.status)
 
 
 class AgentSandboxSpec(KubeStruct):
@@ -412,3 +415,43 @@ class AgentSandbox(KubeObject):
 
 
 type Agent = AgentWorkload | AgentSandbox
+
+
+# --- what `kagenti-operator check` looks at --------------------------------------------------------------
+
+
+class PodStatus(KubeStruct):
+    """Where a pod is reached."""
+
+    pod_ip: str | None = msgspec.field(default=None, name="podIP")
+
+
+class Pod(KubeObject):
+    """A pod of the operator."""
+
+    status: PodStatus = PodStatus()
+
+
+class CheckedMeta(ObjectMeta):
+    """Metadata of a Deployment that is checked."""
+
+    generation: int = 0
+
+
+class CheckedSpec(WorkloadSpec):
+    """Spec of a Deployment that is checked."""
+
+    replicas: int = 1
+
+
+class CheckedDeployment(KubeObject):
+    """A Deployment, and how far its rollout is."""
+
+    metadata: CheckedMeta
+    spec: CheckedSpec = CheckedSpec()
+    status: RolloutStatus = RolloutStatus()
+
+    @property
+    def is_rolled_out(self) -> bool:
+        """Whether every replica runs the current template."""
+        return is_rolled_out(self.metadata.generation, self.spec.replicas, self.status)

@@ -50,6 +50,7 @@ class Resource[T: KubeObject]:
 RBAC = "rbac.authorization.k8s.io"
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.ConfigMap)
+PODS = Resource("", "v1", "pods", "Pod", models.Pod)
 SERVICES = Resource("", "v1", "services", "Service", KubeObject)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", models.EndpointSlice)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.Workload)
@@ -76,6 +77,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     namespaced=False,
     metadata_only=True,
 )
+CHECKED_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.CheckedDeployment)
 AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.AgentWorkload)
 AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", models.AgentWorkload)
 # agent-sandbox serves v1alpha1 up to 0.4, both in 0.5, and v1beta1 only since 1.0.

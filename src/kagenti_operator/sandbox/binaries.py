@@ -95,6 +95,14 @@ TOOLS: Mapping[str, Tool] = {
             oldest=(0, 144, 0),
             aliases=("otelcol-contrib",),
         ),
+        Tool(
+            name="kube-score",
+            package="github.com/zegl/kube-score/cmd/kube-score",
+            module="github.com/zegl/kube-score",
+            oldest=(1, 20, 0),
+            version_command=("version",),
+            stamp=("main.version={version}",),
+        ),
     )
 }
 

@@ -8,8 +8,16 @@ from kagenti_operator.controllers.access import (
     Revoke,
     build_binding,
     decide,
+    has_foreign_owner,
 )
-from kagenti_operator.kube.models import LabelledMeta, RoleBinding, RoleRef
+from kagenti_operator.kube.models import (
+    KubeObject,
+    LabelledMeta,
+    ObjectMeta,
+    OwnerReference,
+    RoleBinding,
+    RoleRef,
+)
 
 READY = Platform(state="Managed", ready=True, cluster_role="integration")
 
@@ -69,7 +77,9 @@ def test_decision(facts: Platform, wanted: bool, current: RoleBinding | None, ex
 
 
 def test_binding_names_the_collector_of_the_platform() -> None:
-    body = build_binding("team1", "mlflow-operator-mlflow-edit", collector_namespace="kagenti-system")
+    body = build_binding(
+        "team1", "mlflow-operator-mlflow-edit", collector_namespace="kagenti-system", owner=None
+    )
     assert body == {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
@@ -85,3 +95,39 @@ def test_binding_names_the_collector_of_the_platform() -> None:
         },
         "subjects": [{"kind": "ServiceAccount", "name": "otel-collector", "namespace": "kagenti-system"}],
     }
+
+
+def owner(name: str) -> OwnerReference:
+    return OwnerReference(
+        api_version="rbac.authorization.k8s.io/v1", kind="ClusterRole", name=name, uid=f"uid of {name}"
+    )
+
+
+def test_binding_goes_with_the_operators_own_permissions() -> None:
+    role = KubeObject(metadata=ObjectMeta(name="kagenti-controller-manager", uid="1-2"))
+    body = build_binding("team1", "edit", collector_namespace="kagenti-system", owner=role)
+    assert body["metadata"]["ownerReferences"] == [
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "name": "kagenti-controller-manager",
+            "uid": "1-2",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("owners", "foreign"),
+    [
+        ((), False),
+        ((owner("kagenti-controller-manager"),), False),
+        ((owner("somebody-else"),), True),
+        ((owner("kagenti-controller-manager"), owner("somebody-else")), True),
+    ],
+)
+def test_a_binding_that_goes_with_somebody_elses_object_is_known(
+    owners: tuple[OwnerReference, ...], foreign: bool
+) -> None:
+    metadata = LabelledMeta(name="otel-collector-mlflow", namespace="team1", owner_references=owners)
+    binding = RoleBinding(metadata=metadata, role_ref=RoleRef(kind="ClusterRole", name="integration"))
+    assert has_foreign_owner(binding) is foreign

@@ -1,6 +1,7 @@
 import pytest
 
-from kagenti_operator.controllers.ingress_ca import build_bundle
+from kagenti_operator.controllers.ingress_ca import build_bundle, build_config_map
+from kagenti_operator.kube.models import LabelledMeta, Workload
 
 
 @pytest.mark.parametrize(
@@ -17,3 +18,12 @@ def test_the_bundle_is_the_ingress_ca_then_the_root_ca(
     ingress: str | None, root: str | None, expected: str | None
 ) -> None:
     assert build_bundle(ingress, root) == expected
+
+
+def test_the_bundle_goes_with_the_operator() -> None:
+    owner = Workload(metadata=LabelledMeta(name="controller-manager", namespace="kagenti-system", uid="1-2"))
+    body = build_config_map("kagenti-system", "INGRESS\n", owner)
+    assert body["metadata"]["ownerReferences"] == [
+        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "controller-manager", "uid": "1-2"}
+    ]
+    assert "ownerReferences" not in build_config_map("kagenti-system", "INGRESS\n", None)["metadata"]
