@@ -70,6 +70,19 @@ golden: $(STAMP) ## Rewrite the golden files of the unit tests; look at the diff
 lock: $(STAMP) ## Lock the dependencies anew (UPGRADE=1: to their newest versions)
 	@tools/lock.sh
 
+IMAGE ?= kagenti/kagenti-operator:$(shell sed -n 's/^appVersion: //p' charts/kagenti-operator/Chart.yaml)
+
+.PHONY: image
+image: ## Build the container image (IMAGE=name:tag), with podman or docker
+	@for engine in podman docker; do \
+	  if $$engine info >/dev/null 2>&1; then \
+	    exec $$engine build --tag "$(IMAGE)" --build-arg VERSION="$(lastword $(subst :, ,$(IMAGE)))" \
+	      --build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" .; \
+	  fi; \
+	done; \
+	echo "make image: neither podman nor a running docker is here. The same steps without either: tools/image.sh FOLDER" >&2; \
+	exit 1
+
 .PHONY: clean
 clean: ## Remove .venv and what tools left in the checkout; the user's cache stays
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
