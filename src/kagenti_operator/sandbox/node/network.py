@@ -19,7 +19,7 @@ POD_CIDR = ipaddress.IPv4Network("10.77.0.0/16")
 SERVICE_CIDR = "10.96.0.0/16"
 
 # Left to itself a bridge takes the lowest address of its ports: a new pod may change it, and then those that
-# remember the old one cannot reach the node for half a minute. By its first byte this one is local and unicast.
+# remember the old one cannot reach the node for half a minute. By its first byte this is local and unicast.
 _BRIDGE_MAC = "02:00:0a:4d:00:01"
 _LOOPBACK_INDEX = 1
 _LOCAL_TABLE = 255
