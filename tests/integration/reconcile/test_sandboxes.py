@@ -180,4 +180,11 @@ async def test_an_upgrade_to_another_version_is_followed(
         assert "MLflowNotConfigured" in reasons
 
     await eventually(withdrawn)
-    assert "MLFLOW_EXPERIMENT_ID" in environment(await platform.request("GET", path))
+    stuck = await platform.request("GET", path)
+    assert "MLFLOW_EXPERIMENT_ID" in environment(stuck)
+
+    # What docs/troubleshooting.md advises.
+    for entry in stuck["metadata"]["managedFields"]:
+        entry["apiVersion"] = f"{GROUP}/v1beta1"
+    await platform.request("PUT", path, stuck)
+    await expect_released(platform, team, "coder", path=path, seconds=120)
