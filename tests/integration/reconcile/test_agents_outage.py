@@ -9,6 +9,7 @@ from tests.integration.reconcile.agents import (
     expect_configured,
     expect_granted,
     expect_released,
+    role_path,
 )
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
@@ -31,6 +32,11 @@ async def settled(platform: Platform, namespace: str, name: str) -> Object:
     return await eventually(seen)
 
 
+async def change_account(platform: Platform, namespace: str, name: str, account: str) -> None:
+    template = {"spec": {"serviceAccountName": account}}
+    await platform.patch(workload_path(namespace, name), {"spec": {"template": template}})
+
+
 async def test_nothing_is_lost_and_nobody_is_rolled_while_mlflow_is_away(
     start_with_mlflow: StartOperator,
     platform: Platform,
@@ -39,7 +45,7 @@ async def test_nothing_is_lost_and_nobody_is_rolled_while_mlflow_is_away(
     team: str,
 ) -> None:
     await platform.managed_and_ready(mlflow.url)
-    start_with_mlflow(features=MLFLOW_ONLY)
+    operator = start_with_mlflow(features=MLFLOW_ONLY)
     for name in ("weather", "leaver"):
         await platform.workload(team, name)
         await expect_configured(platform, mlflow, team, name)
@@ -60,9 +66,12 @@ async def test_nothing_is_lost_and_nobody_is_rolled_while_mlflow_is_away(
             workload_path(team, "leaver"), {"metadata": {"labels": {"kagenti.io/type": None}}}
         )
         await expect_released(platform, team, "leaver")
-        account = {"spec": {"template": {"spec": {"serviceAccountName": "other"}}}}
-        await platform.patch(workload_path(team, "weather"), account)
-        await expect_granted(platform, team, "weather", "weather", "other")
+        await change_account(platform, team, "weather", "second")
+        await expect_granted(platform, team, "weather", "weather", "second")
+        operator.stop()
+        await change_account(platform, team, "weather", "third")
+        start_with_mlflow(features=MLFLOW_ONLY)
+        await expect_granted(platform, team, "weather", "weather", "third")
         before = await settled(platform, team, "weather")
 
         async def untouched() -> None:
@@ -78,6 +87,27 @@ async def test_nothing_is_lost_and_nobody_is_rolled_while_mlflow_is_away(
     await always(untouched, seconds=3)
     reasons = {e["reason"] for e in await platform.events(team, "weather")}
     assert "ExperimentNotAvailable" not in reasons
+
+
+async def test_grants_follow_accounts_while_mlflow_says_that_it_is_not_available(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    start_with_mlflow(features=MLFLOW_ONLY)
+    await platform.workload(team, "weather")
+    await expect_configured(platform, mlflow, team, "weather")
+    await platform.set_mlflow_status(available=False, address=mlflow.url)
+    await platform.workload(team, "late")
+    await change_account(platform, team, "weather", "second")
+    await expect_granted(platform, team, "weather", "weather", "second")
+
+    async def not_yet() -> None:
+        assert not environment(await platform.request("GET", workload_path(team, "late")))
+        assert await platform.get(role_path(team, "late")) is None
+
+    await always(not_yet, seconds=2)
+    await platform.set_mlflow_status(address=mlflow.url)
+    await expect_configured(platform, mlflow, team, "late")
 
 
 async def test_with_mlflows_data_gone_agents_get_new_experiments(
