@@ -36,6 +36,13 @@ true
 {{- end }}
 {{- end }}
 
+{{- /* "true" where the operator keeps a link in OpenShift's console, else empty. */}}
+{{- define "kagenti-operator.consoleLink" -}}
+{{- if and .Values.openshiftConsole.link .Values.mlflow.enable -}}
+{{ include "kagenti-operator.openshift" . }}
+{{- end }}
+{{- end }}
+
 {{- define "kagenti-operator.subjects" -}}
 - kind: ServiceAccount
   name: {{ .Values.controllerManager.serviceAccountName }}

@@ -71,6 +71,12 @@ def add_parser(commands: Commands) -> None:
         default=False,
         text="keep the OpenTelemetry Collector's configuration",
     )
+    add_boolean(
+        parser,
+        "--enable-console-link",
+        default=False,
+        text="keep a link to MLflow in OpenShift's web console, with --enable-mlflow",
+    )
     parser.add_argument(
         "--mlflow-workspace",
         type=namespace,
@@ -144,12 +150,15 @@ def build_settings(args: argparse.Namespace) -> Settings:
         ca_file = SERVICE_CA_FILE
     if ca_file is not None:
         check_ca_file(ca_file)
+    if args.enable_console_link and not args.enable_mlflow:
+        raise UsageError("--enable-console-link links to MLflow: add --enable-mlflow, or leave it out")
     if not args.mlflow_experiment_name.strip():
         raise UsageError("--mlflow-experiment-name is empty: name an experiment, or leave the flag out")
     return Settings(
         namespace=own_namespace(os.environ),
         enable_mlflow=args.enable_mlflow,
         enable_otel_bootstrap=args.enable_otel_bootstrap,
+        enable_console_link=args.enable_console_link,
         mlflow_workspace=args.mlflow_workspace or None,
         mlflow_experiment_name=args.mlflow_experiment_name.strip(),
         mlflow_ca_file=ca_file,

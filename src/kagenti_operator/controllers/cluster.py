@@ -9,6 +9,8 @@ from kagenti_operator.controllers.settings import (
     COLLECTOR,
     COLLECTOR_BINDING,
     COLLECTOR_CONFIG,
+    CONSOLE_LINK,
+    CONSOLE_LINK_ROLE,
     DATA_SCIENCE_CLUSTER,
     EDIT_ROLE,
     INGRESS_CA,
@@ -109,6 +111,8 @@ class Cluster:
         self.edit_role = informer(resources.CLUSTER_ROLES, name=EDIT_ROLE)
         # Whoever brings the permissions themselves may name it otherwise: then nothing has it as owner.
         self.own_role = informer(resources.CLUSTER_ROLES, name=OPERATOR_CLUSTER_ROLE, optional=True)
+        self.console_link_role = informer(resources.CLUSTER_ROLES, name=CONSOLE_LINK_ROLE, optional=True)
+        self.console_links = informer(resources.CONSOLE_LINKS, name=CONSOLE_LINK)
         self.collector_bindings = informer(
             resources.ROLE_BINDINGS, name=COLLECTOR_BINDING, indexes={BY_NAMESPACE: _namespace}
         )
@@ -153,6 +157,8 @@ class Cluster:
                 self.agent_bindings,
                 self.ui_config_map,
             ]
+        if self.settings.enable_console_link:
+            chosen += [self.console_links, self.console_link_role]
         if self.settings.enable_otel_bootstrap:
             chosen += [
                 self.deployments,

@@ -30,8 +30,10 @@ SERVICE_CA_KEY = "service-ca.crt"
 
 PHOENIX = "phoenix"
 UI_CONFIG = "kagenti-ui-config"
-# The chart's, from which the operator has its permissions.
+CONSOLE_LINK = "kagenti-mlflow"
+# The chart's, from which the operator has its permissions; what it writes goes with them.
 OPERATOR_CLUSTER_ROLE = "kagenti-controller-manager"
+CONSOLE_LINK_ROLE = "kagenti-controller-manager-console-link"
 OPERATOR_DEPLOYMENTS = ("kagenti-controller-manager", "controller-manager")
 
 
@@ -42,6 +44,7 @@ class Settings:
     namespace: str = "kagenti-system"
     enable_mlflow: bool = False
     enable_otel_bootstrap: bool = False
+    enable_console_link: bool = False
     mlflow_workspace: str | None = None
     mlflow_experiment_name: str = "kagenti-traces"
     mlflow_ca_file: Path | None = None

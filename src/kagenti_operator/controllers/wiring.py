@@ -10,6 +10,7 @@ from kagenti_operator.controllers.access import AccessController
 from kagenti_operator.controllers.agents import AgentsController
 from kagenti_operator.controllers.cluster import Cluster, namespace_of_key
 from kagenti_operator.controllers.collector_config import CollectorConfigController
+from kagenti_operator.controllers.console_link import ConsoleLinkController
 from kagenti_operator.controllers.experiment import ExperimentController
 from kagenti_operator.controllers.ingress_ca import IngressCAController
 from kagenti_operator.controllers.observe import Observation
@@ -69,6 +70,8 @@ def build_controllers(parts: Parts) -> tuple[Controller, ...]:
         experiment, controller = _build_experiment(parts, wake)
         built += [controller, _build_operand(parts), _build_access(parts), _build_agents(parts)]
         built.append(_build_ui_config(parts))
+        if parts.settings.enable_console_link:
+            built.append(_build_console_link(parts))
     if parts.settings.enable_otel_bootstrap:
         built += [_build_ingress_ca(parts, wake), _build_collector_config(parts, experiment, wake)]
     return tuple(built)
@@ -238,4 +241,13 @@ def _build_ui_config(parts: Parts) -> Controller:
     logic = UIConfigController(parts.client, cluster)
     controller = parts.controller(logic.name, logic.reconcile)
     _singleton(controller, logic.KEY, cluster.mlflows, cluster.ui_config_map)
+    return controller
+
+
+def _build_console_link(parts: Parts) -> Controller:
+    cluster = parts.cluster
+    logic = ConsoleLinkController(parts.client, cluster)
+    controller = parts.controller(logic.name, logic.reconcile)
+    _singleton(controller, logic.KEY, cluster.mlflows, cluster.console_links, cluster.console_link_role)
+    cluster.console_links.subscribe_presence(partial(controller.enqueue, logic.KEY))
     return controller

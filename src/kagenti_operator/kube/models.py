@@ -119,6 +119,27 @@ class MLflow(KubeObject):
     status: MLflowStatus | None = None
 
 
+class ApplicationMenu(KubeStruct):
+    """Where in the application menu of OpenShift's console a link is."""
+
+    section: str = ""
+
+
+class ConsoleLinkSpec(KubeStruct):
+    """Spec of a ConsoleLink."""
+
+    href: str = ""
+    text: str = ""
+    location: str = ""
+    application_menu: ApplicationMenu | None = None
+
+
+class ConsoleLink(LabelledObject):
+    """`console.openshift.io/v1`."""
+
+    spec: ConsoleLinkSpec = ConsoleLinkSpec()
+
+
 # --- discovery and networking --------------------------------------------------------------------------
 
 

@@ -68,6 +68,9 @@ DATA_SCIENCE_CLUSTERS = Resource(
 )
 # Listed over all namespaces, which is the same path for both scopes; discovery tells the scope for writing.
 MLFLOWS = Resource("mlflow.opendatahub.io", "v1", "mlflows", "MLflow", models.MLflow)
+CONSOLE_LINKS = Resource(
+    "console.openshift.io", "v1", "consolelinks", "ConsoleLink", models.ConsoleLink, namespaced=False
+)
 CUSTOM_RESOURCE_DEFINITIONS = Resource(
     "apiextensions.k8s.io",
     "v1",

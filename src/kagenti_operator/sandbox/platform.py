@@ -49,7 +49,7 @@ async def install(client: KubeClient, options: Options) -> None:
     await applier.apply(Manifests.packaged("namespaces", "agent-sandbox-crd"))
     if options.openshift:
         mlflow_crd = "mlflow-crd-namespaced" if options.mlflow_namespaced else "mlflow-crd"
-        crds = ("openshift-crd", "datasciencecluster-crd", mlflow_crd, "mlflowconfig-crd")
+        crds = ("openshift-crd", "consolelink-crd", "datasciencecluster-crd", mlflow_crd, "mlflowconfig-crd")
         await applier.apply(Manifests.packaged(*crds, "openshift"))
         await _install_ingress_ca(client, applier)
         await _wait_admission(applier)

@@ -2,17 +2,22 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.metrics import Metrics
+from kagenti_operator.sandbox import binaries
 from kagenti_operator.sandbox.controlplane import ControlPlane
 from kagenti_operator.sandbox.platform import Options, StandIns, install
 from tests.integration.conftest import Cluster
-from tests.integration.reconcile.platform import Platform
+from tests.integration.reconcile.platform import SYSTEM, Platform
+
+type Helm = Callable[..., str]
 
 
 @pytest.fixture(scope="package")
@@ -48,3 +53,18 @@ async def stand_ins(admin: KubeClient) -> AsyncIterator[None]:
     yield
     running.stop()
     await task
+
+
+@pytest.fixture
+def helm(cluster: Cluster, tmp_path: Path) -> Iterator[Helm]:
+    """`helm("install", chart, "--set", ...)` of the release; the test fails when helm does."""
+    environment = {"HOME": str(tmp_path), "KUBECONFIG": str(cluster.admin_kubeconfig)}
+
+    def run(command: str, *arguments: str | Path) -> str:
+        call = [binaries.find("helm"), command, "kagenti-operator", "--namespace", SYSTEM, *arguments]
+        done = subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    yield run
+    run("uninstall", "--ignore-not-found")
