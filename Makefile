@@ -46,8 +46,8 @@ test: binaries envs ## Run all tests: unit, integration and end to end
 	@$(BIN)/pytest tests/e2e
 
 .PHONY: test-unit
-test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm)
-	@$(BIN)/python tools/build.py helm
+test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm and kube-score)
+	@$(BIN)/python tools/build.py helm kube-score
 	@$(BIN)/pytest tests/unit
 
 .PHONY: lint

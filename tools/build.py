@@ -35,7 +35,7 @@ MEASURED_SECONDS = {
     "kube-controller-manager": 120,
     "helm": 150,
     "otelcol": 180,
-    "kube-score": 30,
+    "kube-score": 40,
 }
 MEASURED_CORES = 2
 # Linking is one process, so more cores than these no longer help.

@@ -47,5 +47,11 @@ async def stage(directory: Path, demo: Played) -> AsyncGenerator[Stage]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What ends the shared sandbox comes last, before it what changes the operator's configuration."""
-    order = ["test_demo.py", "test_outage.py", "test_authorization.py", "test_leaving.py"]
+    order = [
+        "test_demo.py",
+        "test_outage.py",
+        "test_authorization.py",
+        "test_helm_release.py",
+        "test_leaving.py",
+    ]
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else -1)

@@ -168,7 +168,13 @@ class Platform:
         namespace: str | None = None,
     ) -> None:
         """Say in the CR what the MLflow operator would say."""
-        condition = {"type": "Available", "status": "True" if available else "False"}
+        condition = {
+            "type": "Available",
+            "status": "True" if available else "False",
+            "reason": "Tested",
+            "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
         status: Object = {"conditions": [condition], "address": None, "url": url}
         if address:
             status["address"] = {"url": address}

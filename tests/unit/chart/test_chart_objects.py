@@ -1,0 +1,72 @@
+"""What holds for every object of every rendered variant."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.unit.chart.queries import read_panels
+
+RENDERED = sorted((Path(__file__).parent / "cases").glob("*.golden.yaml"))
+CONVENTION = {"name", "instance", "component", "part-of", "managed-by", "version"}
+# What OpenShift's console draws (legacy-dashboard.tsx of openshift/monitoring-plugin).
+CONSOLE_PANELS = {"gauge", "grafana-piechart-panel", "graph", "singlestat", "table"}
+
+
+@pytest.mark.parametrize("rendered", RENDERED, ids=lambda path: path.name.removesuffix(".golden.yaml"))
+def test_labels_follow_the_convention(rendered: Path) -> None:
+    objects: list[dict[str, Any]] = list(yaml.safe_load_all(rendered.read_text()))
+    # The pods that a Deployment makes are objects too.
+    labelled = objects + [o["spec"]["template"] for o in objects if o["kind"] == "Deployment"]
+    for found in labelled:
+        labels = found["metadata"]["labels"]
+        assert {f"app.kubernetes.io/{key}" for key in CONVENTION} <= labels.keys(), found["metadata"]
+        assert labels["app.kubernetes.io/name"] == "kagenti-operator"
+        assert labels["app.kubernetes.io/managed-by"] == "Helm"
+
+
+@pytest.mark.parametrize("rendered", RENDERED, ids=lambda path: path.name.removesuffix(".golden.yaml"))
+def test_the_operators_selectors_do_not_find_the_pod_of_helm_test(rendered: Path) -> None:
+    objects: list[dict[str, Any]] = list(yaml.safe_load_all(rendered.read_text()))
+    (tested,) = [o for o in objects if o["kind"] == "Pod"]
+    (deployment,) = [o for o in objects if o["kind"] == "Deployment"]
+    selector = deployment["spec"]["selector"]["matchLabels"].items()
+    assert not selector <= tested["metadata"]["labels"].items()
+
+
+@pytest.fixture
+def console_rows(helm: Callable[..., subprocess.CompletedProcess[str]]) -> list[dict[str, Any]]:
+    values = ("--set=openshiftConsole.dashboard=true", "--set=platform=openshift")
+    rendered: list[dict[str, Any]] = list(yaml.safe_load_all(helm("template", *values).stdout))
+    (dashboard,) = [o for o in rendered if o["kind"] == "ConfigMap"]
+    assert dashboard["metadata"]["namespace"] == "openshift-config-managed"
+    assert dashboard["metadata"]["labels"]["console.openshift.io/dashboard"] == "true"
+    return json.loads(dashboard["data"]["kagenti-operator.json"])["rows"]
+
+
+def test_openshifts_console_can_draw_every_panel(console_rows: list[dict[str, Any]]) -> None:
+    for row in console_rows:
+        assert row["title"]
+        assert row["panels"]
+        for panel in row["panels"]:
+            assert panel["type"] in CONSOLE_PANELS
+            assert panel["span"] in range(1, 13)
+
+
+def test_openshifts_console_asks_what_grafana_asks(console_rows: list[dict[str, Any]]) -> None:
+    drawn = {p["title"]: [t["expr"] for t in p["targets"]] for row in console_rows for p in row["panels"]}
+    asked = {p["title"]: [t["expr"] for t in p["targets"]] for p in read_panels() if p["type"] != "row"}
+    # It has no way to show a moment in time.
+    moments = {"Configuration in place since", "MLflow last answered"}
+    assert drawn == {title: queries for title, queries in asked.items() if title not in moments}
+
+
+def test_neither_is_made_elsewhere(helm: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    values = ("--set=openshiftConsole.dashboard=true,openshiftConsole.link=true", "--set=mlflow.enable=true")
+    rendered = helm("template", *values).stdout
+    assert "openshift-config-managed" not in rendered
+    assert "--enable-console-link" not in rendered
