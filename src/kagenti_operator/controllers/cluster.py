@@ -142,7 +142,10 @@ class Cluster:
     @property
     def informers(self) -> tuple[Informer[Any], ...]:
         """The informers that the enabled features need."""
-        chosen: list[Informer[Any]] = [self.crds]
+        chosen: list[Informer[Any]] = []
+        # Without a feature there is nothing to follow, and nothing is permitted either.
+        if self.settings.enable_mlflow or self.settings.enable_otel_bootstrap:
+            chosen.append(self.crds)
         if self.settings.enable_mlflow:
             chosen += [
                 self.data_science_clusters,

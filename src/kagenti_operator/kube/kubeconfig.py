@@ -22,7 +22,7 @@ def load_kubeconfig(path: Path) -> Connection:
         # Without a default, `get` raises rather than returning None.
         assert config is not None
         return Connection(
-            config.cluster.server,
+            _server(config),
             token=_token_source(config, config.user or User()),
             tls=_tls_files(config, config.user or User()),
             namespace=config.namespace,
@@ -31,7 +31,19 @@ def load_kubeconfig(path: Path) -> Connection:
         raise ConfigError(f"kubeconfig {path}: {error}") from error
     except (LookupError, TypeError, AttributeError) as error:
         # How lightkube meets an empty file, and a context that names what the file does not have.
-        raise ConfigError(f"kubeconfig {path} is incomplete: {error!r}") from error
+        raise ConfigError(
+            f"kubeconfig {path} is incomplete: {error!r}. See what it lacks with "
+            f"`kubectl --kubeconfig {path} config view`"
+        ) from error
+
+
+def _server(config: SingleConfig) -> str:
+    server = config.cluster.server
+    if not server.startswith(("https://", "http://")):
+        raise ConfigError(
+            f"the server of context {config.context_name} is '{server}', which is no URL; it begins with https://"
+        )
+    return server
 
 
 def _is_https(config: SingleConfig) -> bool:

@@ -1,6 +1,7 @@
 """What the operator says at the start when its ServiceAccount lacks what it cannot do without."""
 
 import json
+import socket
 import subprocess
 import uuid
 from collections.abc import AsyncIterator
@@ -121,7 +122,7 @@ async def test_a_missing_permission_stops_it_with_its_name_and_the_cure(
     assert "rbac.enable=true" in said
 
 
-async def test_what_is_switched_off_is_not_asked_for(
+async def test_what_is_switched_off_is_not_asked_for_and_not_waited_for(
     cluster: Cluster, start_operator: StartOperator, platform: Platform, team: str
 ) -> None:
     name = f"nobody-{uuid.uuid4().hex[:6]}"
@@ -129,7 +130,21 @@ async def test_what_is_switched_off_is_not_asked_for(
     await platform.request("POST", f"/api/v1/namespaces/{team}/serviceaccounts", body)
     kubeconfig = await cluster.service_account_kubeconfig(team, name)
     operator = start_operator(kubeconfig=kubeconfig, features=())
-    operator.wait_for_log("Starting")
+    operator.wait_for_log("Caches are complete, starting the controllers")
+
+
+@pytest.mark.parametrize("flag", ["--health-probe-bind-address", "--metrics-bind-address"])
+async def test_an_address_in_use_stops_it_with_the_address_and_the_cure(
+    start_operator: StartOperator, flag: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        operator = start_operator(f"{flag}={address}", "--metrics-secure=false", features=())
+        assert operator.process.wait(20) == 1
+        operator.kill()
+    said = operator.text()
+    assert f"{address} cannot be listened on" in said
+    assert "Choose another address, or 0 for none" in said
 
 
 async def test_an_api_server_that_is_away_keeps_nobody_from_starting(

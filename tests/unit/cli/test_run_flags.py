@@ -51,6 +51,7 @@ def test_an_address_of_0_switches_a_listener_off(text: str, expected: BindAddres
     [
         "--enable-mlflow=maybe",
         "--metrics-bind-address=8080",
+        "--mlflow-workspace=Team_1",
         "--mlflow-poll-interval=0",
         "--mlflow-poll-interval=often",
         "--max-concurrent-rolls=0",
@@ -71,6 +72,21 @@ def test_the_namespace_is_the_pods(monkeypatch: pytest.MonkeyPatch) -> None:
     assert build_settings(parse()).namespace == "kagenti-system"
     monkeypatch.setenv("POD_NAMESPACE", "elsewhere")
     assert build_settings(parse()).namespace == "elsewhere"
+
+
+def test_a_namespace_that_cannot_be_one_is_told_with_the_variable(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("POD_NAMESPACE", "Kagenti_System")
+    assert main(["run"]) == 1
+    told = capsys.readouterr().err
+    assert "POD_NAMESPACE='Kagenti_System' cannot be a namespace" in told
+    assert "fieldPath: metadata.namespace" in told
+
+
+def test_a_link_to_what_is_switched_off_is_a_contradiction(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--enable-console-link"]) == 1
+    assert "add --enable-mlflow" in capsys.readouterr().err
 
 
 def test_an_empty_workspace_is_none() -> None:

@@ -167,6 +167,12 @@ def test_a_file_that_is_no_kubeconfig_is_told(tmp_path: Path, text: str) -> None
         load_connection({"KUBECONFIG": str(tmp_path / "config")})
 
 
+def test_a_server_that_is_no_url_is_told(tmp_path: Path) -> None:
+    environ = kubeconfig(tmp_path, {"token": "t"}, server="api.example.com:6443")
+    with pytest.raises(ConfigError, match=r"'api\.example\.com:6443', which is no URL"):
+        load_connection(environ)
+
+
 def test_several_kubeconfigs_are_refused_with_the_cure(tmp_path: Path) -> None:
     several = f"{tmp_path}/a:{tmp_path}/b"
     with pytest.raises(ConfigError, match="kubectl config view --flatten"):
