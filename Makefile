@@ -5,6 +5,8 @@ SHELL := bash
 
 BIN := .venv/bin
 STAMP := .venv/.made
+# What the operator asked of the API servers in a run of all tests.
+REQUESTS := build/requests
 LOCKS := requirements/build.txt requirements/dev.txt
 
 .PHONY: help
@@ -41,9 +43,11 @@ demo: binaries envs ## Play the whole job on this machine (ONCE=1: and leave)
 	@$(BIN)/kagenti-operator sandbox demo $(if $(ONCE),--once)
 
 .PHONY: test
-test: binaries envs ## Run all tests: unit, integration and end to end
-	@$(BIN)/pytest tests/unit tests/integration -n 3 --dist loadfile
-	@$(BIN)/pytest tests/e2e
+test: binaries envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
+	@rm -rf $(REQUESTS)
+	@$(BIN)/pytest tests/unit tests/integration -n 3 --dist loadfile --requests=$(REQUESTS)
+	@$(BIN)/pytest tests/e2e --requests=$(REQUESTS)
+	@$(BIN)/pytest tests/permissions --requests=$(REQUESTS)
 
 .PHONY: test-unit
 test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm and kube-score)

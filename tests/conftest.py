@@ -1,7 +1,12 @@
 """Options of the whole test suite."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
+
+from tests.permissions.requests import write_record
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
@@ -14,6 +19,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the code renders today into the golden files, for review by git diff",
     )
+    parser.addoption(
+        "--requests",
+        type=Path,
+        metavar="FOLDER",
+        help="where to put what the operator asked of each API server, or to find it (tests/permissions)",
+    )
+
+
+@pytest.fixture(scope="session")
+def record_requests(request: pytest.FixtureRequest) -> Callable[[Path], None]:
+    """Put down what the operator asked according to an audit log, if that is wanted."""
+    folder: Path | None = request.config.getoption("--requests")
+    return lambda audit_log: write_record(folder, audit_log) if folder else None
 
 
 @pytest.fixture

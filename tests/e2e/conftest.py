@@ -1,6 +1,6 @@
 """One sandbox for all: the demo is played on it first, and the tests go on where it ended."""
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import AsyncExitStack
 from io import StringIO
 from pathlib import Path
@@ -19,11 +19,14 @@ _DEMO_SECONDS = 540.0
 
 
 @pytest.fixture(scope="session")
-def directory(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+def directory(
+    tmp_path_factory: pytest.TempPathFactory, record_requests: Callable[[Path], None]
+) -> Generator[Path]:
     """State folder of the sandbox that the tests share; whatever runs in it at the end is ended."""
     folder = tmp_path_factory.mktemp("sandbox")
     yield folder
     stop(folder)
+    record_requests(StatePaths(folder).audit_log)
 
 
 @pytest.fixture(scope="session")
@@ -46,12 +49,13 @@ async def stage(directory: Path, demo: Played) -> AsyncGenerator[Stage]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What ends the shared sandbox comes last, before it what changes the operator's configuration."""
+    """What ends the shared sandbox comes last, before it what looks back, and what changes the operator."""
     order = [
         "test_demo.py",
         "test_outage.py",
         "test_authorization.py",
         "test_helm_release.py",
+        "test_telling.py",
         "test_leaving.py",
     ]
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else -1)

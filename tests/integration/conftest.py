@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -103,12 +103,15 @@ async def _served(admin: KubeClient, path: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(
+    tmp_path_factory: pytest.TempPathFactory, record_requests: Callable[[Path], None]
+) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("cluster")
     control_plane = ControlPlane(directory / "control-plane", audit=True)
     try:
         control_plane.start()
         yield Cluster(control_plane, directory)
+        record_requests(control_plane.audit_log)
     finally:
         control_plane.close()
 

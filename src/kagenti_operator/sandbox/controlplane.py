@@ -47,6 +47,8 @@ CONTROLLERS = (
     "ttl-after-finished-controller",
 )
 
+# Of each of the two parts of the audit log.
+_AUDIT_MEGABYTES = 200
 # Who asked for what, once per request: enough to count requests in a test.
 _AUDIT_POLICY = """\
 apiVersion: audit.k8s.io/v1
@@ -226,6 +228,8 @@ class ControlPlane:
             command.append(f"--audit-policy-file={directory / 'audit-policy.yaml'}")
             command.append(f"--audit-log-path={self.audit_log}")
             command.append("--audit-log-mode=blocking")
+            command.append(f"--audit-log-maxsize={_AUDIT_MEGABYTES}")
+            command.append("--audit-log-maxbackup=1")
         self._apiserver = self._spawn("kube-apiserver", command)
         if wait:
             self._wait(self._apiserver, self._apiserver_is_ready)

@@ -56,6 +56,11 @@ class StatePaths:
         return self.control_plane / "serviceaccount.key"
 
     @property
+    def audit_log(self) -> Path:
+        """Who asked the API server for what; kept until the next start."""
+        return self.control_plane / "audit.log"
+
+    @property
     def run(self) -> Path:
         """Sockets."""
         return self.root / "run"

@@ -75,6 +75,7 @@ class Supervisor:
                 bind_address=NODE_ADDRESS,
                 advertise_address=NODE_ADDRESS,
                 service_cidr=SERVICE_CIDR,
+                audit=True,
             )
             # Before the event loop: children die with the thread that started them, and this one stays.
             control_plane.start()

@@ -12,18 +12,25 @@ from kagenti_operator.kube.client import KubeClient
 from tests.integration.conftest import Cluster
 from tests.integration.mlflow_server import MLflowServer, running_mlflow
 from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform, reset
+from tests.integration.reconcile.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform, grant, reset
 from tests.integration.reconcile.process import OperatorProcess
+from tests.permissions.chart import ACCOUNT, Manifest, render_permissions
 
 type StartOperator = Callable[..., OperatorProcess]
 
 
+@pytest.fixture(scope="session")
+def chart_permissions() -> list[Manifest]:
+    return render_permissions()
+
+
 @pytest.fixture
-async def platform(admin: KubeClient) -> AsyncIterator[Platform]:
+async def platform(admin: KubeClient, chart_permissions: list[Manifest]) -> AsyncIterator[Platform]:
     found = Platform(admin)
     for name in FIXED_NAMESPACES:
         await found.namespace(name)
     await reset(found, found.namespaces)
+    await grant(found, chart_permissions)
     yield found
     await reset(found, found.namespaces)
 
@@ -43,54 +50,45 @@ def mlflow_server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture
 async def operator_kubeconfig(cluster: Cluster, platform: Platform) -> Path:
-    """The identity that operator and test share where MLflow is asked: a ServiceAccount with every right."""
-    await platform.put(
-        f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/controller-manager",
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "controller-manager"}},
-    )
-    await platform.put(
-        f"{RBAC}/clusterrolebindings/tests-controller-manager",
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "tests-controller-manager"},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "cluster-admin",
-            },
-            "subjects": [{"kind": "ServiceAccount", "name": "controller-manager", "namespace": SYSTEM}],
-        },
-    )
-    return await cluster.service_account_kubeconfig(SYSTEM, "controller-manager")
+    """The operator's identity: its ServiceAccount with what the chart grants, and no more."""
+    del platform
+    return await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
 
 
 @pytest.fixture
-async def mlflow(cluster: Cluster, mlflow_server: MLflowServer, operator_kubeconfig: Path) -> MLflow:
-    del operator_kubeconfig
-    return MLflow(mlflow_server, await cluster.token(SYSTEM, "controller-manager"))
+async def mlflow(cluster: Cluster, mlflow_server: MLflowServer, platform: Platform) -> MLflow:
+    """MLflow as the test asks it, with every right."""
+    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tests"}}
+    await platform.put(f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/tests", body)
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "tests"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+        "subjects": [{"kind": "ServiceAccount", "name": "tests", "namespace": SYSTEM}],
+    }
+    await platform.put(f"{RBAC}/clusterrolebindings/tests", binding)
+    return MLflow(mlflow_server, await cluster.token(SYSTEM, "tests"))
 
 
 @pytest.fixture
-def start_with_mlflow(
-    mlflow: MLflow, operator_kubeconfig: Path, start_operator: StartOperator
-) -> StartOperator:
+def start_with_mlflow(mlflow: MLflow, start_operator: StartOperator) -> StartOperator:
     """Start the operator so that it can talk to the real MLflow, and polls it every second."""
 
     def start(*flags: str, **options: object) -> OperatorProcess:
         known = (f"--mlflow-ca-file={mlflow.server.ca_file}", "--mlflow-poll-interval=1")
-        return start_operator(*known, *flags, kubeconfig=operator_kubeconfig, **options)
+        return start_operator(*known, *flags, **options)
 
     return start
 
 
 @pytest.fixture
-def start_operator(cluster: Cluster) -> Iterator[StartOperator]:
-    """Start the operator as the administrator; it is killed when the test ends."""
+def start_operator(operator_kubeconfig: Path) -> Iterator[StartOperator]:
+    """Start the operator under the chart's permissions; it is killed when the test ends."""
     with ExitStack() as running:
 
         def start(*flags: str, kubeconfig: Path | None = None, **options: Any) -> OperatorProcess:
-            process = OperatorProcess(kubeconfig or cluster.admin_kubeconfig, *flags, **options)
+            process = OperatorProcess(kubeconfig or operator_kubeconfig, *flags, **options)
             return running.enter_context(process)
 
         yield start

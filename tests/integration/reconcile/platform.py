@@ -3,11 +3,13 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.sandbox.apply import Manifests
+from tests.permissions.chart import ACCOUNT, Manifest, object_path
 
 SYSTEM = "kagenti-system"
 MLFLOW_NAMESPACE = "redhat-ods-applications"
@@ -18,6 +20,8 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 DSCS = "/apis/datasciencecluster.opendatahub.io/v2/datascienceclusters"
 MLFLOWS = "/apis/mlflow.opendatahub.io/v1"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+CHART_LABEL = "app.kubernetes.io/name"
 FOREIGN_MANAGER = {"fieldManager": "somebody-else"}
 
 type Object = dict[str, Any]
@@ -107,9 +111,9 @@ class Platform:
             "PATCH", path, body, content_type="application/merge-patch+json", params=FOREIGN_MANAGER
         )
 
-    async def delete(self, path: str) -> None:
+    async def delete(self, path: str, *, selector: str = "") -> None:
         try:
-            await self.admin.raw("DELETE", path)
+            await self.admin.raw("DELETE", path, params={"labelSelector": selector} if selector else None)
         except ApiError as error:
             if not error.not_found:
                 raise
@@ -147,13 +151,12 @@ class Platform:
         body = _object("datasciencecluster.opendatahub.io/v2", "DataScienceCluster", "default-dsc", spec=spec)
         await self.put(f"{DSCS}/default-dsc", body)
 
-    async def cluster_role(self, name: str) -> None:
-        rule = {
-            "apiGroups": ["mlflow.kubeflow.org"],
-            "resources": ["experiments"],
-            "verbs": ["get", "update"],
-        }
-        body = _object("rbac.authorization.k8s.io/v1", "ClusterRole", name, rules=[rule])
+    async def cluster_role(self, name: str, rules: list[Object] | None = None) -> None:
+        """A role as the MLflow operator brings it, or with these rules."""
+        if rules is None:
+            packaged = Manifests.packaged("mlflow-roles").objects
+            rules = next(role["rules"] for role in packaged if role["metadata"]["name"] == name)
+        body = _object("rbac.authorization.k8s.io/v1", "ClusterRole", name, rules=rules)
         await self.put(f"{RBAC}/clusterroles/{name}", body)
 
     async def mlflow(self, namespace: str | None = None) -> Object | None:
@@ -200,7 +203,7 @@ class Platform:
         return await self.get(f"{RBAC}/namespaces/{namespace}/rolebindings/{BINDING}")
 
     async def managed_and_ready(
-        self, address: str = "https://mlflow.redhat-ods-applications.svc:8443"
+        self, address: str | None = "https://mlflow.redhat-ods-applications.svc:8443"
     ) -> None:
         """Everything that a grant needs: CRDs, state, ClusterRole, ready endpoint; and the CR's status."""
         for crd in (DSC_CRD, MLFLOW_CRD):
@@ -300,6 +303,24 @@ async def reset(platform: Platform, namespaces: set[str]) -> None:
         await platform.delete(f"{RBAC}/clusterroles/{role}")
     for namespace in (*FIXED_NAMESPACES, *namespaces, "default"):
         for collection in _COLLECTIONS:
-            await platform.delete(collection.format(namespace))
+            # What the chart grants stays, so that the authorizer need not learn of it before each test.
+            await platform.delete(collection.format(namespace), selector=f"{CHART_LABEL}!=kagenti-operator")
         # A collection of Services cannot be deleted.
         await platform.delete(f"/api/v1/namespaces/{namespace}/services/phoenix")
+
+
+async def grant(platform: Platform, manifests: Sequence[Manifest], account: str = ACCOUNT) -> None:
+    """Apply what the chart grants, and return once the authorizer knows it."""
+    for manifest in manifests:
+        await platform.put(object_path(manifest), manifest)
+    lease = {"group": "coordination.k8s.io", "resource": "leases", "namespace": SYSTEM, "verb": "create"}
+    events = {"group": "events.k8s.io", "resource": "events", "verb": "create"}
+
+    async def known() -> None:
+        for attributes in (lease, events):
+            user = f"system:serviceaccount:{SYSTEM}:{account}"
+            review = {"spec": {"user": user, "resourceAttributes": attributes}}
+            answer = await platform.request("POST", ACCESS_REVIEWS, review)
+            assert answer["status"]["allowed"]
+
+    await eventually(known)

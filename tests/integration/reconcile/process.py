@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.tokens import TOKEN
+
 FEATURES = ("--enable-mlflow", "--enable-otel-bootstrap")
 PROBES_OFF = ("--metrics-bind-address=0", "--health-probe-bind-address=0")
 
@@ -43,6 +45,7 @@ class OperatorProcess:
         self.kill()
         # Shown by pytest where the test failed.
         print(self.text())
+        assert not TOKEN.search(self.text()), "the log holds a token"
 
     def _read(self) -> None:
         assert self.process.stdout is not None

@@ -1,8 +1,8 @@
-"""What the operator says at the start when its ServiceAccount lacks what it cannot do without."""
+"""What the operator says when its ServiceAccount lacks what it cannot do without, at the start and later."""
 
+import asyncio
 import json
 import socket
-import subprocess
 import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,47 +11,29 @@ from typing import Any
 import pytest
 import yaml
 
-from kagenti_operator.sandbox import binaries
 from tests.integration.conftest import Cluster
 from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.platform import RBAC, SYSTEM, Platform
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.platform import EDIT, INTEGRATION, RBAC, SYSTEM, Platform, eventually, grant
+from tests.integration.reconcile.process import OperatorProcess
 from tests.integration.reconcile.scrape import free_port
+from tests.permissions.chart import Manifest, object_path, render_permissions
 
-CHART = Path(__file__).parents[3] / "charts" / "kagenti-operator"
 ACCOUNT = "chart-operator"
-PATHS = {
-    "ServiceAccount": f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/",
-    "ClusterRole": f"{RBAC}/clusterroles/",
-    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings/",
-    "Role": f"{RBAC}/namespaces/{SYSTEM}/roles/",
-    "RoleBinding": f"{RBAC}/namespaces/{SYSTEM}/rolebindings/",
-}
-
-
-def render(home: Path) -> list[dict[str, Any]]:
-    """What the chart grants where it is not told of OpenShift."""
-    values = ("mlflow.enable=true", "otelBootstrap.enable=true", "platform=kubernetes")
-    account = f"controllerManager.serviceAccountName={ACCOUNT}"
-    sets = [argument for value in (*values, account) for argument in ("--set", value)]
-    call = [binaries.find("helm"), "template", "x", CHART, "--namespace", SYSTEM, *sets]
-    done = subprocess.run(call, env={"HOME": str(home)}, capture_output=True, text=True, check=True)
-    return [m for m in yaml.safe_load_all(done.stdout) if m["kind"] in PATHS]
+MLFLOW_ONLY = ("--enable-mlflow",)
 
 
 @pytest.fixture
-async def roles(platform: Platform, tmp_path: Path) -> AsyncIterator[list[dict[str, Any]]]:
-    """The chart's ServiceAccount with all that it is granted; taken away after the test."""
-    rendered = render(tmp_path)
-    for manifest in rendered:
-        await platform.put(PATHS[manifest["kind"]] + manifest["metadata"]["name"], manifest)
+async def roles(platform: Platform) -> AsyncIterator[list[Manifest]]:
+    """An account with all that the chart grants where it is not told of OpenShift; gone after the test."""
+    rendered = render_permissions(account=ACCOUNT, platform="kubernetes")
+    await grant(platform, rendered, ACCOUNT)
     yield rendered
     for manifest in rendered:
-        await platform.delete(PATHS[manifest["kind"]] + manifest["metadata"]["name"])
+        await platform.delete(object_path(manifest))
 
 
-async def without(
-    platform: Platform, roles: list[dict[str, Any]], kind: str, resource: str, verb: str
-) -> None:
+async def without(platform: Platform, roles: list[Manifest], kind: str, resource: str, verb: str) -> None:
     """Take a verb on a resource away."""
     for manifest in roles:
         if manifest["kind"] != kind:
@@ -62,7 +44,7 @@ async def without(
             if "resources" in rule
         ]
         changed = {**manifest, "rules": [rule for rule in rules if rule["verbs"]]}
-        await platform.put(PATHS[kind] + manifest["metadata"]["name"], changed)
+        await platform.put(object_path(manifest), changed)
 
 
 FLAGS = ("--leader-elect", "--metrics-secure")
@@ -103,7 +85,7 @@ async def test_a_missing_permission_stops_it_with_its_name_and_the_cure(
     cluster: Cluster,
     start_operator: StartOperator,
     platform: Platform,
-    roles: list[dict[str, Any]],
+    roles: list[Manifest],
     *,
     kind: str,
     resource: str,
@@ -120,6 +102,90 @@ async def test_a_missing_permission_stops_it_with_its_name_and_the_cure(
     assert "of the permissions that the enabled features need" in said
     assert json.dumps(named)[1:-1] in said
     assert "rbac.enable=true" in said
+
+
+RECONCILING_FAILED = "Reconciling failed, will try again"
+NOT_HELD = "is attempting to grant RBAC permissions not currently held"
+
+
+async def expect_refused_grant(operator: OperatorProcess, kind: str) -> None:
+    def matches(line: dict[str, Any]) -> bool:
+        return NOT_HELD in line["error"] and kind in line["error"]
+
+    await asyncio.to_thread(operator.wait_for_log, RECONCILING_FAILED, matching=matches)
+
+
+async def test_without_bind_the_collector_is_not_granted_what_the_operator_does_not_hold(
+    cluster: Cluster, start_operator: StartOperator, platform: Platform, roles: list[Manifest], team: str
+) -> None:
+    await without(platform, roles, "ClusterRole", "clusterroles", "bind")
+    await platform.managed_and_ready()
+    await platform.delete(f"{RBAC}/clusterroles/{INTEGRATION}")
+    await platform.cluster_role(EDIT)
+    await platform.workload(team, "weather")
+    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
+    operator = start_operator(features=MLFLOW_ONLY, kubeconfig=kubeconfig)
+    await expect_refused_grant(operator, "rolebindings")
+    assert await platform.binding(team) is None
+
+
+@pytest.mark.parametrize("verb", ["get", "update"])
+async def test_an_agents_role_needs_the_experiments_verbs_whatever_mlflows_role_holds(
+    cluster: Cluster,
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
+    roles: list[Manifest],
+    team: str,
+    *,
+    verb: str,
+) -> None:
+    """MLflow's role is somebody else's: here it lets the operator make experiments, and lacks the verb."""
+    await platform.managed_and_ready(mlflow.url)
+    lacking = [v for v in ("get", "create", "update") if v != verb]
+    experiments = {"apiGroups": ["mlflow.kubeflow.org"], "resources": ["experiments"]}
+    await platform.cluster_role(INTEGRATION, [{**experiments, "verbs": lacking}])
+    await without(platform, roles, "ClusterRole", "experiments", verb)
+    await platform.workload(team, "weather")
+    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
+    operator = start_with_mlflow(features=MLFLOW_ONLY, kubeconfig=kubeconfig)
+    await expect_refused_grant(operator, "roles")
+    # With the chart's rule alone the same is granted.
+    await grant(platform, roles, ACCOUNT)
+
+    async def granted() -> None:
+        path = f"{RBAC}/namespaces/{team}/rolebindings/kagenti-mlflow-weather"
+        assert await platform.get(path) is not None
+
+    await eventually(granted, seconds=90)
+
+
+async def test_without_the_binding_to_mlflows_role_no_experiment_is_made(
+    cluster: Cluster,
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
+    roles: list[Manifest],
+    team: str,
+) -> None:
+    (binding,) = [
+        m for m in roles if m["kind"] == "ClusterRoleBinding" and m["roleRef"]["name"] == INTEGRATION
+    ]
+    await platform.delete(object_path(binding))
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(team, "weather")
+    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
+    start_with_mlflow(features=MLFLOW_ONLY, kubeconfig=kubeconfig)
+
+    async def told() -> None:
+        events = await platform.events(team, "weather")
+        refused = [e for e in events if e["reason"] == "ExperimentNotAvailable"]
+        assert len(refused) == 1
+        assert refused[0]["type"] == "Warning"
+        assert "403" in refused[0]["note"]
+
+    await eventually(told)
+    assert await mlflow.experiment(team, "weather") is None
 
 
 async def test_what_is_switched_off_is_not_asked_for_and_not_waited_for(
