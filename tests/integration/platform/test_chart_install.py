@@ -130,61 +130,6 @@ async def test_is_allowed(allowed: tuple[str, ...], api: Platform) -> None:
     assert await may(api, *allowed)
 
 
-@pytest.mark.usefixtures("installed")
-@pytest.mark.parametrize(
-    "refused",
-    [
-        (SYSTEM, "get", "secrets", "any"),
-        ("team7", "list", "secrets"),
-        ("", "bind", CLUSTER_ROLES, "cluster-admin"),
-        ("", "escalate", CLUSTER_ROLES, "mlflow-operator-mlflow-integration"),
-        ("", "create", CLUSTER_ROLES),
-        ("", "create", "rbac.authorization.k8s.io/clusterrolebindings"),
-        (SYSTEM, "patch", "configmaps", "openshift-service-ca.crt"),
-        (SYSTEM, "create", "configmaps", "another"),
-        (SYSTEM, "create", "configmaps"),
-        ("team7", "get", "configmaps", "any"),
-        ("openshift-config", "list", "configmaps"),
-        ("openshift-config-managed", "patch", "configmaps", "default-ingress-cert"),
-        ("", "delete", "mlflow.opendatahub.io/mlflows", "mlflow"),
-        ("", "patch", "mlflow.opendatahub.io/mlflows", "mlflow"),
-        ("team7", "delete", "apps/deployments", "an-agent"),
-        ("team7", "create", "pods"),
-        (SYSTEM, "update", "coordination.k8s.io/leases", "another"),
-    ],
-    ids=" ".join,
-)
-async def test_is_refused(refused: tuple[str, ...], api: Platform) -> None:
-    assert not await may(api, *refused)
-
-
-@pytest.mark.usefixtures("installed")
-async def test_cannot_grant_more_than_it_holds(cluster: Cluster, namespace: str) -> None:
-    async with cluster.as_service_account(SYSTEM, "controller-manager") as operator:
-        mine = Platform(operator)
-
-        def role(name: str, **rule: list[str]) -> dict[str, Any]:
-            metadata = {"name": name, "namespace": namespace}
-            return {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "Role",
-                "metadata": metadata,
-                "rules": [rule],
-            }
-
-        path = f"{RBAC}/namespaces/{namespace}/roles/"
-        experiments = {"apiGroups": ["mlflow.kubeflow.org"], "resources": ["experiments"]}
-        fine = role("fine", **experiments, resourceNames=["agent"], verbs=["get", "update"])
-        await mine.put(path + "fine", fine)
-        # "*" and Secrets are what somebody with the operator's token would want.
-        for greedy in (
-            role("greedy", apiGroups=[""], resources=["secrets"], verbs=["get"]),
-            role("greedy", **experiments, verbs=["*"]),
-        ):
-            with pytest.raises(ApiError, match="attempting to grant RBAC permissions not currently held"):
-                await mine.put(path + "greedy", greedy)
-
-
 async def leftovers(api: Platform) -> set[str]:
     found: set[str] = set()
     for collection in (
