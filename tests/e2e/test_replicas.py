@@ -1,0 +1,168 @@
+"""Three replicas of the operator, of which the leader is harmed: another works on, and never two at once."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.credentials import load_connection
+from kagenti_operator.runtime.lease import Lease
+from kagenti_operator.sandbox.demo.commands import checkout_path, run_helm
+from kagenti_operator.sandbox.demo.stage import OPERATOR, PLATFORM
+from kagenti_operator.sandbox.demo.workloads import workload_path
+from kagenti_operator.sandbox.launcher import start, stop
+from kagenti_operator.sandbox.options import SandboxOptions
+from kagenti_operator.sandbox.paths import StatePaths
+from tests.e2e.leaks import find_leaks, mounted_tokens, secret_values
+from tests.e2e.reigns import Write, collect_reigns, find_usurpations
+from tests.e2e.replicas import COUNT, TAKEOVER_SECONDS, Replicas, pod_of
+from tests.integration.reconcile.platform import FIXED_NAMESPACES
+
+HANDOVER_SECONDS = 5.0
+VALUES = (f"controllerManager.replicas={COUNT}", "mlflow.enable=true", "platform=kubernetes")
+
+
+@pytest.fixture(scope="module")
+def paths(
+    tmp_path_factory: pytest.TempPathFactory, record_requests: Callable[[Path], None]
+) -> Iterator[StatePaths]:
+    """A bare sandbox with the operator in it, for the tests of this file."""
+    options = SandboxOptions(directory=tmp_path_factory.mktemp("replicas"), bare=True)
+    start(options, tethered=True)
+    paths = StatePaths(options.directory)
+    try:
+        asyncio.run(install(paths))
+        yield paths
+    finally:
+        stop(options.directory)
+    record_requests(paths.audit_log)
+
+
+def connect(paths: StatePaths) -> KubeClient:
+    return KubeClient(load_connection({"KUBECONFIG": str(paths.kubeconfig)}))
+
+
+async def install(paths: StatePaths) -> None:
+    """The operator by its chart, on as much of a platform as it takes to grant the collector access."""
+    async with connect(paths) as admin:
+        platform = Replicas(paths, admin).platform
+        for namespace in FIXED_NAMESPACES:
+            await platform.namespace(namespace)
+        # Without an address of MLflow there are no experiments, and every agent still costs a grant.
+        await platform.managed_and_ready(address=None)
+    chart = str(checkout_path("charts/kagenti-operator"))
+    settings = [f"--set={value}" for value in VALUES]
+    verbose = "--set=controllerManager.container.extraArgs={--log-level=debug}"
+    await run_helm(paths, ["install", "kagenti-operator", chart, "--namespace", PLATFORM, *settings, verbose])
+
+
+@pytest.fixture
+async def replicas(paths: StatePaths) -> AsyncIterator[Replicas]:
+    """The replicas at work, with something to write all the time."""
+    async with connect(paths) as admin:
+        replicas = Replicas(paths, admin)
+        async with replicas.flickering():
+            yield replicas
+
+
+async def expect_takeover(replicas: Replicas, old: Lease) -> Lease:
+    """Wait for another leader and its work; it came within the lease's bound, by what the leases say."""
+    last, new = await replicas.wait_for_successor(old)
+    await replicas.wait_for_work(new)
+    renewed, acquired = (
+        datetime.fromisoformat(lease.record[key])
+        for lease, key in ((last, "renewTime"), (new, "acquireTime"))
+    )
+    assert (acquired - renewed).total_seconds() < TAKEOVER_SECONDS
+    return new
+
+
+def expect_one_at_a_time(replicas: Replicas) -> None:
+    assert find_usurpations(replicas.writes()) == []
+
+
+async def test_a_killed_leader_is_followed(replicas: Replicas) -> None:
+    old = await replicas.settle()
+    os.kill(await replicas.process(old), signal.SIGKILL)
+    await expect_takeover(replicas, old)
+    await replicas.settle()
+    expect_one_at_a_time(replicas)
+
+
+async def test_a_stopped_leader_is_followed_and_writes_nothing_when_it_goes_on(replicas: Replicas) -> None:
+    old = await replicas.settle()
+    process = await replicas.process(old)
+    os.kill(process, signal.SIGSTOP)
+    try:
+        new = await expect_takeover(replicas, old)
+    finally:
+        os.kill(process, signal.SIGCONT)
+    # It finds that it does not lead any more, and makes room for a fresh process.
+    await replicas.wait_for_end(process)
+    await replicas.wait_for_work(new)
+    await replicas.settle()
+    expect_one_at_a_time(replicas)
+
+
+async def test_a_leader_that_is_cut_off_is_followed_and_writes_nothing_when_it_is_back(
+    replicas: Replicas,
+) -> None:
+    old = await replicas.settle()
+    process = await replicas.process(old)
+    replicas.cable(process, "down")
+    new = await expect_takeover(replicas, old)
+    await replicas.wait_for_end(process)
+    replicas.cable(await replicas.process(old), "up")
+    await replicas.wait_for_work(new)
+    await replicas.settle()
+    expect_one_at_a_time(replicas)
+
+
+async def test_a_rollout_hands_over_within_five_seconds_each_time(replicas: Replicas) -> None:
+    old = await replicas.settle()
+    begun = len(replicas.reigns()) - 1
+    restarted = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
+    change = {"spec": {"template": {"metadata": {"annotations": restarted}}}}
+    await replicas.platform.patch(workload_path("deployments", PLATFORM, OPERATOR), change)
+    _, new = await replicas.wait_for_successor(old)
+    await replicas.wait_for_work(new)
+    await replicas.settle()
+    reigns = replicas.reigns()[begun:]
+    assert len(reigns) > 1
+    for before, after in pairwise(reigns):
+        last = max(write.answered for write in (*before.leases, *before.work))
+        gap = (after.work[0].received - last).total_seconds()
+        assert gap < HANDOVER_SECONDS, f"from {before.pod} to {after.pod}"
+    expect_one_at_a_time(replicas)
+
+
+async def test_no_replica_told_a_secret_not_even_to_a_verbose_log(paths: StatePaths) -> None:
+    async with connect(paths) as admin:
+        secrets = await Replicas(paths, admin).platform.request("GET", "/api/v1/secrets")
+    tokens = mounted_tokens(paths)
+    assert tokens
+    assert find_leaks(paths, tokens | secret_values(secrets["items"])) == {}
+
+
+def write(pod: str, second: float, *, lease: bool = False) -> Write:
+    moment = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=second)
+    answered = moment + timedelta(seconds=0.1)
+    resource = "leases" if lease else "roles"
+    return Write(
+        pod=pod, verb="patch", resource=resource, about="", taken=True, received=moment, answered=answered
+    )
+
+
+def test_who_writes_out_of_turn_would_be_noticed() -> None:
+    early, first, late = write("b", 2), write("a", 1), write("a", 4)
+    writes = [write("a", 0, lease=True), first, early, write("b", 3, lease=True), late, write("b", 5)]
+    assert [reign.pod for reign in collect_reigns(writes)] == ["a", "b"]
+    assert find_usurpations(writes) == [early, late]
+    assert find_usurpations([w for w in writes if w not in (early, late)]) == []
+    assert pod_of(Lease({"spec": {"holderIdentity": "pod-1_uuid"}})) == "pod-1"
