@@ -50,12 +50,6 @@ async def stage(directory: Path, demo: Played) -> AsyncGenerator[Stage]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What ends the shared sandbox comes last, before it what looks back, and what changes the operator."""
-    order = [
-        "test_demo.py",
-        "test_outage.py",
-        "test_authorization.py",
-        "test_helm_release.py",
-        "test_telling.py",
-        "test_leaving.py",
-    ]
+    subjects = ("demo", "outage", "rotation", "authorization", "helm_release", "telling", "leaving")
+    order = [f"test_{subject}.py" for subject in subjects]
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else -1)

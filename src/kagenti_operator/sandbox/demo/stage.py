@@ -96,15 +96,15 @@ class Stage:
 
     async def mlflow(self) -> MLflowReader:
         """MLflow, as the ServiceAccount `trace-reader` of team1."""
-        if self._mlflow is None:
-            path = f"/api/v1/namespaces/{TEAM}/configmaps/openshift-service-ca.crt"
-            authority = await self.api.get(path)
-            if authority is None or self._session is None:
-                raise StepFailed(Hop.SANDBOX, f"{TEAM} has no ConfigMap openshift-service-ca.crt")
+        path = f"/api/v1/namespaces/{TEAM}/configmaps/openshift-service-ca.crt"
+        found = await self.api.get(path)
+        if found is None or self._session is None:
+            raise StepFailed(Hop.SANDBOX, f"{TEAM} has no ConfigMap openshift-service-ca.crt")
+        authority = found["data"]["service-ca.crt"]
+        # It rotates.
+        if self._mlflow is None or self._mlflow.authority != authority:
             token = await self.api.token(TEAM, READER)
-            self._mlflow = MLflowReader(
-                self._session, self.mlflow_url, token, authority["data"]["service-ca.crt"]
-            )
+            self._mlflow = MLflowReader(self._session, self.mlflow_url, token, authority)
         return self._mlflow
 
     async def apply_example(self, name: str) -> None:
