@@ -136,7 +136,8 @@ class AgentsController:
         try:
             changed = await self._client.apply(resource, plan.body)
         except ApiError as error:
-            self._rolls.release(key)
+            meta = agent.metadata
+            self._rolls.refused(key, self._cluster.agent(kind, meta.namespace, meta.name))
             if error.not_found:
                 return True
             self._tell_unchanged(kind, agent, error)

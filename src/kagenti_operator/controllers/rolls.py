@@ -14,11 +14,13 @@ PATIENCE_SECONDS = 300.0
 @dataclass
 class _Roll:
     deadline: float
-    # Unknown until the API server took the change: what is told before that is about an earlier rollout.
+    # Of the workload that rolls; None until the API server took a change.
     generation: int | None = None
+    # While a change is on its way, what is told is about an earlier rollout.
+    changing: bool = True
 
     def is_over(self, agent: Agent) -> bool:
-        if self.generation is None or agent.metadata.generation < self.generation:
+        if self.changing or self.generation is None or agent.metadata.generation < self.generation:
             return False
         return agent.is_rolled_out
 
@@ -54,13 +56,24 @@ class RollSlots:
             self._waiting.setdefault(self._bucket(key), {})[key] = None
             return False
         self._forget_waiting(key)
-        self._rolling[key] = _Roll(self._clock.monotonic() + PATIENCE_SECONDS)
+        self._rolling.setdefault(key, _Roll(self._clock.monotonic() + PATIENCE_SECONDS)).changing = True
         return True
 
     def began(self, key: str, agent: Agent) -> None:
         """The API server took the change; `agent` is its answer."""
-        if roll := self._rolling.get(key):
-            roll.generation = agent.metadata.generation
+        deadline = self._clock.monotonic() + PATIENCE_SECONDS
+        self._rolling[key] = _Roll(deadline, agent.metadata.generation, changing=False)
+        self.follow(key, agent)
+
+    def refused(self, key: str, agent: Agent | None) -> None:
+        """The API server did not take the change: an earlier one may roll on; `agent` as it is known."""
+        roll = self._rolling.get(key)
+        if roll is None:
+            return
+        roll.changing = False
+        if roll.generation is None:
+            self.release(key)
+        else:
             self.follow(key, agent)
 
     def follow(self, key: str, agent: Agent | None) -> None:

@@ -73,6 +73,26 @@ def test_a_change_that_rolls_nothing_gives_its_place_back_at_once() -> None:
     assert slots.rolling == 0
 
 
+def test_a_change_that_is_refused_gives_its_place_back() -> None:
+    woken: list[str] = []
+    slots = build(1, woken)
+    assert slots.take(key("a"))
+    assert not slots.take(key("b"))
+    slots.refused(key("a"), workload(generation=1, observed=1, updated=1, available=1))
+    assert woken == [key("b")]
+
+
+def test_a_rollout_keeps_its_place_when_a_second_change_comes_too_late() -> None:
+    """A reconcile that does not see the first change yet meets a conflict."""
+    slots = build(1)
+    begin(slots, key("a"))
+    assert slots.take(key("a"))
+    slots.refused(key("a"), workload(generation=1, observed=1, updated=1, available=1))
+    assert slots.rolling == 1
+    slots.follow(key("a"), workload(generation=2, observed=2, updated=1, available=1))
+    assert slots.rolling == 0
+
+
 def test_places_go_to_namespaces_in_turn() -> None:
     woken: list[str] = []
     slots = build(1, woken)
