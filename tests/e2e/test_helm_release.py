@@ -85,7 +85,9 @@ async def edited(stage: Stage) -> AsyncGenerator[None]:
         if (await read(stage, CONFIG_MAP))["data"]["base.yaml"] != text:
             raise NotYet("it is still edited")
 
-    await stage.until("edit undone", undone, seconds=60, hop=Hop.CONFIGURATION)
+    await stage.until("edit undone", undone, seconds=120, hop=Hop.CONFIGURATION)
+    # The collector may have been rolled on the way; all is well again when its pods are.
+    await helm(stage, "test")
 
 
 @pytest.mark.usefixtures("edited")
