@@ -2,7 +2,8 @@
 
 Signs a serving certificate into the Secret that a Service names by annotation, and gives every namespace the
 CA in ConfigMap `openshift-service-ca.crt`. As on OpenShift, deleting Secret `signing-key` in namespace
-`openshift-service-ca` rotates: a new CA signs everything anew, and the old one stays trusted beside it.
+`openshift-service-ca` rotates: a new CA signs everything anew. The old one stays trusted beside it, which
+OpenShift does only when it rotates by itself.
 """
 
 import base64
