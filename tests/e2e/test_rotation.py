@@ -39,9 +39,10 @@ async def test_no_span_is_lost_while_everything_rotates(stage: Stage):
         before = await collector_annotations(stage)
         await stage.api.delete(SIGNING_KEY)
         await wait_for_roll(stage, CA_HASH, before)
-        await serve_new_certificate(stage)
+        retired = await serve_new_certificate(stage)
         await make_agent(stage, "late-agent")
     await expect_all_spans(stage)
+    await stage.api.delete(retired)
 
 
 # --- what is rotated ------------------------------------------------------------------------------------
@@ -93,11 +94,11 @@ async def restart(stage: Stage, workload: str) -> None:
         assert process.returncode == 0, said.decode()
 
 
-async def serve_new_certificate(stage: Stage) -> None:
-    """Replace MLflow's pod by one that serves the certificate of the new CA, and have the collector see it.
+async def serve_new_certificate(stage: Stage) -> str:
+    """Have the collector deliver to an MLflow with a certificate of the new CA, and to no other.
 
-    A second pod first, as MLflow's operator does it where the storage allows that. The old one goes when
-    nobody uses it any more: a connection that ends under a request costs its spans, as nothing is retried.
+    A second pod first, as MLflow's operator does it where the storage allows that. The path of the old one is
+    returned, to be deleted when nobody uses it: a connection that ends under a request costs its spans.
     """
     server = workload_path("deployments", MLFLOW_NAMESPACE, MLFLOW)
     (old,) = await stage.api.list(f"/api/v1/namespaces/{MLFLOW_NAMESPACE}/pods", f"app={MLFLOW}")
@@ -123,7 +124,7 @@ async def serve_new_certificate(stage: Stage) -> None:
 
     await stage.until("the new MLflow alone", one_serves, seconds=60, hop=Hop.MLFLOW)
     await restart(stage, COLLECTOR)
-    await stage.api.delete(path)
+    return path
 
 
 # --- what follows it ------------------------------------------------------------------------------------
