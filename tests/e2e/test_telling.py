@@ -46,7 +46,8 @@ async def test_no_event_of_the_operator_holds_a_token(stage: Stage):
 
 async def own_events(stage: Stage) -> list[dict[str, Any]]:
     events = await stage.api.list(EVENTS)
-    return [e for e in events if e["reportingController"] == "kagenti-operator"]
+    # Missing where Kubernetes' own controllers combine more than ten similar events.
+    return [e for e in events if e.get("reportingController") == "kagenti-operator"]
 
 
 async def test_the_same_thing_is_told_by_one_event(stage: Stage):
