@@ -17,10 +17,6 @@ lock() {
 
 lock run pyproject.toml
 lock dev pyproject.toml --extra sandbox --group dev --constraints requirements/run.txt
-<<<<<<< HEAD
-for list in build image mlflow agent go; do
-=======
-for list in build mlflow agent go plot; do
->>>>>>> 8deb59d (Measure speed and size at 10,000 agents beside their limits, and soak: make bench, make soak)
+for list in build image mlflow agent go plot; do
   lock "$list" "requirements/$list.in"
 done

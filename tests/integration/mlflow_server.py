@@ -32,7 +32,7 @@ class Kubernetes(Protocol):
 class MLflowServer:
     """One server. `url` has no path, whatever static prefix the server was given."""
 
-    def __init__(self, cluster: Cluster, directory: Path, options: Sequence[str], health: str) -> None:
+    def __init__(self, cluster: Kubernetes, directory: Path, options: Sequence[str], health: str) -> None:
         authority = CertificateAuthority("service-ca")
         self.ca_file = directory / "ca.crt"
         self.ca_file.write_bytes(authority.certificate)
