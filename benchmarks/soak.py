@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.fleet import build_agent, make_namespaces
-from benchmarks.fleets import NO_MLFLOW
+from benchmarks.experiments import run_experiments
+from benchmarks.fleet import make_agent, make_namespaces
 from benchmarks.progress import say
 from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, in_parallel, open_testbed
 from benchmarks.witness import Key, Witness, witness
-from kagenti_operator.controllers.injection import Injection, role_name
+from kagenti_operator.controllers.injection import role_name
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS
 from tests.integration.reconcile.platform import BINDING
 
@@ -98,11 +98,11 @@ async def run_soak(
     bed: Bed, *, rounds: int, agents: int, namespaces: int, profile: Path | None = None
 ) -> Soak:
     """Make and delete that many agents in each round; a first round is for caches and pools to fill."""
-    await bed.platform.managed_and_ready(NO_MLFLOW)
     teams = [f"team-{number:04}" for number in range(namespaces)]
     await make_namespaces(bed, teams)
-    async with witness(bed.admin, ROLE_BINDINGS) as bindings:
-        # Polls would go to a server that does not exist here.
+    async with run_experiments() as url, witness(bed.admin, ROLE_BINDINGS) as bindings:
+        await bed.platform.managed_and_ready(url)
+        # It is asked for nothing but new experiments.
         flags = ("--mlflow-poll-interval=1000000",)
         with Operator(bed.python, bed.directory, bed.credentials, *flags, profile=profile) as operator:
             resident: list[float] = []
@@ -126,7 +126,7 @@ async def _churn(bed: Bed, bindings: Witness, teams: Sequence[str], number: int,
     keys = [(teams[n % len(teams)], f"agent-{number:02}-{n:03}") for n in range(agents)]
 
     async def make(key: Key) -> None:
-        await bed.admin.create(AGENT_DEPLOYMENTS, _build_known_agent(*key))
+        await make_agent(bed, key)
 
     async def delete(key: Key) -> None:
         await bed.admin.delete(AGENT_DEPLOYMENTS, key[1], key[0])
@@ -137,16 +137,6 @@ async def _churn(bed: Bed, bindings: Witness, teams: Sequence[str], number: int,
     await in_parallel(delete, keys)
     gone = set(teams)
     await bindings.until(lambda: not any(namespace in gone for namespace, _ in bindings.seen))
-
-
-def _build_known_agent(namespace: str, name: str) -> dict[str, Any]:
-    """Its experiment is known by its annotations, so MLflow is not asked; its environment is missing."""
-    injection = Injection(
-        tracking_uri=NO_MLFLOW, experiment_id="1", experiment_name=name, workspace=namespace
-    )
-    agent = build_agent(namespace, name, injection)
-    agent["spec"]["template"]["spec"]["containers"][0]["env"] = []
-    return agent
 
 
 async def _take_least(
