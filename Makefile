@@ -54,6 +54,14 @@ test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm and
 	@$(BIN)/python tools/build.py helm kube-score
 	@$(BIN)/pytest tests/unit
 
+.PHONY: bench
+bench: binaries envs ## Measure speed and size into docs/performance.md (17 min; ONLY=1000x10: that alone)
+	@$(BIN)/python -m benchmarks $(ONLY) $(if $(PROFILE),--profile $(PROFILE))
+
+.PHONY: soak
+soak: binaries ## Make and delete 10,000 agents, and look at what is left (10 min)
+	@$(BIN)/python -m benchmarks soak
+
 .PHONY: lint
 lint: $(STAMP) ## Check formatting, lint rules, types and the direction of imports
 	@$(BIN)/ruff format --check .
@@ -90,4 +98,4 @@ image: ## Build the container image (IMAGE=name:tag), with podman or docker
 .PHONY: clean
 clean: ## Remove .venv and what tools left in the checkout; the user's cache stays
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -37,7 +37,7 @@ async def in_parallel[T](width: int, work: Callable[[T], Awaitable[object]], ite
 
 
 def build_body(namespace: str, name: str) -> dict[str, Any]:
-    body = dict(build_binding(namespace, "view", collector_namespace="kagenti-system"))
+    body = dict(build_binding(namespace, "view", collector_namespace="kagenti-system", owner=None))
     body["metadata"] = {"name": name, "namespace": namespace, "labels": {"benchmark": "bare"}}
     return body
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.testbed import Testbed, in_parallel
+from benchmarks.testbed import Bed, in_parallel
 from kagenti_operator.controllers.injection import Grantee, Injection, build_access
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS, ROLES
 
@@ -71,7 +71,7 @@ def build_agent(namespace: str, name: str, injection: Injection | None = None) -
     }
 
 
-async def make_namespaces(bed: Testbed, names: Iterable[str]) -> None:
+async def make_namespaces(bed: Bed, names: Iterable[str]) -> None:
     async def make(name: str) -> None:
         body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
         await bed.platform.request("POST", "/api/v1/namespaces", body)
@@ -79,11 +79,11 @@ async def make_namespaces(bed: Testbed, names: Iterable[str]) -> None:
     await in_parallel(make, names)
 
 
-async def make_agent(bed: Testbed, key: tuple[str, str]) -> None:
+async def make_agent(bed: Bed, key: tuple[str, str]) -> None:
     await bed.admin.create(AGENT_DEPLOYMENTS, build_agent(*key))
 
 
-async def make_fleet(bed: Testbed, size: Size) -> None:
+async def make_fleet(bed: Bed, size: Size) -> None:
     await make_namespaces(bed, size.names())
 
     async def make(key: tuple[str, str]) -> None:
@@ -92,7 +92,7 @@ async def make_fleet(bed: Testbed, size: Size) -> None:
     await in_parallel(make, size.keys())
 
 
-async def make_configured_fleet(bed: Testbed, size: Size, tracking_uri: str) -> None:
+async def make_configured_fleet(bed: Bed, size: Size, tracking_uri: str) -> None:
     """A fleet in which every agent has all of section 2.6 already: environment, Role and RoleBinding."""
     await make_namespaces(bed, size.names())
     numbers = {key: number for number, key in enumerate(size.keys(), 1)}

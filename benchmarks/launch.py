@@ -34,7 +34,8 @@ def count_entries() -> dict[str, int]:
     entries: Counter[str] = Counter()
     # The decoded objects of the API are hidden from the collector; the stores that hold them are not.
     for obj in gc.get_objects():
-        if not type(obj).__module__.startswith(PACKAGE):
+        # Of some built-in types it is no string.
+        if not str(type(obj).__module__).startswith(PACKAGE):
             continue
         for name, value in attributes(obj).items():
             if type(value) in COLLECTIONS:

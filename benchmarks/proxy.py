@@ -3,13 +3,13 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import aiohttp
 from aiohttp import web
 
-from benchmarks.testbed import Testbed
+from benchmarks.testbed import Bed
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host"}
 
@@ -27,64 +27,45 @@ class BadDay:
         self.refuses: Callable[[web.Request], bool] = lambda _: False
         self.refused = 0
         self.expired = 0
-        self._watches: set[asyncio.Task[None]] = set()
-        self._expire: set[str] = set()
+        self._watches: set[asyncio.Event] = set()
 
     def expire_watches(self) -> None:
-        """End every watch, and answer the next try of each with 410: its version is too old."""
-        for watch in self._watches:
-            self._expire.add(watch.get_name())
-            watch.cancel()
+        """Tell every watch that its version is too old, as the API server does, and end it."""
+        self.expired += len(self._watches)
+        for expired in self._watches:
+            expired.set()
 
-    def is_expired(self, request: web.Request) -> bool:
-        """Whether this watch is one of those; it is told once."""
-        name = watch_name(request)
-        if name not in self._expire:
-            return False
-        self._expire.remove(name)
-        self.expired += 1
-        return True
-
-    @asynccontextmanager
-    async def following(self, request: web.Request) -> AsyncGenerator[None]:
-        """Know of a watch while it is open."""
-        task = asyncio.current_task()
-        assert task is not None
-        task.set_name(watch_name(request))
-        self._watches.add(task)
+    @contextmanager
+    def following(self) -> Generator[asyncio.Event]:
+        """Know of a watch while it is open; the event is set when it expires."""
+        expired = asyncio.Event()
+        self._watches.add(expired)
         try:
-            yield
-        except asyncio.CancelledError:
-            # Ours: the connection is closed, as a broken one would be.
-            if request.transport:
-                request.transport.close()
+            yield expired
         finally:
-            self._watches.discard(task)
+            self._watches.discard(expired)
 
 
 def is_watch(request: web.Request) -> bool:
     return request.query.get("watch") == "1"
 
 
-def watch_name(request: web.Request) -> str:
-    query = request.query
-    return " ".join((request.path, query.get("labelSelector", ""), query.get("fieldSelector", "")))
-
-
 @asynccontextmanager
-async def run_proxy(bed: Testbed) -> AsyncGenerator[tuple[int, BadDay]]:
+async def run_proxy(bed: Bed) -> AsyncGenerator[tuple[int, BadDay]]:
     """Serve with a certificate of the cluster's CA; yields the port."""
     day = BadDay()
     trust = ssl.create_default_context(cafile=bed.credentials.folder / "ca.crt")
     trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
     connector = aiohttp.TCPConnector(limit=0, ssl=trust)
     async with aiohttp.ClientSession(
-        connector=connector, auto_decompress=False, timeout=aiohttp.ClientTimeout()
+        connector=connector,
+        auto_decompress=False,
+        timeout=aiohttp.ClientTimeout(),
+        # Watches are passed on line by line.
+        read_bufsize=2**20,
     ) as session:
 
         async def handle(request: web.Request) -> web.StreamResponse:
-            if is_watch(request) and day.is_expired(request):
-                return _refuse(410, "Expired", "too old resource version")
             if day.refuses(request):
                 day.refused += 1
                 return _refuse(429, "TooManyRequests", "too many requests", {"Retry-After": "1"})
@@ -116,17 +97,34 @@ async def _pass_on(
             kept["Content-Encoding"] = encoding
         response = web.StreamResponse(status=answer.status, headers=kept)
         await response.prepare(request)
-        if is_watch(request):
-            async with day.following(request):
-                await _copy(answer, response)
-        else:
-            await _copy(answer, response)
+        # The operator may go away meanwhile.
+        with suppress(ConnectionResetError):
+            if is_watch(request):
+                with day.following() as expired:
+                    await _copy_watch(answer, response, expired)
+            else:
+                async for chunk in answer.content.iter_any():
+                    await response.write(chunk)
         return response
 
 
-async def _copy(answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
-    async for chunk in answer.content.iter_any():
-        await response.write(chunk)
+async def _copy_watch(
+    answer: aiohttp.ClientResponse, response: web.StreamResponse, expired: asyncio.Event
+) -> None:
+    async def copy() -> None:
+        async for line in answer.content:
+            await response.write(line)
+
+    copying, expiring = asyncio.create_task(copy()), asyncio.create_task(expired.wait())
+    try:
+        await asyncio.wait({copying, expiring}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        copying.cancel()
+        expiring.cancel()
+        await asyncio.gather(copying, expiring, return_exceptions=True)
+    if expired.is_set():
+        status = build_status(410, "Expired", "too old resource version").decode()
+        await response.write(f'{{"type": "ERROR", "object": {status}}}\n'.encode())
 
 
 def _refuse(
@@ -136,7 +134,7 @@ def _refuse(
     return web.Response(status=code, body=body, content_type="application/json", headers=headers)
 
 
-def _serving_context(bed: Testbed) -> ssl.SSLContext:
+def _serving_context(bed: Bed) -> ssl.SSLContext:
     certificate, key = bed.directory / "proxy.crt", bed.directory / "proxy.key"
     bed.control_plane.authority.issue_server("proxy", ["127.0.0.1"]).write(certificate, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.fleet import make_agent, make_namespaces
-from benchmarks.testbed import Testbed
+from benchmarks.testbed import Bed
 from benchmarks.witness import witness_bindings
 from tests.integration.reconcile.platform import BINDING
 
@@ -35,7 +35,7 @@ def quantile(values: Sequence[float], part: float) -> float:
     return ordered[min(int(part * len(ordered)), len(ordered) - 1)]
 
 
-async def measure_reaction(bed: Testbed, namespaces: Sequence[str], *, per_second: float) -> Reaction:
+async def measure_reaction(bed: Bed, namespaces: Sequence[str], *, per_second: float) -> Reaction:
     """Create one agent in each of these namespaces, which are new, at that mean rate."""
     await make_namespaces(bed, namespaces)
     sent: dict[str, float] = {}

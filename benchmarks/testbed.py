@@ -18,7 +18,7 @@ WIDTH = 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class Testbed:
+class Bed:
     """The control plane, the administrator's way in, and what the operator is given."""
 
     control_plane: ControlPlane
@@ -30,7 +30,7 @@ class Testbed:
 
 
 @asynccontextmanager
-async def open_testbed(directory: Path, python: Path) -> AsyncGenerator[Testbed]:
+async def open_testbed(directory: Path, python: Path) -> AsyncGenerator[Bed]:
     """Start etcd and kube-apiserver. No controllers run, so that nothing else reacts to a fleet."""
     control_plane = ControlPlane(directory / "control-plane", controller_manager=False)
     try:
@@ -41,7 +41,7 @@ async def open_testbed(directory: Path, python: Path) -> AsyncGenerator[Testbed]
             for name in FIXED_NAMESPACES:
                 await platform.namespace(name)
             folder = await make_service_account(platform, control_plane, directory / "service-account")
-            yield Testbed(
+            yield Bed(
                 control_plane=control_plane,
                 admin=admin,
                 platform=platform,

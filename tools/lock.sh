@@ -17,6 +17,6 @@ lock() {
 
 lock run pyproject.toml
 lock dev pyproject.toml --extra sandbox --group dev --constraints requirements/run.txt
-for list in build image mlflow agent go; do
+for list in build image mlflow agent go plot; do
   lock "$list" "requirements/$list.in"
 done

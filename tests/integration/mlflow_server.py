@@ -9,12 +9,11 @@ import urllib.request
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Protocol
 
 from kagenti_operator.sandbox import environments
 from kagenti_operator.sandbox.daemon import Daemon
 from kagenti_operator.sandbox.pki import CertificateAuthority
-
-from .conftest import Cluster
 
 # Measured on two cores that others use too: 15 to 60 s.
 _START_SECONDS = 240.0
@@ -23,10 +22,17 @@ _STOP_SECONDS = 30.0
 REMEMBERED_SECONDS = 1.0
 
 
+class Kubernetes(Protocol):
+    """The cluster whose namespaces are workspaces, and which MLflow asks who may do what."""
+
+    @property
+    def admin_kubeconfig(self) -> Path: ...
+
+
 class MLflowServer:
     """One server. `url` has no path, whatever static prefix the server was given."""
 
-    def __init__(self, cluster: Cluster, directory: Path, options: Sequence[str], health: str) -> None:
+    def __init__(self, cluster: Kubernetes, directory: Path, options: Sequence[str], health: str) -> None:
         authority = CertificateAuthority("service-ca")
         self.ca_file = directory / "ca.crt"
         self.ca_file.write_bytes(authority.certificate)
@@ -97,7 +103,7 @@ class MLflowServer:
 
 @contextmanager
 def running_mlflow(
-    cluster: Cluster, directory: Path, *, options: Sequence[str] = (), health: str = "/health"
+    cluster: Kubernetes, directory: Path, *, options: Sequence[str] = (), health: str = "/health"
 ) -> Generator[MLflowServer]:
     """Start MLflow on that cluster; its data, certificate and log lie in the directory."""
     server = MLflowServer(cluster, directory, options, health)
@@ -108,7 +114,7 @@ def running_mlflow(
         server.stop()
 
 
-def _environment(cluster: Cluster) -> Mapping[str, str]:
+def _environment(cluster: Kubernetes) -> Mapping[str, str]:
     return {
         "KUBECONFIG": str(cluster.admin_kubeconfig),
         "MLFLOW_K8S_AUTH_CACHE_TTL_SECONDS": f"{REMEMBERED_SECONDS:g}",

@@ -189,12 +189,16 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         # The lease is written to gain it; everything else only while leading.
         plain = KubeClient(connection, clock=clock, rng=rng, observer=metrics.observe_request)
         open_things.push_async_callback(plain.close)
-        client = plain
-        if args.leader_elect:
-            client = GatedClient(
-                connection, may_write=leadership.held, clock=clock, rng=rng, observer=metrics.observe_request
-            )
-            open_things.push_async_callback(client.close)
+        # What was refused comes again by its work queue: a worker that waited instead would hold up others.
+        client = GatedClient(
+            connection,
+            may_write=leadership.held if args.leader_elect else lambda: True,
+            clock=clock,
+            rng=rng,
+            observer=metrics.observe_request,
+            patience_seconds=0,
+        )
+        open_things.push_async_callback(client.close)
         cluster = Cluster(client, settings, clock=clock, rng=rng)
         await check_permissions(args, plain, cluster)
         observation = Observation(cluster, metrics, clock)

@@ -12,7 +12,15 @@ from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.kube.transport import JSON, REQUEST_SECONDS, LoopSleeper, Observer, Sleeper, Transport
+from kagenti_operator.kube.transport import (
+    JSON,
+    PATIENCE_SECONDS,
+    REQUEST_SECONDS,
+    LoopSleeper,
+    Observer,
+    Sleeper,
+    Transport,
+)
 from kagenti_operator.kube.watch import ListPage, WatchEvent, decode_event, decode_page, object_decoder
 
 FIELD_MANAGER = "kagenti-operator"
@@ -43,7 +51,9 @@ class KubeClient:
         observer: Observer | None = None,
         max_connections: int = 100,
         request_seconds: float = REQUEST_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        """`patience_seconds`: how long a call may wait because the server asked for it; then it raises."""
         self.connection = connection
         self._field_manager = field_manager
         self._transport = Transport(
@@ -53,6 +63,7 @@ class KubeClient:
             observer=observer,
             max_connections=max_connections,
             request_seconds=request_seconds,
+            patience_seconds=patience_seconds,
         )
 
     async def __aenter__(self) -> Self:

@@ -22,7 +22,7 @@ type Observer = Callable[[str, str, str], None]
 REQUEST_SECONDS = 30.0
 _CONNECT_SECONDS = 10.0
 # How long one call may wait in all because a server asked for it; beyond that the caller's backoff is better.
-_MAX_WAIT_SECONDS = 20.0
+PATIENCE_SECONDS = 20.0
 _DEFAULT_RETRY_AFTER_SECONDS = 1.0
 # Compressed lists (from 128 KiB on) save us more in TLS than unpacking costs.
 _HEADERS = {"User-Agent": "kagenti-operator", "Accept-Encoding": "gzip"}
@@ -71,12 +71,14 @@ class Transport:
         observer: Observer | None,
         max_connections: int,
         request_seconds: float,
+        patience_seconds: float,
     ) -> None:
         self._connection = connection
         self._sleeper = sleeper
         self._rng = rng
         self._observer = observer
         self._max_connections = max_connections
+        self._patience_seconds = patience_seconds
         self._timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=_CONNECT_SECONDS)
         self._host = URL(connection.server).authority
         self._session: aiohttp.ClientSession | None = None
@@ -108,7 +110,7 @@ class Transport:
                     fresh_token = True
                     continue
                 delay = retry_delay(method, error, self._rng.random())
-                if delay is None or waited + delay > _MAX_WAIT_SECONDS:
+                if delay is None or waited + delay > self._patience_seconds:
                     raise
             await self._sleeper.sleep(delay)
             waited += delay

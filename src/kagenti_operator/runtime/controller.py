@@ -102,10 +102,6 @@ class Controller:
         """Have `key` reconciled; before `run` it is kept until then."""
         self._queue.add(key)
 
-    def enqueue_after(self, key: str, seconds: float) -> None:
-        """Have `key` reconciled in that time, or earlier if it was to come earlier anyway."""
-        self._queue.add_after(key, seconds)
-
     def watches[T: KubeObject](self, informer: Watched[T], handler: Handler[T]) -> None:
         """Call `handler(old, new)` for every change that `informer` sees while this controller runs.
 
@@ -189,6 +185,8 @@ class Controller:
             self._queue.add_rate_limited(key)
             return "requeue"
         self._queue.forget(key)
+        # What an earlier reconciliation asked for is out of date, and the object may be gone.
+        self._queue.cancel(key)
         if again_in is None:
             return "success"
         self._queue.add_after(key, again_in)

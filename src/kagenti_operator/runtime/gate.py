@@ -13,7 +13,7 @@ from aiohttp.tracing import Trace
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.kube.transport import REQUEST_SECONDS, Observer, Sleeper, Transport
+from kagenti_operator.kube.transport import PATIENCE_SECONDS, REQUEST_SECONDS, Observer, Sleeper, Transport
 
 _READS = ("GET", "HEAD")
 # A write that the network holds up is dropped by our kernel after so many seconds. Left alone, the kernel
@@ -39,6 +39,7 @@ class GatedClient(KubeClient):
         observer: Observer | None = None,
         max_connections: int = 100,
         request_seconds: float = REQUEST_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
         super().__init__(connection, clock=clock, rng=rng, observer=observer)
         self._transport = _GatedTransport(
@@ -48,6 +49,7 @@ class GatedClient(KubeClient):
             observer=observer,
             max_connections=max_connections,
             request_seconds=request_seconds,
+            patience_seconds=patience_seconds,
         )
         self._transport.may_write = may_write
 

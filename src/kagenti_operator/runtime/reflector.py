@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import Protocol, assert_never
 
@@ -23,6 +23,7 @@ from kagenti_operator.kube.watch import (
     WatchEvent,
 )
 from kagenti_operator.runtime.clock import Clock
+from kagenti_operator.runtime.lookahead import Lookahead
 from kagenti_operator.runtime.reflection import (
     Absent,
     Listing,
@@ -103,6 +104,9 @@ class Reflector[T: KubeObject]:
         self._silence_seconds = silence_seconds
         self._wake = asyncio.Event()
         self._listed: dict[Key, T] = {}
+        # Whether there has been a complete list: before that nobody acts on what is in the cache.
+        self._complete = False
+        self._ahead = Lookahead(self._open_watch, self._take, sink.known)
         self._trouble: str | None = None
         self._log = _log.bind(resource=resource.crd_name.rstrip("."))
 
@@ -113,8 +117,11 @@ class Reflector[T: KubeObject]:
     async def run(self) -> None:
         """Reflect until cancelled."""
         state: State = Listing()
-        while True:
-            state = await self._step(state)
+        try:
+            while True:
+                state = await self._step(state)
+        finally:
+            await self._ahead.stop()
 
     async def _step(self, state: State) -> State:
         match state:
@@ -134,21 +141,34 @@ class Reflector[T: KubeObject]:
         try:
             page = await (self._page(state.continue_) if state.continue_ else self._first_page())
         except KubeError as error:
-            return self._refused(state, error)
+            return await self._refused(state, error)
         if not state.continue_:
             self._listed = {}
+            if page.continue_ and self._complete:
+                self._ahead.begin(page.resource_version)
         for obj in page.items:
             key = key_of(obj)
+            if self._ahead.has_told(key):
+                continue
             known = self._sink.known(key)
-            # Keeps the copy that exists, so that a second list of a large fleet costs little memory.
-            self._listed[key] = known if known is not None and _same(known, obj) else obj
+            if known is not None and _same(known, obj):
+                # Keeps the copy that exists, so that a second list of a large fleet costs little memory.
+                self._listed[key] = known
+                continue
+            self._listed[key] = obj
+            if self._complete:
+                self._sink.put(key, obj)
         for unreadable in page.unreadable:
             self._tell_unreadable(unreadable)
+        version = page.resource_version
         if not page.continue_:
+            await self._ahead.stop()
             listed, self._listed = self._listed, {}
+            version = self._ahead.correct(listed, version)
             self._sink.replace(listed)
+            self._complete = True
             self._tell_recovery()
-        return after_page(state, page.resource_version, page.continue_)
+        return after_page(state, version, page.continue_)
 
     async def _first_page(self) -> ListPage[T]:
         *newer, oldest = self._versions
@@ -171,7 +191,8 @@ class Reflector[T: KubeObject]:
             continue_=continue_,
         )
 
-    def _refused(self, state: Listing, error: KubeError) -> State:
+    async def _refused(self, state: Listing, error: KubeError) -> State:
+        await self._ahead.stop()
         following = after_refused_list(state, error, self._rng.random())
         if isinstance(following, Absent):
             self._listed = {}
@@ -186,17 +207,8 @@ class Reflector[T: KubeObject]:
 
     async def _watch(self, state: Watching) -> State:
         began, version, failure = self._clock.monotonic(), state.resource_version, None
-        events = self._client.watch(
-            self.resource,
-            namespace=self._namespace,
-            label_selector=self._labels,
-            field_selector=self._fields,
-            resource_version=version,
-            timeout_seconds=self._rng.randint(*_WATCH_SECONDS),
-            silence_seconds=self._silence_seconds,
-        )
         try:
-            async with aclosing(events):
+            async with aclosing(self._open_watch(version)) as events:
                 async for event in events:
                     version = self._take(event) or version
                     self._tell_recovery()
@@ -212,6 +224,17 @@ class Reflector[T: KubeObject]:
             # A newer version may be served by now.
             return Listing()
         return following
+
+    def _open_watch(self, version: str) -> AsyncGenerator[WatchEvent[T]]:
+        return self._client.watch(
+            self.resource,
+            namespace=self._namespace,
+            label_selector=self._labels,
+            field_selector=self._fields,
+            resource_version=version,
+            timeout_seconds=self._rng.randint(*_WATCH_SECONDS),
+            silence_seconds=self._silence_seconds,
+        )
 
     def _take(self, event: WatchEvent[T]) -> str:
         """Pass an event on; return the resource version up to which everything is known, if it tells."""

@@ -131,6 +131,11 @@ class WorkQueue[K: Hashable]:
         """Start the backoff of `key` anew."""
         self._failures.pop(key, None)
 
+    def cancel(self, key: K) -> None:
+        """Do not add `key` at the time that it waits for, if there is one."""
+        if self._due.pop(key, None) is not None:
+            self._drop_replaced_timers()
+
     async def get(self) -> K:
         """Wait for a key; `done` must be called with it. Raises asyncio.QueueShutDown once shut down."""
         await self._permits.acquire()

@@ -182,6 +182,16 @@ async def test_patience_is_bounded_and_the_caller_learns_how_long_to_wait(
     assert 5 <= sum(sleeper.slept) <= 20
 
 
+async def test_a_client_without_patience_leaves_waiting_to_the_caller(
+    peer: Peer, sleeper: PatientSleeper
+) -> None:
+    async with KubeClient(Connection(peer.url), clock=sleeper, patience_seconds=0) as client:
+        with pytest.raises(ApiError) as refusal:
+            await play(client.raw("PATCH", "/x"), answered(peer, 429, None, Retry_After="3"))
+    assert refusal.value.retry_after == 3
+    assert sleeper.slept == []
+
+
 async def test_a_refused_token_is_read_again_and_tried_once(peer: Peer, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text("old")

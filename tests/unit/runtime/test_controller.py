@@ -203,6 +203,26 @@ async def test_a_server_that_says_when_to_come_again_is_obeyed(bench: Bench) -> 
         assert len(bench.seen) == 2
 
 
+async def test_the_last_reconciliation_says_when_to_come_again(bench: Bench) -> None:
+    answers = [60.0, None, 300.0, 600.0]
+
+    async def answer(_: str) -> float | None:
+        return answers.pop(0)
+
+    bench.answer = answer
+    async with bench.running():
+        for _ in range(2):
+            bench.controller.enqueue("a")
+            await settle()
+        await bench.clock.advance(3600)
+        assert len(bench.seen) == 2
+        for _ in range(2):
+            bench.controller.enqueue("a")
+            await settle()
+        await bench.clock.advance(599)
+        assert len(bench.seen) == 4
+
+
 def told(logs: list[EventDict]) -> list[EventDict]:
     return [line for line in logs if line["log_level"] == "warning"]
 

@@ -198,6 +198,56 @@ async def test_a_version_that_is_too_old_is_listed_again_and_what_was_missed_is_
     assert desk.names == ["added", "again", "changed", "kept"]
 
 
+async def test_news_does_not_wait_for_the_last_page_when_a_fleet_is_listed_again(desk: Desk) -> None:
+    watch = await desk.watching(10, wire("kept", 1), wire("changed", 2), wire("deleted", 3), wire("lost", 4))
+    await desk.informer.wait_synced()
+    desk.told.clear()
+    watch.send(
+        bookmark(11),
+        event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}),
+    )
+    watch.end()
+    missed = wire("missed", 98)
+    await (await desk.list_request()).answer(200, page(99, wire("changed", 2), missed, more="token"))
+    requests = [await desk.peer.request() for _ in range(2)]
+    ahead, last = sorted(requests, key=lambda request: "watch" not in request.query)
+    assert desk.told == ["+missed"]
+    assert ahead.query["resourceVersion"] == "99"
+    ahead.begin_stream()
+    ahead.send(event("ADDED", wire("new", 100)), event("MODIFIED", wire("changed", 101, 7)))
+    ahead.send(event("DELETED", wire("deleted", 102)))
+    news = ["+missed", "+new", "~changed", "-deleted"]
+    await until(lambda: desk.told == news)
+    # The list shows an older moment, and is no news where the watch has told already.
+    await last.answer(200, page(99, wire("deleted", 3), wire("kept", 1)))
+    await desk.watch_request(102)
+    await until(ahead.disconnected)
+    assert desk.told == [*news, "-lost"]
+    assert desk.names == ["changed", "kept", "missed", "new"]
+
+
+async def test_a_list_that_fails_keeps_what_was_told_beside_it(desk: Desk) -> None:
+    watch = await desk.watching(10, wire("a", 1))
+    await desk.informer.wait_synced()
+    watch.send(
+        bookmark(11),
+        event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}),
+    )
+    watch.end()
+    await (await desk.list_request()).answer(200, page(99, more="token"))
+    requests = [await desk.peer.request() for _ in range(2)]
+    ahead, last = sorted(requests, key=lambda request: "watch" not in request.query)
+    ahead.begin_stream()
+    ahead.send(event("ADDED", wire("new", 100)))
+    await until(lambda: desk.names == ["a", "new"])
+    await last.refuse(500, "InternalError")
+    await until(ahead.disconnected)
+    await desk.pause(of_at_most=FIRST_BACKOFF)
+    await (await desk.list_request()).answer(200, page(99, wire("a", 1)))
+    await desk.watch_request(100)
+    assert desk.names == ["a", "new"]
+
+
 async def test_an_error_within_the_stream_that_is_no_410_only_resumes(desk: Desk) -> None:
     watch = await desk.watching(10)
     watch.send(event("ERROR", {"kind": "Status", "code": 500, "reason": "InternalError", "message": "oops"}))

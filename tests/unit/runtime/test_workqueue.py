@@ -150,6 +150,20 @@ async def test_replaced_delays_are_not_kept(queue: WorkQueue[str], clock: Virtua
     assert queue.timers < 100
 
 
+async def test_a_cancelled_delay_does_not_come(queue: WorkQueue[str], clock: VirtualClock) -> None:
+    for number in range(300):
+        queue.add_after(str(number), 10)
+        queue.cancel(str(number))
+    queue.add_after("a", 5)
+    queue.cancel("a")
+    queue.add_after("a", 20)
+    await clock.advance(19)
+    assert queue.depth == 0
+    assert queue.timers < 100
+    await clock.advance(2)
+    assert await take_all(queue) == ["a"]
+
+
 async def test_failures_back_off_each_key_for_itself(queue: WorkQueue[str], seen: Observations) -> None:
     assert [queue.add_rate_limited("poisoned") for _ in range(4)] == pytest.approx([0.005, 0.01, 0.02, 0.04])
     assert queue.add_rate_limited("other") == pytest.approx(0.005)

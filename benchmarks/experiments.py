@@ -1,0 +1,28 @@
+"""Stands in for MLflow where thousands of agents come and go: the real one would be what is waited for."""
+
+import itertools
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from kagenti_operator.mlflow.client import EXPERIMENTS_PATH
+
+
+@asynccontextmanager
+async def run_experiments() -> AsyncGenerator[str]:
+    """Serve on loopback; yields the base URL. Every experiment that is asked for is new."""
+    numbers = itertools.count(1)
+
+    async def create(_: web.Request) -> web.Response:
+        return web.json_response({"experiment_id": str(next(numbers))})
+
+    app = web.Application()
+    app.router.add_post(f"{EXPERIMENTS_PATH}/create", create)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
