@@ -88,7 +88,9 @@ def test_an_installed_package_takes_what_is_there(
 
 def test_the_sandbox_has_its_locks() -> None:
     assert cache.checkout() == ROOT
-    assert {"run", "dev", "build", "go", "image", *environments.SANDBOX} == {lock.stem for lock in LOCKS}
+    assert {"run", "dev", "build", "go", "image", "plot", *environments.SANDBOX} == {
+        lock.stem for lock in LOCKS
+    }
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
