@@ -13,7 +13,6 @@ from kagenti_operator.controllers.settings import (
     COLLECTOR_BINDING,
     EDIT_ROLE,
     INTEGRATION_ROLE,
-    MANAGED_BY_LABEL,
     MANAGED_LABELS,
     MANAGER,
     MLFLOW_NAMESPACE,
@@ -72,7 +71,7 @@ def decide(platform: Platform, *, wanted: bool, current: RoleBinding | None) -> 
     A binding that works is never taken away by a hiccup: while MLflow is not ready, or its ClusterRole is
     being replaced, or somebody else manages the component, what exists stays and nothing new is made.
     """
-    ours = current is not None and current.metadata.labels.get(MANAGED_BY_LABEL) == MANAGER
+    ours = current is not None and current.metadata.labels.managed_by == MANAGER
     match platform.state:
         case "Managed" if wanted:
             return Grant(platform.cluster_role) if platform.ready and platform.cluster_role else Leave()

@@ -34,7 +34,7 @@ class Server:
     rest_url: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Checked:
     """An agent's experiment as MLflow last told it, and when (monotonic seconds) to ask again.
 

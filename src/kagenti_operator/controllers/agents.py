@@ -21,7 +21,7 @@ from kagenti_operator.controllers.injection import (
 from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.models import Agent, KubeObject, LabelledObject
+from kagenti_operator.kube.models import Agent, KubeObject, RbacObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
 from kagenti_operator.mlflow import status
 from kagenti_operator.mlflow.client import MLflowClient
@@ -203,7 +203,7 @@ class AgentsController:
         self._rolls.follow(key, new)  # pyright: ignore[reportArgumentType]
         self._enqueue(key)
 
-    def on_grant(self, old: LabelledObject | None, new: LabelledObject | None) -> None:
+    def on_grant(self, old: RbacObject | None, new: RbacObject | None) -> None:
         """A Role or RoleBinding of ours changed: whoever it serves is looked at."""
         changed = new or old
         assert changed is not None

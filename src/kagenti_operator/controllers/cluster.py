@@ -28,14 +28,13 @@ from kagenti_operator.controllers.settings import (
 )
 from kagenti_operator.kube import resources
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import Agent, ConfigMap, KubeObject, LabelledObject, MLflow, Workload
+from kagenti_operator.kube.models import Agent, ConfigMap, KubeObject, MLflow, Workload
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.informer import Informer
 
 BY_NAMESPACE = "namespace"
 BY_GROUP = "group"
-BY_OWNER = "owner"
 OPENSHIFT_GROUP = "config.openshift.io"
 INGRESS_NAMESPACE = "openshift-config-managed"
 INGRESS_SOURCE = "default-ingress-cert"
@@ -53,10 +52,6 @@ def _namespace(obj: KubeObject) -> Iterable[str]:
 
 def _crd_group(obj: KubeObject) -> Iterable[str]:
     return (obj.metadata.name.partition(".")[2],)
-
-
-def _owners(obj: LabelledObject) -> Iterable[str]:
-    return [agent_key(o.kind, obj.metadata.namespace, o.name) for o in obj.metadata.owner_references]
 
 
 def agent_key(kind: str, namespace: str, name: str) -> str:
@@ -122,9 +117,8 @@ class Cluster:
             for kind, resource in AGENT_KINDS.items()
         }
         ours = f"{MANAGED_BY_LABEL}={MANAGER}"
-        by_owner: Mapping[str, Callable[[LabelledObject], Iterable[str]]] = {BY_OWNER: _owners}
-        self.roles = informer(resources.ROLES, label_selector=ours, indexes=by_owner)
-        self.agent_bindings = informer(resources.ROLE_BINDINGS, label_selector=ours, indexes=by_owner)
+        self.roles = informer(resources.ROLES, label_selector=ours)
+        self.agent_bindings = informer(resources.ROLE_BINDINGS, label_selector=ours)
         self.deployments = informer(resources.DEPLOYMENTS, namespace=own)
         self.phoenix_service = informer(resources.SERVICES, namespace=own, name=PHOENIX)
         self.collector_config_map = informer(resources.CONFIG_MAPS, namespace=own, name=COLLECTOR_CONFIG)

@@ -3,6 +3,7 @@
 Decoding drops every other field, so a decoded object is never written back whole.
 """
 
+from functools import lru_cache
 from typing import dataclass_transform
 
 import msgspec
@@ -14,6 +15,17 @@ import msgspec
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(msgspec.field,))
 class KubeStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """Base of all wire types: immutable, camelCase on the wire."""
+
+
+@lru_cache(maxsize=4096)
+def _share[T](value: T) -> T:
+    """An equal value that was seen before, so that what ten thousand objects repeat is kept once."""
+    return value
+
+
+def _share_fields(struct: KubeStruct, *fields: str) -> None:
+    for field in fields:
+        msgspec.structs.force_setattr(struct, field, _share(getattr(struct, field)))
 
 
 class ObjectMeta(KubeStruct):
@@ -40,9 +52,12 @@ class OwnerReference(KubeStruct):
     name: str
     uid: str
 
+    def __post_init__(self) -> None:
+        _share_fields(self, "api_version", "kind", "name")
+
 
 class LabelledMeta(ObjectMeta):
-    """Metadata with labels, annotations and owners, for objects of which there are few or which are ours."""
+    """Metadata with labels, annotations and owners, for objects of which there are few."""
 
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
@@ -184,12 +199,37 @@ class ConfigMap(LabelledObject):
 # --- access --------------------------------------------------------------------------------------------
 
 
+class RbacLabels(KubeStruct):
+    """The one label of a Role or RoleBinding that is read."""
+
+    managed_by: str | None = msgspec.field(default=None, name="app.kubernetes.io/managed-by")
+
+
+class RbacMeta(ObjectMeta):
+    """Metadata of a Role or RoleBinding: each agent has one of both."""
+
+    labels: RbacLabels = RbacLabels()
+    owner_references: tuple[OwnerReference, ...] = ()
+
+    def __post_init__(self) -> None:
+        _share_fields(self, "name", "labels")
+
+
+class RbacObject(KubeObject):
+    """A Role or a RoleBinding."""
+
+    metadata: RbacMeta
+
+
 class RoleRef(KubeStruct):
     """What a RoleBinding grants; immutable in the API."""
 
     kind: str
     name: str
     api_group: str = "rbac.authorization.k8s.io"
+
+    def __post_init__(self) -> None:
+        _share_fields(self, "kind", "name", "api_group")
 
 
 class Subject(KubeStruct):
@@ -201,11 +241,14 @@ class Subject(KubeStruct):
     api_group: str | None = None
 
 
-class RoleBinding(LabelledObject):
+class RoleBinding(RbacObject):
     """`rbac.authorization.k8s.io/v1`."""
 
     role_ref: RoleRef
     subjects: tuple[Subject, ...] | None = None
+
+    def __post_init__(self) -> None:
+        _share_fields(self, "subjects")
 
 
 class PolicyRule(KubeStruct):
@@ -216,8 +259,11 @@ class PolicyRule(KubeStruct):
     resource_names: tuple[str, ...] | None = None
     verbs: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _share_fields(self, "api_groups", "resources", "resource_names", "verbs")
 
-class Role(LabelledObject):
+
+class Role(RbacObject):
     """`rbac.authorization.k8s.io/v1`."""
 
     rules: tuple[PolicyRule, ...] | None = None
@@ -338,6 +384,9 @@ class InjectedAnnotations(KubeStruct):
     tracking_uri: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/tracking-uri")
     tracking_auth: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/tracking-auth")
 
+    def __post_init__(self) -> None:
+        _share_fields(self, "experiment_id", "experiment_name", "tracking_uri", "tracking_auth")
+
 
 class AgentTemplateMeta(KubeStruct):
     """Metadata of an agent's pod template."""
@@ -353,8 +402,9 @@ class AgentContainer(KubeStruct):
 
     def __post_init__(self) -> None:
         if self.env:
-            kept = tuple(var for var in self.env if var.name.startswith("MLFLOW_"))
+            kept = tuple(_share(var) for var in self.env if var.name.startswith("MLFLOW_"))
             msgspec.structs.force_setattr(self, "env", kept or None)
+        _share_fields(self, "name")
 
 
 class AgentPodSpec(KubeStruct):

@@ -12,9 +12,10 @@ from kagenti_operator.controllers.access import (
 )
 from kagenti_operator.kube.models import (
     KubeObject,
-    LabelledMeta,
     ObjectMeta,
     OwnerReference,
+    RbacLabels,
+    RbacMeta,
     RoleBinding,
     RoleRef,
 )
@@ -23,9 +24,9 @@ READY = Platform(state="Managed", ready=True, cluster_role="integration")
 
 
 def binding(*, ours: bool = True, role: str = "integration") -> RoleBinding:
-    labels = {"app.kubernetes.io/managed-by": "kagenti-operator"} if ours else {}
+    labels = RbacLabels(managed_by="kagenti-operator" if ours else None)
     return RoleBinding(
-        metadata=LabelledMeta(name="otel-collector-mlflow", namespace="team1", labels=labels),
+        metadata=RbacMeta(name="otel-collector-mlflow", namespace="team1", labels=labels),
         role_ref=RoleRef(kind="ClusterRole", name=role),
     )
 
@@ -128,6 +129,6 @@ def test_binding_goes_with_the_operators_own_permissions() -> None:
 def test_a_binding_that_goes_with_somebody_elses_object_is_known(
     owners: tuple[OwnerReference, ...], foreign: bool
 ) -> None:
-    metadata = LabelledMeta(name="otel-collector-mlflow", namespace="team1", owner_references=owners)
+    metadata = RbacMeta(name="otel-collector-mlflow", namespace="team1", owner_references=owners)
     binding = RoleBinding(metadata=metadata, role_ref=RoleRef(kind="ClusterRole", name="integration"))
     assert has_foreign_owner(binding) is foreign
