@@ -12,7 +12,7 @@ from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, open_testbed
 from benchmarks.witness import witness
 from kagenti_operator.controllers.injection import injected
-from kagenti_operator.kube.models import AgentWorkload
+from kagenti_operator.kube.agent_models import AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 from tests.integration.mlflow_server import MLflowServer, running_mlflow
 

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.models import ConfigMap, RoleBinding
+from kagenti_operator.kube.models import ConfigMap
+from kagenti_operator.kube.rbac_models import RoleBinding
 from kagenti_operator.kube.resources import CONFIG_MAPS, RBAC, ROLE_BINDINGS
 from kagenti_operator.runtime.applier import Applier
 from tests.integration.conftest import Cluster

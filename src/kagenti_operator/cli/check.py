@@ -18,8 +18,8 @@ from kagenti_operator.controllers.settings import COLLECTOR, COLLECTOR_CONFIG
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.errors import ConfigError, KubeError
-from kagenti_operator.kube.models import Pod
 from kagenti_operator.kube.resources import CHECKED_DEPLOYMENTS, CONFIG_MAPS, PODS
+from kagenti_operator.kube.workload_models import Pod
 
 SELECTOR = "app.kubernetes.io/name=kagenti-operator,app.kubernetes.io/component=controller-manager"
 PROBES = ("/healthz", "/readyz")

@@ -20,7 +20,8 @@ from kagenti_operator.controllers.settings import (
 )
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.models import KubeObject, RoleBinding
+from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.rbac_models import RoleBinding
 from kagenti_operator.kube.resources import (
     CLUSTER_ROLES,
     DATA_SCIENCE_CLUSTERS,

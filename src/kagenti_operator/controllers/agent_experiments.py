@@ -9,7 +9,7 @@ import structlog
 
 from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster
 from kagenti_operator.controllers.injection import injected, role_name
-from kagenti_operator.kube.models import Agent
+from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.retry import RetryPolicy

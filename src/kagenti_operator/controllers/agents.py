@@ -19,9 +19,11 @@ from kagenti_operator.controllers.injection import (
     role_name,
 )
 from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
+from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.models import Agent, KubeObject, RbacObject
+from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.rbac_models import RbacObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
 from kagenti_operator.mlflow import status
 from kagenti_operator.mlflow.client import MLflowClient

@@ -26,8 +26,9 @@ from kagenti_operator.controllers.settings import (
     MANAGED_LABELS,
 )
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import KubeObject, MLflow, Workload
+from kagenti_operator.kube.models import KubeObject, MLflow
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, MLFLOWS
+from kagenti_operator.kube.workload_models import Workload
 from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.applier import Applier, differs
 from kagenti_operator.runtime.clock import Clock

@@ -28,9 +28,9 @@ from kagenti_operator.controllers.settings import (
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import SERVICE_ACCOUNT_FOLDER
 from kagenti_operator.kube.errors import ConfigError
-from kagenti_operator.kube.models import Container, Workload
 from kagenti_operator.kube.resources import DEPLOYMENTS
 from kagenti_operator.kube.token_claims import read_pod_token_seconds
+from kagenti_operator.kube.workload_models import Container, Workload
 from kagenti_operator.runtime.applier import Applier, is_subset
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.events import EventRecorder, ObjectRef

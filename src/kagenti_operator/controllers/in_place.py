@@ -7,7 +7,8 @@ from kagenti_operator.controllers.settings import (
     COLLECTOR_CONFIG_KEY,
     CONFIG_HASH_ANNOTATION,
 )
-from kagenti_operator.kube.models import CheckedDeployment, ConfigMap
+from kagenti_operator.kube.models import ConfigMap
+from kagenti_operator.kube.workload_models import CheckedDeployment
 
 
 def find_problem(config_map: ConfigMap | None, collector: CheckedDeployment | None) -> str | None:

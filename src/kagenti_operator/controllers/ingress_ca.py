@@ -7,8 +7,8 @@ from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import CA_BUNDLE_KEY, INGRESS_CA, MANAGED_LABELS
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import Workload
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
+from kagenti_operator.kube.workload_models import Workload
 from kagenti_operator.runtime.applier import Applier
 
 ROOT_KEY = "ca.crt"

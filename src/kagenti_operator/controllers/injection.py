@@ -6,7 +6,7 @@ from typing import Any
 
 from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import MANAGED_LABELS
-from kagenti_operator.kube.models import Agent, AgentContainer, AgentPodTemplate
+from kagenti_operator.kube.agent_models import Agent, AgentContainer, AgentPodTemplate
 from kagenti_operator.kube.resources import RBAC, ROLE_BINDINGS, ROLES, Resource
 
 TRACKING_AUTH = "kubernetes-namespaced"

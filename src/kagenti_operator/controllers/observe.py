@@ -20,7 +20,7 @@ from kagenti_operator.controllers.appearances import Appearances
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.injection import injected, is_opted_out
 from kagenti_operator.controllers.settings import COLLECTOR_BINDING
-from kagenti_operator.kube.models import Agent
+from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.metrics import Metrics

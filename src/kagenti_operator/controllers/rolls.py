@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
-from kagenti_operator.kube.models import Agent
+from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.runtime.clock import Clock
 
 # A rollout that does not end (no capacity, a broken image) gives its place back after this time.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from kagenti_operator.kube import models
+from kagenti_operator.kube import agent_models, models, rbac_models, workload_models
 from kagenti_operator.kube.models import KubeObject
 
 
@@ -50,14 +50,14 @@ class Resource[T: KubeObject]:
 RBAC = "rbac.authorization.k8s.io"
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.ConfigMap)
-PODS = Resource("", "v1", "pods", "Pod", models.Pod)
+PODS = Resource("", "v1", "pods", "Pod", workload_models.Pod)
 SERVICES = Resource("", "v1", "services", "Service", KubeObject)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", models.EndpointSlice)
-DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.Workload)
-STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", models.Workload)
+DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", workload_models.Workload)
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", workload_models.Workload)
 CLUSTER_ROLES = Resource(RBAC, "v1", "clusterroles", "ClusterRole", KubeObject, namespaced=False)
-ROLES = Resource(RBAC, "v1", "roles", "Role", models.Role)
-ROLE_BINDINGS = Resource(RBAC, "v1", "rolebindings", "RoleBinding", models.RoleBinding)
+ROLES = Resource(RBAC, "v1", "roles", "Role", rbac_models.Role)
+ROLE_BINDINGS = Resource(RBAC, "v1", "rolebindings", "RoleBinding", rbac_models.RoleBinding)
 DATA_SCIENCE_CLUSTERS = Resource(
     "datasciencecluster.opendatahub.io",
     "v2",
@@ -80,15 +80,15 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     namespaced=False,
     metadata_only=True,
 )
-CHECKED_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.CheckedDeployment)
-AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", models.AgentWorkload)
-AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", models.AgentWorkload)
+CHECKED_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", workload_models.CheckedDeployment)
+AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", agent_models.AgentWorkload)
+AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", agent_models.AgentWorkload)
 # agent-sandbox serves v1alpha1 up to 0.4, both in 0.5, and v1beta1 only since 1.0.
 AGENT_SANDBOXES = Resource(
     "agents.x-k8s.io",
     "v1beta1",
     "sandboxes",
     "Sandbox",
-    models.AgentSandbox,
+    agent_models.AgentSandbox,
     older_versions=("v1alpha1",),
 )

@@ -3,13 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kagenti_operator.kube.models import (
-    ConfigMap,
-    KubeObject,
-    KubeStruct,
-    LabelledObject,
-    ObjectMeta,
-)
+from kagenti_operator.kube.models import ConfigMap, KubeObject, KubeStruct, LabelledObject, ObjectMeta
 from kagenti_operator.kube.resources import Resource
 
 

@@ -10,15 +10,8 @@ from kagenti_operator.controllers.access import (
     decide,
     has_foreign_owner,
 )
-from kagenti_operator.kube.models import (
-    KubeObject,
-    ObjectMeta,
-    OwnerReference,
-    RbacLabels,
-    RbacMeta,
-    RoleBinding,
-    RoleRef,
-)
+from kagenti_operator.kube.models import KubeObject, ObjectMeta, OwnerReference
+from kagenti_operator.kube.rbac_models import RbacLabels, RbacMeta, RoleBinding, RoleRef
 
 READY = Platform(state="Managed", ready=True, cluster_role="integration")
 

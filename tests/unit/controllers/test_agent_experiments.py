@@ -16,9 +16,10 @@ from kagenti_operator.controllers.agent_experiments import (
 )
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.settings import Settings
+from kagenti_operator.kube.agent_models import AgentWorkload
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import Connection
-from kagenti_operator.kube.models import AgentWorkload, Role
+from kagenti_operator.kube.rbac_models import Role
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowUnreachable
 from tests.unit.controllers.test_rolls import ManualClock

@@ -14,7 +14,7 @@ from kagenti_operator.controllers.collector_rollout import (
     kept_token_seconds,
     seconds_to_roll,
 )
-from kagenti_operator.kube.models import Workload
+from kagenti_operator.kube.workload_models import Workload
 
 IMAGE = "otel/opentelemetry-collector-contrib"
 FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"

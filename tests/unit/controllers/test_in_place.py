@@ -3,12 +3,11 @@ import pytest
 from kagenti_operator.collector.model import Facts, MLflowDestination
 from kagenti_operator.collector.render import config_hash, render
 from kagenti_operator.controllers.in_place import describe, find_problem
-from kagenti_operator.kube.models import (
+from kagenti_operator.kube.models import ConfigMap, LabelledMeta
+from kagenti_operator.kube.workload_models import (
     CheckedDeployment,
     CheckedMeta,
     CheckedSpec,
-    ConfigMap,
-    LabelledMeta,
     PodTemplate,
     RolloutStatus,
     TemplateMeta,

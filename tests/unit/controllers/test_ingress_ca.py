@@ -1,7 +1,8 @@
 import pytest
 
 from kagenti_operator.controllers.ingress_ca import build_bundle, build_config_map
-from kagenti_operator.kube.models import LabelledMeta, Workload
+from kagenti_operator.kube.models import LabelledMeta
+from kagenti_operator.kube.workload_models import Workload
 
 
 @pytest.mark.parametrize(

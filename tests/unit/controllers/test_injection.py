@@ -12,7 +12,7 @@ from kagenti_operator.controllers.injection import (
     is_opted_out,
     plan_injection,
 )
-from kagenti_operator.kube.models import AgentSandbox, AgentWorkload
+from kagenti_operator.kube.agent_models import AgentSandbox, AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES, AGENT_STATEFUL_SETS
 
 INJECTION = Injection(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kagenti_operator.controllers.injection import Injection, plan_injection
-from kagenti_operator.kube.models import AgentWorkload
+from kagenti_operator.kube.agent_models import AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 
 NAMES = (

@@ -4,7 +4,7 @@ import msgspec
 
 from kagenti_operator.controllers.cluster import namespace_of_key
 from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
-from kagenti_operator.kube.models import AgentWorkload
+from kagenti_operator.kube.agent_models import AgentWorkload
 
 
 class ManualClock:

@@ -1,0 +1,148 @@
+"""Workloads and pods, partial: those of which there are few."""
+
+import msgspec
+
+from kagenti_operator.kube.models import KubeObject, KubeStruct, LabelledObject, ObjectMeta
+
+
+class EnvVar(KubeStruct):
+    """An environment variable; `value` is None where it comes from elsewhere."""
+
+    name: str
+    value: str | None = None
+
+
+class VolumeMount(KubeStruct):
+    """Where a container sees a volume."""
+
+    name: str
+    mount_path: str
+
+
+class Container(KubeStruct):
+    """A container of a pod template."""
+
+    name: str
+    image: str = ""
+    env: tuple[EnvVar, ...] | None = None
+    volume_mounts: tuple[VolumeMount, ...] | None = None
+
+
+class TokenProjection(KubeStruct):
+    """A ServiceAccount token in a projected volume."""
+
+    path: str
+    # The API server fills it in.
+    expiration_seconds: int = 3600
+
+
+class VolumeProjection(KubeStruct):
+    """One source of a projected volume; of the kinds only tokens are read."""
+
+    service_account_token: TokenProjection | None = None
+
+
+class ProjectedVolume(KubeStruct):
+    """Files from several sources."""
+
+    sources: tuple[VolumeProjection, ...] | None = None
+
+
+class Volume(KubeStruct):
+    """A volume of a pod template; of the kinds only projected ones are read."""
+
+    name: str
+    projected: ProjectedVolume | None = None
+
+
+class PodSpec(KubeStruct):
+    """Spec of a pod template."""
+
+    service_account_name: str | None = None
+    containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] | None = None
+
+
+class TemplateMeta(KubeStruct):
+    """Metadata of a pod template."""
+
+    annotations: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+
+
+class PodTemplate(KubeStruct):
+    """A pod template."""
+
+    metadata: TemplateMeta | None = None
+    spec: PodSpec = PodSpec()
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """The template's annotations, empty where it has no metadata."""
+        return self.metadata.annotations if self.metadata else {}
+
+
+class WorkloadSpec(KubeStruct):
+    """Spec of a Deployment or StatefulSet."""
+
+    template: PodTemplate = PodTemplate()
+
+
+class Workload(LabelledObject):
+    """A Deployment or StatefulSet of which there are few: the collector, the operator itself."""
+
+    spec: WorkloadSpec = WorkloadSpec()
+
+
+class RolloutStatus(KubeStruct):
+    """How far a rollout is."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    updated_replicas: int = 0
+    available_replicas: int = 0
+
+
+def is_rolled_out(generation: int, wanted: int, status: RolloutStatus) -> bool:
+    """Whether every replica of a workload runs its current template."""
+    seen = status.observed_generation >= generation
+    return seen and status.updated_replicas >= wanted and status.available_replicas >= wanted
+
+
+# --- what `kagenti-operator check` looks at ---------------------------------------------------------------
+
+
+class PodStatus(KubeStruct):
+    """Where a pod is reached."""
+
+    pod_ip: str | None = msgspec.field(default=None, name="podIP")
+
+
+class Pod(KubeObject):
+    """A pod of the operator."""
+
+    status: PodStatus = PodStatus()
+
+
+class CheckedMeta(ObjectMeta):
+    """Metadata of a Deployment that is checked."""
+
+    generation: int = 0
+
+
+class CheckedSpec(WorkloadSpec):
+    """Spec of a Deployment that is checked."""
+
+    replicas: int = 1
+
+
+class CheckedDeployment(KubeObject):
+    """A Deployment, and how far its rollout is."""
+
+    metadata: CheckedMeta
+    spec: CheckedSpec = CheckedSpec()
+    status: RolloutStatus = RolloutStatus()
+
+    @property
+    def is_rolled_out(self) -> bool:
+        """Whether every replica runs the current template."""
+        return is_rolled_out(self.metadata.generation, self.spec.replicas, self.status)
