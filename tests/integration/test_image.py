@@ -133,6 +133,7 @@ def test_only_what_the_steps_read_goes_to_the_builder() -> None:
     script = (PROJECT / "tools" / "image.sh").read_text()
     assert let_in == {
         *re.findall(r"requirements/\w+\.txt", script),
+        "LICENSE",
         "README.md",
         "pyproject.toml",
         "src",
@@ -164,6 +165,12 @@ def test_what_is_installed_is_what_the_bill_says(image: Image) -> None:
     found = {canonicalize_name(name) for name in image.python(code).split()}
     assert found == {name for name, _ in locked()} | {"kagenti-operator"}
     assert "pyroute2" not in found
+
+
+def test_its_license_goes_with_it(image: Image) -> None:
+    code = "from importlib.metadata import files; print(*files('kagenti-operator'), sep='\\n')"
+    (found,) = [line for line in image.python(code).splitlines() if "/licenses/" in line]
+    assert (image.folder / found).read_text() == (PROJECT / "LICENSE").read_text()
 
 
 def test_it_stays_small(image: Image) -> None:
