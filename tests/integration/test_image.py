@@ -110,6 +110,17 @@ def test_both_stages_begin_at_a_digest_and_the_last_runs_as_a_number() -> None:
     assert copied == f"--from=build /out {PLACE}"
 
 
+def test_the_builder_pulls_no_frontend_of_its_own_that_nobody_pinned() -> None:
+    # As builders know the directive: in the comments that a Dockerfile begins with.
+    assert not re.search(r"^\s*#\s*syntax\s*=", DOCKERFILE, re.MULTILINE | re.IGNORECASE)
+
+
+def test_the_digests_are_renewed_from_the_tags_that_they_are_of() -> None:
+    document = (PROJECT / "docs" / "image.md").read_text()
+    renewed = re.findall(r"imagetools inspect (\S+)", document)
+    assert renewed == [stage.partition("@")[0] for stage in instructions("FROM")]
+
+
 def test_nothing_starts_through_a_shell() -> None:
     for name in ("ENTRYPOINT", "CMD"):
         for line in instructions(name):
