@@ -81,6 +81,14 @@ def test_all_that_came_later_may_be_absent(helm: Helm) -> None:
     assert "PrometheusRule" not in kinds
 
 
+def test_the_operator_is_not_cut_off_where_no_ports_are_known(helm: Helm) -> None:
+    policies = [
+        [o for o in render(helm, *values) if o["kind"] == "NetworkPolicy"]
+        for values in ((), ("--set=networkPolicy.egressPorts=null",))
+    ]
+    assert policies[0] == policies[1]
+
+
 @pytest.mark.parametrize("block", sorted(FIRST))
 def test_a_block_that_was_always_there_is_missed_by_name(block: str, helm: Helm) -> None:
     refused = helm("template", f"--set={block}=null")
