@@ -33,8 +33,8 @@ def test_who_may_scrape_is_told_where_nobody_may(say: Say) -> None:
     assert refused not in say(*SCRAPED, READERS)
     assert refused not in say(*SCRAPED, "metrics.secure=false")
     assert refused not in say("mlflow.enable=true")
-    # Then no binding is made of metrics.readers, nor is the ClusterRole.
-    told = say(*SCRAPED, READERS, "rbac.enable=false")
+    # Then the chart does not make that ClusterRole.
+    told = say(*SCRAPED, "rbac.enable=false")
     assert f"{refused}: bind it to a ClusterRole that allows that, as rbac.enable is false." in told
 
 
