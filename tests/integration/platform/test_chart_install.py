@@ -64,7 +64,7 @@ async def test_every_variant_is_accepted(rendered: Path, admin: KubeClient) -> N
 
 
 async def test_openshift_is_found_by_itself(helm: Helm) -> None:
-    said = helm("install", "--dry-run=server", "--set", "otelBootstrap.enable=true")
+    said = helm("install", "--dry-run=server", "--set", "otelBootstrap.enable=true,mlflow.enable=true")
     assert "namespace: openshift-config-managed" in said
     assert "mlflow.workspace is empty" in said
 
