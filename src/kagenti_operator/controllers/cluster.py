@@ -218,6 +218,12 @@ class Cluster:
         return self.deployments.store.get(self.settings.namespace, COLLECTOR)
 
     @property
+    def collector_ready(self) -> bool:
+        """Whether the collector, at least one replica of it, runs as its Deployment says by now."""
+        found = self.collector
+        return found is not None and found.spec.replicas > 0 and found.is_rolled_out
+
+    @property
     def operator(self) -> Workload | None:
         """The operator's own Deployment, where it runs from one."""
         for name in OPERATOR_DEPLOYMENTS:

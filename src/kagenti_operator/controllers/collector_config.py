@@ -134,6 +134,7 @@ class CollectorConfigController:
         del key
         cluster = self._cluster
         if cluster.openshift is None or not self._ingress_ca_settled():
+            self.in_place_since = None
             return None
         destination = self._destination(openshift=cluster.openshift)
         text = render(self._facts(destination, openshift=cluster.openshift))

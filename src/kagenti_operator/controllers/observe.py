@@ -188,6 +188,11 @@ class Observation(Collector):
             "Whether Deployment otel-collector exists",
             self._cluster.collector is not None,
         )
+        yield _gauge(
+            "kagenti_collector_ready",
+            "Whether every replica of the collector, at least one, runs its pod template and is available",
+            self._cluster.collector_ready,
+        )
         if self._cluster.settings.enable_mlflow:
             refused = GaugeMetricFamily(
                 "kagenti_spans_refused", "Why MLflow takes no span of the collector", labels=("reason",)
@@ -201,7 +206,7 @@ class Observation(Collector):
         since = self.config_since()
         yield _gauge(
             "kagenti_collector_config_in_place",
-            "Whether the collector's ConfigMap and rollout are as they should be",
+            "Whether the collector's ConfigMap and pod template are as the operator wants them",
             since is not None,
         )
         if since is not None:

@@ -12,7 +12,15 @@ from kagenti_operator.runtime.self_signed import build_self_signed
 from tests.integration.conftest import Cluster
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import BINDING, OPENSHIFT_CRD, RBAC, Platform, workload_path
+from tests.integration.reconcile.platform import (
+    BINDING,
+    OPENSHIFT_CRD,
+    RBAC,
+    SYSTEM,
+    Platform,
+    eventually,
+    workload_path,
+)
 from tests.integration.reconcile.scrape import expect, free_port, get, scrape, wait_for_server
 from tests.unit.chart.queries import dashboard_queries, names_and_labels, rule_queries
 from tests.unit.runtime.test_serving_certificate import shown_at
@@ -70,6 +78,45 @@ async def test_grants_configuration_and_reaction_are_told(
     await platform.delete(workload_path(team, "early"))
     await expect(port, "kagenti_agent_namespaces", 1)
     await expect(port, "kagenti_agents", 0, state="waiting")
+
+
+async def test_a_collector_that_does_not_run_is_told_from_one_whose_configuration_is_not_in_place(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    port = free_port()
+    await wait_for_server(start_operator(*plain(port), features=("--enable-otel-bootstrap",)))
+    await expect(port, "kagenti_collector_found", 0)
+    await expect(port, "kagenti_collector_ready", 0)
+
+    async def collector(replicas: int) -> None:
+        await platform.workload(SYSTEM, "otel-collector", agent=False, replicas=replicas)
+
+    async def pods_say(ready: bool) -> None:
+        """There is no node: what it would say of the pods says the test."""
+        condition = {"type": "Ready", "status": str(ready)}
+        pods = f"/api/v1/namespaces/{SYSTEM}/pods"
+        found = await platform.request("GET", pods, params={"labelSelector": "app=otel-collector"})
+        for pod in found["items"]:
+            path = f"{pods}/{pod['metadata']['name']}/status"
+            await platform.patch(path, {"status": {"conditions": [condition]}})
+
+    async def becomes(ready: bool) -> None:
+        async def shown() -> None:
+            await pods_say(ready)
+            assert (await scrape(port)).value("kagenti_collector_ready") == ready
+
+        await eventually(shown, seconds=40)
+
+    # None is wanted, so none takes spans.
+    await collector(replicas=0)
+    await expect(port, "kagenti_collector_config_in_place", 1)
+    await expect(port, "kagenti_collector_found", 1)
+    await expect(port, "kagenti_collector_ready", 0)
+    await collector(replicas=2)
+    await becomes(ready=True)
+    await becomes(ready=False)
+    assert (await scrape(port)).value("kagenti_collector_config_in_place") == 1
+    assert (await scrape(port)).value("kagenti_collector_found") == 1
 
 
 async def test_an_agent_is_timed_until_it_has_access_and_not_at_all_when_it_goes_before(

@@ -24,6 +24,7 @@ WELL: Mapping[Series, float] = {
     series("kagenti_mlflow_last_contact_timestamp_seconds"): NOW - 200,
     series("kagenti_experiment_known"): 1,
     series("kagenti_collector_found"): 1,
+    series("kagenti_collector_ready"): 1,
     series("kagenti_collector_config_in_place"): 1,
     **{series("kagenti_spans_refused", reason=reason): 0 for reason in REASONS},
     series("controller_runtime_reconcile_errors_total", job=JOB, controller="agents"): 0,
@@ -72,6 +73,15 @@ def test_a_workspace_without_agents_costs_the_spans_of_agents_elsewhere() -> Non
     assert firing(refused) == {"KagentiSpansRefused": "critical"}
     nobody = {series("kagenti_agent_namespaces"): 0, series("kagenti_agent_namespaces_granted"): 0}
     assert firing(refused | nobody) == {}
+
+
+def test_a_collector_whose_pods_crash_though_its_configuration_is_in_place() -> None:
+    assert firing({series("kagenti_collector_ready"): 0}) == {"KagentiCollectorNotReady": "critical"}
+
+
+def test_a_collector_that_is_missing_is_told_once() -> None:
+    missing = {series("kagenti_collector_found"): 0, series("kagenti_collector_ready"): 0}
+    assert firing(missing) == {"KagentiCollectorMissing": "critical"}
 
 
 def test_refusals_that_are_expected_now_and_then_and_those_of_a_missing_permission() -> None:
