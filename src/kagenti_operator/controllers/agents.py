@@ -18,6 +18,7 @@ from kagenti_operator.controllers.injection import (
     plan_injection,
     role_name,
 )
+from kagenti_operator.controllers.refusals import refusals_told, tell_refusal
 from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
 from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.kube.client import KubeClient
@@ -78,7 +79,7 @@ class AgentsController:
         if server is None:
             if self._experiments.recall(key, agent):
                 # Its pods may run under another account by the time that MLflow is back.
-                await self._grant(namespace, name)
+                await self._grant(kind, agent)
             return None
         try:
             experiment = await self._experiments.resolve(key, agent, server)
@@ -87,7 +88,7 @@ class AgentsController:
             if error.retryable:
                 raise
             return REFUSED_SECONDS
-        await self._grant(namespace, name)
+        await self._grant(kind, agent)
         injection = Injection(
             tracking_uri=server.tracking_uri,
             experiment_id=experiment.id,
@@ -108,7 +109,12 @@ class AgentsController:
             if agent is not None and not is_opted_out(agent) and not agent.metadata.deletion_timestamp
         )
 
-    async def _grant(self, namespace: str, name: str) -> None:
+    async def _grant(self, kind: str, agent: Agent) -> None:
+        trouble = "Its pods are not granted access to its MLflow experiment"
+        with refusals_told(self._events, self._about(kind, agent), "MLflowNotGranted", trouble):
+            await self._ensure_access(agent.metadata.namespace, agent.metadata.name)
+
+    async def _ensure_access(self, namespace: str, name: str) -> None:
         grantees = self._grantees(namespace, name)
         names = self._experiments.names(agent_key(g.resource.kind, namespace, name) for g in grantees)
         role, binding = build_access(namespace, name, names, grantees)
@@ -186,8 +192,11 @@ class AgentsController:
         if shared:
             self._wake_peers(kind, namespace, name)
             return
-        await self._applier.absent(ROLE_BINDINGS, binding)
-        await self._applier.absent(ROLES, role)
+        about = self._about(kind, agent) if agent else None
+        trouble = "Its pods keep their access to the MLflow experiment"
+        with refusals_told(self._events, about, "MLflowNotRevoked", trouble):
+            await self._applier.absent(ROLE_BINDINGS, binding)
+            await self._applier.absent(ROLES, role)
 
     # --- what wakes it ---------------------------------------------------------------------------------
 
@@ -242,13 +251,8 @@ class AgentsController:
         )
 
     def _tell_unchanged(self, kind: str, agent: Agent, error: ApiError) -> None:
-        if error.conflict:
-            return
-        self._events.warning(
-            self._about(kind, agent),
-            "MLflowNotConfigured",
-            f"The pod template could not be changed: {error}",
-        )
+        trouble = "The pod template could not be changed"
+        tell_refusal(self._events, self._about(kind, agent), "MLflowNotConfigured", trouble, error)
 
     def _about(self, kind: str, agent: Agent) -> ObjectRef:
         return ObjectRef.of(self._cluster.agents[kind].resource, agent)

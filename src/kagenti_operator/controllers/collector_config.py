@@ -16,6 +16,7 @@ from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.collector_rollout import CollectorRollout, collector_image
 from kagenti_operator.controllers.experiment import Resolved
 from kagenti_operator.controllers.owners import build_owner
+from kagenti_operator.controllers.refusals import find_collector, refusals_told
 from kagenti_operator.controllers.settings import (
     CA_BUNDLE_KEY,
     COLLECTOR_BINDING,
@@ -133,6 +134,7 @@ class CollectorConfigController:
         del key
         cluster = self._cluster
         if cluster.openshift is None or not self._ingress_ca_settled():
+            self.in_place_since = None
             return None
         destination = self._destination(openshift=cluster.openshift)
         text = render(self._facts(destination, openshift=cluster.openshift))
@@ -144,9 +146,11 @@ class CollectorConfigController:
             wait = self._settling()
             if wait:
                 return wait
-            await self._applier.ensure(CONFIG_MAPS, desired, current)
-            if rollout is not None:
-                await self._rollout.ensure(rollout)
+            trouble = "The collector goes on with the configuration that it has"
+            with refusals_told(self._events, find_collector(cluster), "ConfigurationNotWritten", trouble):
+                await self._applier.ensure(CONFIG_MAPS, desired, current)
+                if rollout is not None:
+                    await self._rollout.ensure(rollout)
             self._written_at = self._clock.monotonic()
         self._last_known = destination
         self.in_place_since = self.in_place_since or self._clock.now()

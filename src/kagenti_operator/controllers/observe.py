@@ -27,7 +27,7 @@ from kagenti_operator.runtime.metrics import Metrics
 
 AGENT_STATES = ("configured", "waiting", "opted_out")
 MANAGEMENT_STATES = ("Managed", "Unmanaged", "Removed", "unset")
-REFUSAL_REASONS = ("WorkspaceNotConfigured", "WorkspaceWithoutAgents")
+REFUSAL_REASONS = ("WorkspaceNotConfigured", "WorkspaceWithoutAgents", "WorkspaceNotGranted")
 # An appearance costs a few round trips to the API server; minutes when MLflow is not there yet.
 _ACCESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 
@@ -40,13 +40,18 @@ def state_of(agent: Agent) -> str:
 
 
 def refusals(cluster: Cluster) -> set[str]:
-    """For which of REFUSAL_REASONS MLflow refuses every span of the collector."""
+    """For which of REFUSAL_REASONS MLflow takes no span of the collector, whichever agent sent it."""
     workspace = cluster.settings.mlflow_workspace
     if cluster.mlflow is None or not cluster.openshift:
         return set()
     if not workspace:
         return {"WorkspaceNotConfigured"}
-    return set() if cluster.has_agents(workspace) else {"WorkspaceWithoutAgents"}
+    if not cluster.has_agents(workspace):
+        return {"WorkspaceWithoutAgents"}
+    binding = cluster.collector_bindings.store.get(workspace, COLLECTOR_BINDING)
+    # Who else manages MLflow may have granted it by other means.
+    is_ours = cluster.mlflow_state == "Managed"
+    return {"WorkspaceNotGranted"} if is_ours and not is_granted(binding, cluster.cluster_role) else set()
 
 
 class Observation(Collector):
@@ -183,9 +188,14 @@ class Observation(Collector):
             "Whether Deployment otel-collector exists",
             self._cluster.collector is not None,
         )
+        yield _gauge(
+            "kagenti_collector_ready",
+            "Whether every replica of the collector, at least one, runs its pod template and is available",
+            self._cluster.collector_ready,
+        )
         if self._cluster.settings.enable_mlflow:
             refused = GaugeMetricFamily(
-                "kagenti_spans_refused", "Why MLflow refuses every span of the collector", labels=("reason",)
+                "kagenti_spans_refused", "Why MLflow takes no span of the collector", labels=("reason",)
             )
             found = refusals(self._cluster)
             for reason in REFUSAL_REASONS:
@@ -196,7 +206,7 @@ class Observation(Collector):
         since = self.config_since()
         yield _gauge(
             "kagenti_collector_config_in_place",
-            "Whether the collector's ConfigMap and rollout are as they should be",
+            "Whether the collector's ConfigMap and pod template are as the operator wants them",
             since is not None,
         )
         if since is not None:

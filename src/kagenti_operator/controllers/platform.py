@@ -42,10 +42,13 @@ class PlatformController:
         return True
 
     def on_crd(self, old: KubeObject | None, new: KubeObject | None) -> bool:
-        """Wake the informers of that CRD; return whether the platform must be asked again."""
+        """Wake the informers that may wait for it; return whether the platform must be asked again."""
         changed = new or old
         assert changed is not None
+        name = changed.metadata.name
+        group = name.partition(".")[2]
         for informer in self._cluster.informers:
-            if informer.resource.crd_name == changed.metadata.name:
+            # What is there with a group need not hear of every change of that group's CRDs.
+            if informer.resource.crd_name == name or (old is None and informer.where_served == group):
                 informer.retry_now()
-        return changed.metadata.name.endswith(f".{OPENSHIFT_GROUP}")
+        return group == OPENSHIFT_GROUP
