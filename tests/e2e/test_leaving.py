@@ -54,6 +54,15 @@ def begin(directory: Path) -> subprocess.Popen[str]:
     )
 
 
+def end(demo: subprocess.Popen[str], number: signal.Signals) -> None:
+    os.kill(demo.pid, number)
+    try:
+        demo.communicate(timeout=_SECONDS)
+    except subprocess.TimeoutExpired:
+        demo.kill()
+        raise
+
+
 def control_plane_of(directory: Path) -> set[Identity] | None:
     """All processes of a sandbox, once its API server is among them."""
     keeper = find_keeper(StatePaths(directory))
@@ -66,8 +75,7 @@ def test_a_demo_that_is_interrupted_or_killed_leaves_no_process(own_directory: P
     demo = begin(own_directory)
     processes = wait_for("API server", lambda: control_plane_of(own_directory))
     processes |= descendants(demo.pid)
-    os.kill(demo.pid, number)
-    demo.communicate()
+    end(demo, number)
     wait_until_gone(processes)
     assert find_keeper(StatePaths(own_directory)) is None
 
