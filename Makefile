@@ -30,20 +30,30 @@ $(STAMP): $(LOCKS) pyproject.toml .python-version tools/find-python.sh
 	@touch $@
 	@echo "done: $(BIN)/kagenti-operator"
 
+# Told at once, not after a quarter of an hour of building.
+.PHONY: preflight
+preflight: $(STAMP)
+	@$(BIN)/python -m kagenti_operator.sandbox.preflight
+
 .PHONY: binaries
 binaries: $(STAMP) ## Build what is missing of etcd, kube-apiserver, kubectl, ..., once per user
 	@$(BIN)/python tools/build.py
+
+# kube-score judges the chart, in the tests only.
+.PHONY: demo-binaries
+demo-binaries: $(STAMP)
+	@$(BIN)/python tools/build.py --without kube-score
 
 .PHONY: envs
 envs: $(STAMP) ## Make the Python environments of MLflow and of the weather agent, once per user
 	@$(BIN)/python -m kagenti_operator.sandbox.environments
 
 .PHONY: demo
-demo: binaries envs ## Play the whole job on this machine (ONCE=1: and leave)
+demo: preflight demo-binaries envs ## Play the whole job on this machine (ONCE=1: and leave)
 	@$(BIN)/kagenti-operator sandbox demo $(if $(ONCE),--once)
 
 .PHONY: test
-test: binaries envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
+test: preflight binaries envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
 	@rm -rf $(REQUESTS)
 	@$(BIN)/pytest tests/unit tests/integration -n 3 --dist loadfile --requests=$(REQUESTS)
 	@$(BIN)/pytest tests/e2e --requests=$(REQUESTS)

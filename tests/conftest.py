@@ -1,5 +1,6 @@
 """Options of the whole test suite."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="where to put what the operator asked of each API server, or to find it (tests/permissions)",
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Whoever bounds a run (.ci/run) ends it with SIGTERM: as for Ctrl-C, say where it was, and take down what
+    # fixtures started. Workers of xdist are ended by the process that has them.
+    if not hasattr(config, "workerinput"):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

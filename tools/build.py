@@ -1,7 +1,8 @@
 """Build the real binaries that the sandbox and the tests run, where this machine has none that fit.
 
-Usage: build.py [TOOL ...]        build what is missing (all tools without arguments)
-       build.py --where           only tell where each binary is
+Usage: build.py [TOOL ...]          build what is missing (all tools without arguments)
+       build.py --without TOOL      the same, but for one
+       build.py --where             only tell where each binary is
 
 Each tool is a Go module of its own in this folder, and its binary goes into the user's cache under a digest
 of that module and the build flags, so nothing is built twice. Needs the standard library of Python 3.13 only.
@@ -50,11 +51,13 @@ def main() -> int:
     """Build the tools that are asked for and not there."""
     parser = argparse.ArgumentParser(description="Build the real binaries of the sandbox and the tests.")
     parser.add_argument("tools", nargs="*", metavar="TOOL", help=f"one of {', '.join(binaries.TOOLS)}")
+    parser.add_argument("--without", metavar="TOOL", action="append", default=[], help="not this one")
     parser.add_argument("--where", action="store_true", help="only tell where each binary is")
     options = parser.parse_args()
-    if unknown := set(options.tools) - set(binaries.TOOLS):
+    if unknown := {*options.tools, *options.without} - set(binaries.TOOLS):
         parser.error(f"no such tool: {', '.join(sorted(unknown))}")
-    names = [name for name in binaries.TOOLS if not options.tools or name in options.tools]
+    wanted = set(options.tools or binaries.TOOLS) - set(options.without)
+    names = [name for name in binaries.TOOLS if name in wanted]
     if options.where:
         return where(names)
     try:

@@ -5,7 +5,8 @@ from typing import Any
 from kagenti_operator.sandbox.apply import Manifests
 from kagenti_operator.sandbox.demo import steps_agent, steps_experiments
 from kagenti_operator.sandbox.demo.commands import checkout_path, run_helm
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop
+from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
 
@@ -107,6 +108,7 @@ async def test_a_span_for_a_namespace_without_a_binding_is_refused_and_not_store
             f"{COLLECTOR}:4318",
             "/v1/traces",
             steps_agent.build_client_span("3" * 32, "4" * 16, 1, 2),
+            hop=Hop.SENDING,
         )
         assert sent.status == 200
 

@@ -7,7 +7,8 @@ import pytest
 
 from kagenti_operator.sandbox.demo import steps_agent, steps_experiments, steps_operator
 from kagenti_operator.sandbox.demo.commands import checkout_path, run_helm
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, OPERATOR, PLATFORM, TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop
+from kagenti_operator.sandbox.demo.stage import COLLECTOR, OPERATOR, PLATFORM, TEAM, Stage
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
 from kagenti_operator.sandbox.errors import SandboxError

@@ -8,7 +8,8 @@ from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.kube.watch import Bookmark
 from kagenti_operator.sandbox.demo import steps_agent
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop
+from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
 from kagenti_operator.sandbox.demo.waiting import NotYet
 
 MLFLOW_CR = "/apis/mlflow.opendatahub.io/v1/mlflows/mlflow"

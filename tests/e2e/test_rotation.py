@@ -9,7 +9,8 @@ from typing import Any
 
 from kagenti_operator.sandbox import binaries
 from kagenti_operator.sandbox.apply import Manifests
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, MLFLOW, OPERATOR, PLATFORM, TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop
+from kagenti_operator.sandbox.demo.stage import COLLECTOR, MLFLOW, OPERATOR, PLATFORM, TEAM, Stage
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
 

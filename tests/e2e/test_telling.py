@@ -8,7 +8,8 @@ from typing import Any
 
 from kagenti_operator.sandbox import binaries
 from kagenti_operator.sandbox.demo import steps_experiments
-from kagenti_operator.sandbox.demo.stage import OPERATOR, PLATFORM, TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop
+from kagenti_operator.sandbox.demo.stage import OPERATOR, PLATFORM, TEAM, Stage
 from kagenti_operator.sandbox.demo.steps_operator import parse_log
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from tests.e2e.leaks import find_leaks, mounted_tokens, secret_values

@@ -19,7 +19,7 @@ from kagenti_operator.kube.errors import KubeError
 if TYPE_CHECKING:
     from kagenti_operator.sandbox.status import Status
 
-_EXTRA = "the sandbox needs more packages than the operator: pip install 'kagenti-operator[sandbox]'"
+_EXTRA = "the sandbox needs a package that the operator does not: pip install 'kagenti-operator[sandbox]'"
 _LOOK_SECONDS = 1.0
 
 
@@ -66,7 +66,7 @@ def _add(
 
 def main(args: argparse.Namespace) -> int:
     """Run one action; returns the exit status. Raises UsageError."""
-    if not find_spec("cryptography") or not find_spec("pyroute2"):
+    if not find_spec("pyroute2"):
         raise UsageError(_EXTRA)
     from kagenti_operator.sandbox.errors import SandboxError
     from kagenti_operator.sandbox.paths import default_directory
@@ -88,8 +88,8 @@ def _up(args: argparse.Namespace) -> int:
     from kagenti_operator.sandbox.status import read_status
 
     paths = StatePaths(args.directory)
-    running = read_status(paths.status) if find_keeper(paths) else None
-    if running is not None:
+    if find_keeper(paths):
+        running = _check_running(read_status(paths.status), args.platform)
         print("the sandbox is up already")
         _print_addresses(running, paths.kubeconfig)
         return 0
@@ -110,6 +110,26 @@ def _up(args: argparse.Namespace) -> int:
             ended = read_status(paths.status)
             raise UsageError(ended.message if ended else "the sandbox was killed")
     return 0
+
+
+def _check_running(status: "Status | None", platform: str) -> "Status":
+    """The running sandbox, if it is what is asked for. Raises UsageError."""
+    if status is None or status.phase == "starting":
+        raise UsageError(
+            "a sandbox is starting: wait until `kagenti-operator sandbox status` says that it is ready, "
+            "or end it with `kagenti-operator sandbox down`"
+        )
+    if status.phase != "ready":
+        raise UsageError(
+            f"a sandbox is running, but its state is '{status.phase}': end it with "
+            "`kagenti-operator sandbox down`, then start it again"
+        )
+    if status.platform != platform:
+        raise UsageError(
+            f"the sandbox that is up looks like {status.platform}, not like {platform}: end it with "
+            "`kagenti-operator sandbox down`, then start it again"
+        )
+    return status
 
 
 def _demo(args: argparse.Namespace) -> int:

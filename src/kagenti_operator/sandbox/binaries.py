@@ -61,14 +61,16 @@ TOOLS: Mapping[str, Tool] = {
             name="kube-apiserver",
             package="k8s.io/kubernetes/cmd/kube-apiserver",
             module="k8s.io/kubernetes",
-            oldest=(1, 34, 0),
+            # MutatingAdmissionPolicy, which the sandbox's OpenShift needs, is on and in v1 since 1.36.
+            oldest=(1, 36, 0),
             stamp=_KUBE_STAMP,
         ),
         Tool(
             name="kubectl",
             package="k8s.io/kubernetes/cmd/kubectl",
             module="k8s.io/kubernetes",
-            oldest=(1, 33, 0),
+            # What fits the oldest API server, as for the controller manager.
+            oldest=(1, 35, 0),
             version_command=("version", "--client"),
             stamp=_KUBE_STAMP,
         ),
@@ -76,14 +78,16 @@ TOOLS: Mapping[str, Tool] = {
             name="kube-controller-manager",
             package="k8s.io/kubernetes/cmd/kube-controller-manager",
             module="k8s.io/kubernetes",
-            oldest=(1, 33, 0),
+            oldest=(1, 35, 0),
             stamp=_KUBE_STAMP,
         ),
         Tool(
             name="helm",
             package="helm.sh/helm/v4/cmd/helm",
             module="helm.sh/helm/v4",
-            oldest=(3, 14, 0),
+            # Before 3.18 it does not show what `helm test` says; up to 3.18.4 it has another library for the
+            # chart's schema, with other words for what that refuses.
+            oldest=(3, 18, 6),
             version_command=("version", "--short"),
             stamp=("helm.sh/helm/v4/internal/version.version=v{version}",),
         ),

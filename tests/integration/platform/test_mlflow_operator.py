@@ -12,6 +12,7 @@ from tests.integration.reconcile.platform import (
     MLFLOWS,
     RBAC,
     Platform,
+    always,
     eventually,
 )
 
@@ -114,7 +115,13 @@ async def test_removed_leaves_a_cr_and_its_server_alone(api: Platform) -> None:
     before = await eventually(lambda: there(api, DEPLOYMENT))
     await api.set_state("Removed")
     await api.patch(CR, {"spec": {"workers": 2}})
-    # Nothing follows the change, because nobody manages it: the next CR of a managed component does.
+
+    async def untouched() -> None:
+        now = await there(api, DEPLOYMENT)
+        assert now["metadata"]["generation"] == before["metadata"]["generation"]
+
+    # Nobody manages it.
+    await always(untouched, seconds=2)
     await api.set_state("Managed")
 
     async def followed() -> None:

@@ -177,6 +177,25 @@ async def test_a_foreign_binding_of_that_name_is_taken_over(
     assert taken["metadata"]["labels"]["kept"] == "yes"
 
 
+async def test_a_foreign_binding_to_another_role_is_replaced(
+    start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    await platform.managed_and_ready()
+    foreign = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": BINDING, "namespace": team},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": EDIT},
+        "subjects": [{"kind": "ServiceAccount", "name": "somebody", "namespace": team}],
+    }
+    before = await platform.put(f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}", foreign)
+    await platform.workload(team, "weather")
+    start_operator(features=MLFLOW_ONLY)
+    after = await expect_binding(platform, team, INTEGRATION)
+    # A roleRef cannot be changed.
+    assert after["metadata"]["uid"] != before["metadata"]["uid"]
+
+
 async def test_a_deleted_or_edited_binding_is_restored(
     start_operator: StartOperator, platform: Platform, team: str
 ) -> None:

@@ -1,10 +1,16 @@
 """The collector's configuration and its rollout, on a real API server."""
 
 import asyncio
-import hashlib
 
-import yaml
-
+from tests.integration.reconcile.collector import (
+    CA_HASH,
+    COLLECTOR,
+    CONFIG,
+    expect_config,
+    expect_rolled,
+    install_collector,
+    parsed,
+)
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.platform import (
     DSC_CRD,
@@ -17,51 +23,11 @@ from tests.integration.reconcile.platform import (
     always,
     config_map_path,
     eventually,
-    workload_path,
 )
 
-CONFIG = config_map_path(SYSTEM, "otel-collector-config")
 INGRESS_CA = config_map_path(SYSTEM, "otel-ingress-ca")
-COLLECTOR = workload_path(SYSTEM, "otel-collector")
-HASH = "kagenti.io/otel-config-hash"
-CA_HASH = "kagenti.io/otel-ca-hash"
 ADDRESS = "https://mlflow.redhat-ods-applications.svc:8443"
 BOOTSTRAP_ONLY = ("--enable-otel-bootstrap",)
-
-
-async def collector(
-    platform: Platform, image: str = "otel/opentelemetry-collector-contrib:0.149.0"
-) -> Object:
-    return await platform.workload(SYSTEM, "otel-collector", agent=False, image=image)
-
-
-async def expect_config(platform: Platform, *pipelines: str, seconds: float = 30) -> Object:
-    """The ConfigMap, once it holds exactly these pipelines and its hash is right."""
-
-    async def in_place() -> Object:
-        found = await platform.get(CONFIG)
-        assert found is not None
-        text = found["data"]["base.yaml"]
-        assert set(yaml.safe_load(text)["service"]["pipelines"]) == set(pipelines)
-        assert found["metadata"]["annotations"][HASH] == hashlib.sha256(text.encode()).hexdigest()
-        return found
-
-    return await eventually(in_place, seconds=seconds)
-
-
-def parsed(config: Object) -> Object:
-    return yaml.safe_load(config["data"]["base.yaml"])
-
-
-async def expect_rolled(platform: Platform, config: Object) -> Object:
-    async def rolled() -> Object:
-        found = await platform.get(COLLECTOR)
-        assert found is not None
-        annotations = found["spec"]["template"]["metadata"].get("annotations", {})
-        assert annotations.get(HASH) == config["metadata"]["annotations"][HASH]
-        return found
-
-    return await eventually(rolled)
 
 
 async def test_an_empty_cluster_gets_a_configuration_that_only_shows_spans(
@@ -89,7 +55,7 @@ async def test_a_late_collector_is_rolled_to_the_names_that_its_version_knows(
     start_operator()
     config = await expect_config(platform, "traces/phoenix")
     assert "otlp/phoenix" in parsed(config)["exporters"]
-    await collector(platform)
+    await install_collector(platform)
 
     async def modern() -> Object:
         found = await expect_config(platform, "traces/phoenix")
@@ -100,7 +66,7 @@ async def test_a_late_collector_is_rolled_to_the_names_that_its_version_knows(
 
 
 async def test_hand_edits_are_undone(start_operator: StartOperator, platform: Platform) -> None:
-    await collector(platform)
+    await install_collector(platform)
     start_operator()
     before = await expect_config(platform, "traces/default")
     await platform.patch(CONFIG, {"data": {"base.yaml": "receivers: {}\n", "theirs.yaml": "kept"}})
@@ -119,7 +85,7 @@ async def test_hand_edits_are_undone(start_operator: StartOperator, platform: Pl
 async def test_the_configuration_follows_phoenix_and_mlflow_as_they_come_and_go(
     start_operator: StartOperator, platform: Platform
 ) -> None:
-    await collector(platform)
+    await install_collector(platform)
     start_operator()
     await expect_config(platform, "traces/default")
     await platform.put(f"/api/v1/namespaces/{SYSTEM}/services/phoenix", _service("phoenix"))
@@ -168,7 +134,7 @@ async def test_the_endpoint_survives_a_restart_of_the_operator_while_mlflow_is_a
 
 async def test_a_burst_of_changes_costs_few_rolls(start_operator: StartOperator, platform: Platform) -> None:
     await platform.managed_and_ready(ADDRESS)
-    await collector(platform)
+    await install_collector(platform)
     start_operator()
     await expect_rolled(platform, await expect_config(platform, "traces/mlflow"))
     before = await platform.get(COLLECTOR)
@@ -193,7 +159,7 @@ async def test_openshifts_certificates_are_bundled_and_roll_the_collector(
     await platform.config_map(
         "openshift-config-managed", "default-ingress-cert", {"ca-bundle.crt": "INGRESS-1"}
     )
-    await collector(platform)
+    await install_collector(platform)
     start_operator()
 
     async def bundled(expected: str) -> None:

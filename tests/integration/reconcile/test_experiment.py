@@ -3,38 +3,18 @@
 import asyncio
 import urllib.error
 
-import yaml
-
+from tests.integration.reconcile.collector import CONFIG, expect_headers
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
 from tests.integration.reconcile.platform import (
     BINDING,
     OPENSHIFT_CRD,
     RBAC,
-    SYSTEM,
     Object,
     Platform,
     always,
-    config_map_path,
     eventually,
 )
-
-CONFIG = config_map_path(SYSTEM, "otel-collector-config")
-
-
-async def expect_headers(platform: Platform, workspace: str, experiment_id: str) -> Object:
-    async def in_place() -> Object:
-        found = await platform.get(CONFIG)
-        assert found is not None
-        exporters = yaml.safe_load(found["data"]["base.yaml"])["exporters"]
-        assert "otlphttp/mlflow" in exporters
-        assert exporters["otlphttp/mlflow"]["headers"] == {
-            "x-mlflow-workspace": workspace,
-            "x-mlflow-experiment-id": experiment_id,
-        }
-        return found
-
-    return await eventually(in_place, seconds=40)
 
 
 async def test_workspace_and_experiment_reach_the_configuration_and_stay_while_mlflow_is_away(

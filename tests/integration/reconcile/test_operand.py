@@ -53,6 +53,23 @@ async def test_the_operand_is_made_when_crds_and_state_come_later(
     assert line["tracesURL"] == f"{url}/v1/traces"
 
 
+async def test_without_a_state_there_is_no_operand_until_it_is_managed(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    for crd in (DSC_CRD, MLFLOW_CRD):
+        await platform.install_crd(crd)
+    await platform.set_state(None)
+    running = start_operator(features=MLFLOW_ONLY)
+    await asyncio.to_thread(running.wait_for_log, "MLflow CRD detected, discovering MLflow CR")
+
+    async def absent() -> None:
+        assert await platform.mlflow() is None
+
+    await always(absent, seconds=2)
+    await platform.set_state("Managed")
+    await expect_operand(platform)
+
+
 async def test_a_namespaced_crd_gets_its_operand_beside_the_applications(
     start_operator: StartOperator, platform: Platform
 ) -> None:

@@ -7,9 +7,18 @@ import time
 from pathlib import Path
 
 from tests.integration.conftest import Cluster
+from tests.integration.reconcile.agents import expect_configured
+from tests.integration.reconcile.collector import (
+    CA_HASH,
+    expect_headers,
+    expect_rolled,
+    install_collector,
+)
 from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
 from tests.integration.reconcile.platform import (
     MLFLOW_NAMESPACE,
+    OPENSHIFT_CRD,
     SYSTEM,
     Object,
     Platform,
@@ -19,6 +28,8 @@ from tests.integration.reconcile.platform import (
 
 AGENT = "kagenti-operator"
 QUIET_SECONDS = 60.0
+SETTLED_SECONDS = 10.0
+SETTLED_WITHIN_SECONDS = 90.0
 
 
 def requests_since(audit_log: Path, offset: int) -> list[Object]:
@@ -37,26 +48,50 @@ async def expect_granted(platform: Platform, namespace: str, seconds: float = 30
     await eventually(granted, seconds=seconds)
 
 
-async def test_nothing_is_requested_while_nothing_differs(
-    cluster: Cluster, start_operator: StartOperator, platform: Platform, team: str
-) -> None:
-    await platform.managed_and_ready()
-    await platform.workload(team, "weather", annotations={"mlflow.kagenti.io/inject": "disabled"})
-    running = start_operator("--leader-elect")
-    await asyncio.to_thread(running.wait_for_log, "OTel collector bootstrap complete")
-    await expect_granted(platform, team)
-    await expect_granted(platform, MLFLOW_NAMESPACE)
-    # What the last writes brought about, events among it, is through after this.
-    await asyncio.sleep(15)
-    offset = cluster.control_plane.audit_log.stat().st_size
-    await asyncio.sleep(QUIET_SECONDS)
-    seen = requests_since(cluster.control_plane.audit_log, offset)
-    others = [
+def beyond_lease_and_watches(requests: list[Object]) -> list[tuple[str, str]]:
+    return [
         (e["verb"], e["requestURI"])
-        for e in seen
+        for e in requests
         if e["objectRef"]["resource"] != "leases" and e["verb"] != "watch"
     ]
-    assert others == []
+
+
+async def requests_during(audit_log: Path, seconds: float) -> list[Object]:
+    offset = audit_log.stat().st_size
+    await asyncio.sleep(seconds)
+    return requests_since(audit_log, offset)
+
+
+async def wait_until_settled(audit_log: Path) -> None:
+    """Return when what the last changes brought about, Events among it, is through."""
+    deadline = time.monotonic() + SETTLED_WITHIN_SECONDS
+    while others := beyond_lease_and_watches(await requests_during(audit_log, SETTLED_SECONDS)):
+        assert time.monotonic() < deadline, f"still asked for after {SETTLED_WITHIN_SECONDS:.0f} s: {others}"
+
+
+async def test_nothing_is_requested_while_nothing_differs(
+    cluster: Cluster, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    """On a cluster that has everything: OpenShift with its CAs, MLflow with a workspace, collector, agent."""
+    await platform.install_crd(OPENSHIFT_CRD)
+    # The controller manager puts kube-root-ca.crt into every namespace.
+    await platform.config_map("openshift-config-managed", "default-ingress-cert", {"ca-bundle.crt": "A"})
+    await platform.config_map(SYSTEM, "openshift-service-ca.crt", {"service-ca.crt": "B"})
+    await platform.managed_and_ready(mlflow.url)
+    await install_collector(platform)
+    await platform.workload(team, "weather")
+    running = start_with_mlflow("--leader-elect", f"--mlflow-workspace={team}")
+    await expect_configured(platform, mlflow, team, "weather")
+    await expect_granted(platform, MLFLOW_NAMESPACE)
+    experiment = await asyncio.to_thread(running.wait_for_log, "Created/found MLflow experiment")
+    config = await expect_headers(platform, team, experiment["experimentID"])
+    rolled = await expect_rolled(platform, config)
+    assert CA_HASH in rolled["spec"]["template"]["metadata"]["annotations"]
+    assert await platform.get(config_map_path(SYSTEM, "otel-ingress-ca")) is not None
+    audit_log = cluster.control_plane.audit_log
+    await wait_until_settled(audit_log)
+    seen = await requests_during(audit_log, QUIET_SECONDS)
+    assert beyond_lease_and_watches(seen) == []
     assert seen, "the lease is renewed, so the audit log must show the operator"
 
 
@@ -96,7 +131,7 @@ async def test_the_second_replica_takes_over_when_the_leader_is_killed(
     first = start_operator("--leader-elect")
     await expect_granted(platform, MLFLOW_NAMESPACE)
     second = start_operator("--leader-elect")
-    await asyncio.to_thread(second.wait_for_log, "Starting")
+    await asyncio.to_thread(second.wait_for_log, "Not leading")
     first.process.kill()
     await platform.workload(team, "weather")
     # The lease lasts 15 s, and it is looked at every 2 to 3.
@@ -110,7 +145,8 @@ async def test_an_orderly_stop_hands_the_lease_over_at_once(
     await platform.managed_and_ready()
     first = start_operator("--leader-elect")
     await expect_granted(platform, MLFLOW_NAMESPACE)
-    start_operator("--leader-elect")
+    second = start_operator("--leader-elect")
+    await asyncio.to_thread(second.wait_for_log, "Not leading")
     began = time.monotonic()
     assert await asyncio.to_thread(first.stop) == 0
     await platform.workload(team, "weather")
@@ -125,7 +161,8 @@ async def test_a_leader_that_was_stopped_does_not_write_when_it_wakes_up(
     await platform.managed_and_ready()
     first = start_operator("--leader-elect", environ={"POD_NAME": "first"})
     await expect_granted(platform, MLFLOW_NAMESPACE)
-    start_operator("--leader-elect", environ={"POD_NAME": "second"})
+    second = start_operator("--leader-elect", environ={"POD_NAME": "second"})
+    await asyncio.to_thread(second.wait_for_log, "Not leading")
     first.process.send_signal(signal.SIGSTOP)
     await platform.workload(team, "weather")
     await expect_granted(platform, team, seconds=40)

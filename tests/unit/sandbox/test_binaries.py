@@ -49,11 +49,26 @@ def test_what_is_on_path_comes_before_the_cache(tmp_path: Path, environ: dict[st
 
 def test_a_wrapper_of_an_old_version_is_passed_over(tmp_path: Path, environ: dict[str, str]) -> None:
     own = fill_cache("kubectl", environ)
-    wrapper = put_binary(tmp_path / "path", "kubectl", "Client Version: v1.32.4-dispatcher")
+    wrapper = put_binary(tmp_path / "path", "kubectl", "Client Version: v1.34.4-dispatcher")
     result = binaries.search("kubectl", environ)
     assert result.found is not None
     assert result.found.path == own
-    assert result.passed_over == (f"{wrapper}: version 1.32.4 is older than 1.33.0",)
+    assert result.passed_over == (f"{wrapper}: version 1.34.4 is older than 1.35.0",)
+
+
+@pytest.mark.parametrize(
+    ("name", "says", "oldest"),
+    [
+        ("kube-apiserver", "Kubernetes v1.35.9", "1.36.0"),
+        ("helm", "v3.18.4+gd80839c", "3.18.6"),
+    ],
+)
+def test_a_version_that_lacks_what_is_needed_is_passed_over(
+    tmp_path: Path, environ: dict[str, str], name: str, says: str, oldest: str
+) -> None:
+    put_binary(tmp_path / "path", name, says)
+    with pytest.raises(BinaryMissing, match=rf"version [\d.]+ is older than {oldest}"):
+        binaries.find(name, environ)
 
 
 def test_a_binary_that_does_not_run_is_passed_over(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -76,16 +91,16 @@ def test_a_missing_binary_says_how_to_get_it(environ: dict[str, str]) -> None:
 def test_an_api_server_without_a_fitting_controller_manager_is_passed_over(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
-    put_binary(tmp_path / "path", "kube-apiserver", "Kubernetes v1.34.1")
-    with pytest.raises(BinaryMissing, match=r"no kube-controller-manager fits version 1\.34\.1"):
+    put_binary(tmp_path / "path", "kube-apiserver", "Kubernetes v1.99.1")
+    with pytest.raises(BinaryMissing, match=r"no kube-controller-manager fits version 1\.99\.1"):
         binaries.find("kube-apiserver", environ)
 
 
 def test_an_older_pair_is_used_together(tmp_path: Path, environ: dict[str, str]) -> None:
     fill_cache("kube-apiserver", environ)
     fill_cache("kube-controller-manager", environ)
-    server = put_binary(tmp_path / "path", "kube-apiserver", "Kubernetes v1.35.1")
-    manager = put_binary(tmp_path / "path", "kube-controller-manager", "Kubernetes v1.34.6")
+    server = put_binary(tmp_path / "path", "kube-apiserver", "Kubernetes v1.36.1")
+    manager = put_binary(tmp_path / "path", "kube-controller-manager", "Kubernetes v1.35.6")
     assert binaries.find("kube-apiserver", environ) == server
     assert binaries.find("kube-controller-manager", environ) == manager
 

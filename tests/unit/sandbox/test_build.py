@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from kagenti_operator.sandbox import binaries
+
 ROOT = Path(__file__).parents[3]
 
 # Notes each call and writes what the real ones write: the binary, the collector's main program.
@@ -107,7 +109,14 @@ def test_where_tells_what_is_missing(machine: Machine) -> None:
     assert machine.builds() == []
 
 
-def test_an_unknown_tool_is_refused(machine: Machine) -> None:
-    done = machine.build("minikube")
+def test_all_but_one_are_built(machine: Machine) -> None:
+    done = machine.build("--without", "kube-score")
+    assert done.returncode == 0, done.stderr
+    assert set(machine.binaries()) == set(binaries.TOOLS) - {"kube-score"}
+
+
+@pytest.mark.parametrize("arguments", [("minikube",), ("--without", "minikube")], ids=lambda a: a[0])
+def test_an_unknown_tool_is_refused(machine: Machine, arguments: tuple[str, ...]) -> None:
+    done = machine.build(*arguments)
     assert done.returncode == 2
     assert "no such tool: minikube" in done.stderr

@@ -8,12 +8,14 @@ import aiohttp
 import msgspec
 
 from kagenti_operator.kube.client import MERGE_PATCH, KubeClient
-from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.errors import ApiError, Unreachable
 from kagenti_operator.sandbox.apply import ManifestApplier, Manifests
+from kagenti_operator.sandbox.demo.failures import Hop, NoAnswer
 
 type Object = dict[str, Any]
 
-_PROXY_SECONDS = 60.0
+# The weather agent asks its model up to six times, and gives it a minute each time.
+_PROXY_SECONDS = 400.0
 _TOKEN_SECONDS = 3600
 
 
@@ -87,18 +89,28 @@ class Api:
         path: str,
         content: Any,
         headers: Mapping[str, str] | None = None,
+        *,
+        hop: Hop,
+        seconds: float = _PROXY_SECONDS,
     ) -> Answer:
         """POST JSON to a Service, given as `name:port`, through the API server's proxy.
 
-        Answers of the Service and of the proxy alike come back as they are, whatever their status.
+        Answers of the Service and of the proxy alike come back as they are, whatever their status. Raises
+        NoAnswer with `hop` when the Service takes longer, Unreachable when the API server does not answer.
         """
         connection = self._client.connection
+        request = f"POST {path} of {namespace}/{service}"
         url = f"{connection.server}/api/v1/namespaces/{namespace}/services/{service}/proxy{path}"
-        async with self._session.post(
-            url,
-            data=msgspec.json.encode(content),
-            headers={"Content-Type": "application/json", **(headers or {})},
-            ssl=connection.ssl_context() or True,
-            timeout=aiohttp.ClientTimeout(total=_PROXY_SECONDS),
-        ) as response:
-            return Answer(response.status, await response.read())
+        try:
+            async with self._session.post(
+                url,
+                data=msgspec.json.encode(content),
+                headers={"Content-Type": "application/json", **(headers or {})},
+                ssl=connection.ssl_context() or True,
+                timeout=aiohttp.ClientTimeout(total=seconds),
+            ) as response:
+                return Answer(response.status, await response.read())
+        except TimeoutError as error:
+            raise NoAnswer(hop, request, error, seconds=seconds, log=service.partition(":")[0]) from error
+        except aiohttp.ClientError as error:
+            raise Unreachable(f"{request}: {error}") from error

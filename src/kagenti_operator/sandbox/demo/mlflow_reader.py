@@ -8,13 +8,17 @@ import aiohttp
 import msgspec
 
 from kagenti_operator.sandbox.demo.api import Answer
+from kagenti_operator.sandbox.demo.failures import Hop, NoAnswer
 from kagenti_operator.sandbox.demo.traces import Span, parse_trace
 
 _SECONDS = 30.0
 
 
 class MLflowReader:
-    """Requests to one MLflow with one token, which every request names the workspace for."""
+    """Requests to one MLflow with one token, which every request names the workspace for.
+
+    Every method raises NoAnswer when nobody answers.
+    """
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, token: str, authority: str) -> None:
         self._session = session
@@ -36,23 +40,26 @@ class MLflowReader:
         headers: Mapping[str, str] | None = None,
         token: str | None = None,
     ) -> Answer:
-        """Send one request. Raises aiohttp.ClientError and TimeoutError when nobody answers."""
+        """Send one request. Raises NoAnswer."""
         given = {
             "Authorization": f"Bearer {token or self._token}",
             "X-MLFLOW-WORKSPACE": workspace,
             "Content-Type": "application/json",
             **(headers or {}),
         }
-        async with self._session.request(
-            method,
-            f"{self._base_url}{path}",
-            params=params,
-            data=None if content is None else msgspec.json.encode(content),
-            headers=given,
-            ssl=self._ssl,
-            timeout=aiohttp.ClientTimeout(total=_SECONDS),
-        ) as response:
-            return Answer(response.status, await response.read())
+        try:
+            async with self._session.request(
+                method,
+                f"{self._base_url}{path}",
+                params=params,
+                data=None if content is None else msgspec.json.encode(content),
+                headers=given,
+                ssl=self._ssl,
+                timeout=aiohttp.ClientTimeout(total=_SECONDS),
+            ) as response:
+                return Answer(response.status, await response.read())
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise NoAnswer(Hop.MLFLOW, f"{method} {path}", error, seconds=_SECONDS, log="mlflow") from error
 
     async def search_traces(self, workspace: str, experiment_id: str) -> Answer:
         """The newest traces of an experiment, as `{"traces": [{"trace_id": ...}]}`."""

@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.sandbox.demo.report import Console, Outcome, StepFailed
+from kagenti_operator.sandbox.demo.failures import StepFailed
+from kagenti_operator.sandbox.demo.report import Console, Outcome
 from kagenti_operator.sandbox.errors import SandboxError
 
 

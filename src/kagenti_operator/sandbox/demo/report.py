@@ -7,22 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
+from kagenti_operator.sandbox.demo.failures import StepFailed
+
 _GREEN, _RED, _DIM, _BOLD, _CYAN = "32", "31", "2", "1", "36"
 _INDENT = "      "
-
-
-class StepFailed(Exception):
-    """A check did not hold: which hop of the way is broken, what was seen there, and where to look further.
-
-    The hops are the ones of docs/troubleshooting.md; `excerpt` are the lines that tell it.
-    """
-
-    def __init__(self, hop: str, problem: str, *, excerpt: Iterable[str] = (), advice: str = "") -> None:
-        super().__init__(f"{hop}: {problem}")
-        self.hop = hop
-        self.problem = problem
-        self.excerpt = tuple(excerpt)
-        self.advice = advice
 
 
 @dataclass(frozen=True)

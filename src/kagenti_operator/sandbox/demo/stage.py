@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from enum import StrEnum
 
 import aiohttp
 
@@ -11,10 +10,11 @@ from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.sandbox.apply import Manifests
 from kagenti_operator.sandbox.demo.api import Api
 from kagenti_operator.sandbox.demo.commands import checkout_path
+from kagenti_operator.sandbox.demo.failures import Hop, StepFailed
 from kagenti_operator.sandbox.demo.leash import Leash
 from kagenti_operator.sandbox.demo.logs import PodLogs
 from kagenti_operator.sandbox.demo.mlflow_reader import MLflowReader
-from kagenti_operator.sandbox.demo.report import Console, StepFailed
+from kagenti_operator.sandbox.demo.report import Console
 from kagenti_operator.sandbox.demo.waiting import Overdue, until
 from kagenti_operator.sandbox.options import SandboxOptions
 from kagenti_operator.sandbox.paths import StatePaths
@@ -27,19 +27,6 @@ COLLECTOR = "otel-collector"
 READER = "trace-reader"
 MLFLOW = "mlflow"
 _EVIDENCE_LINES = 15
-
-
-class Hop(StrEnum):
-    """The hops of a trace's way, as docs/troubleshooting.md goes through them."""
-
-    SANDBOX = "the sandbox"
-    OPERATOR = "the operator"
-    CONFIGURATION = "operator → ConfigMap otel-collector-config → collector"
-    AGENT = "the agent"
-    SENDING = "agent → collector"
-    DELIVERY = "collector → MLflow"
-    AUTHORIZATION = "MLflow → Kubernetes authorization"
-    MLFLOW = "MLflow"
 
 
 class Stage:

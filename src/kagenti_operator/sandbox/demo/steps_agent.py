@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
-from kagenti_operator.sandbox.demo.report import Outcome, StepFailed
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop, NoAnswer, StepFailed
+from kagenti_operator.sandbox.demo.report import Outcome
+from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
 from kagenti_operator.sandbox.demo.traces import Span, render_tree
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
@@ -48,8 +49,9 @@ async def ask(stage: Stage) -> Outcome:
     stage.trace_id = f"tr-{trace}"
     stage.logs.mark(PLATFORM, COLLECTOR)
     begun = time.time_ns()
+    headers = {"traceparent": f"00-{trace}-{span}-01"}
     answer = await stage.api.call_service(
-        TEAM, f"{AGENT}:8000", "/", build_message(QUESTION), {"traceparent": f"00-{trace}-{span}-01"}
+        TEAM, f"{AGENT}:8000", "/", build_message(QUESTION), headers, hop=Hop.AGENT
     )
     ended = time.time_ns()
     text = read_answer(answer.json()) if answer.status == 200 else ""
@@ -61,7 +63,7 @@ async def ask(stage: Stage) -> Outcome:
             advice=f"kagenti-operator sandbox logs {AGENT}",
         )
     own = build_client_span(trace, span, begun, ended)
-    sent = await stage.api.call_service(PLATFORM, f"{COLLECTOR}:4318", "/v1/traces", own)
+    sent = await stage.api.call_service(PLATFORM, f"{COLLECTOR}:4318", "/v1/traces", own, hop=Hop.SENDING)
     if sent.status != 200:
         raise StepFailed(Hop.SENDING, f"the collector answers {sent.status} to a span", excerpt=[sent.text])
     return Outcome(
@@ -111,9 +113,12 @@ async def read_trace(stage: Stage) -> Outcome:
     wanted = {"AGENT", "CHAT_MODEL"} | ({"TOOL"} if stage.stand_in else set[str]())
 
     async def complete() -> tuple[Span, ...]:
-        if stage.trace_id not in await mlflow.trace_ids(TEAM, stage.experiment_id):
-            raise NotYet("MLflow's search does not find it")
-        spans = await mlflow.spans(TEAM, stage.trace_id)
+        try:
+            if stage.trace_id not in await mlflow.trace_ids(TEAM, stage.experiment_id):
+                raise NotYet("MLflow's search does not find it")
+            spans = await mlflow.spans(TEAM, stage.trace_id)
+        except NoAnswer as nobody:
+            raise NotYet(nobody.problem) from nobody
         missing = wanted - {span.type for span in spans}
         if missing:
             raise NotYet(f"its spans of type {', '.join(sorted(missing))} are not there")
@@ -132,12 +137,16 @@ async def read_trace(stage: Stage) -> Outcome:
 
 async def _find_broken_hop(stage: Stage, problem: str) -> StepFailed:
     mlflow = await stage.mlflow()
-    found = await mlflow.search_traces(TEAM, stage.experiment_id)
+    try:
+        found = await mlflow.search_traces(TEAM, stage.experiment_id)
+        said = f"traces/search answers {found.status}: {found.text}"
+    except NoAnswer as nobody:
+        said = nobody.problem
     return locate_loss(
         problem,
         collector=stage.logs.since_mark(PLATFORM, COLLECTOR),
         agent=stage.logs.read(TEAM, AGENT),
-        mlflow=f"traces/search answers {found.status}: {found.text}",
+        mlflow=said,
     )
 
 

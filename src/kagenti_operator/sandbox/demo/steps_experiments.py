@@ -5,8 +5,9 @@ from typing import Any
 
 from kagenti_operator.sandbox.apply import Manifests
 from kagenti_operator.sandbox.demo.commands import checkout_path
-from kagenti_operator.sandbox.demo.report import Outcome, StepFailed
-from kagenti_operator.sandbox.demo.stage import TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop, StepFailed
+from kagenti_operator.sandbox.demo.report import Outcome
+from kagenti_operator.sandbox.demo.stage import TEAM, Stage
 from kagenti_operator.sandbox.demo.traces import render_tree
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
@@ -138,7 +139,7 @@ async def pry(stage: Stage) -> Outcome:
 
 
 async def _ask(stage: Stage, name: str, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    answer = await stage.api.call_service(TEAM, f"{name}:8000", path, content)
+    answer = await stage.api.call_service(TEAM, f"{name}:8000", path, content, hop=Hop.AGENT)
     if answer.status != 200:
         raise StepFailed(
             Hop.AGENT,

@@ -7,8 +7,9 @@ from typing import Any
 import yaml
 
 from kagenti_operator.sandbox.demo.commands import checkout_path, run_helm
-from kagenti_operator.sandbox.demo.report import Outcome, StepFailed
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, EXPERIMENT, OPERATOR, PLATFORM, TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop, StepFailed
+from kagenti_operator.sandbox.demo.report import Outcome
+from kagenti_operator.sandbox.demo.stage import COLLECTOR, EXPERIMENT, OPERATOR, PLATFORM, TEAM, Stage
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.workloads import is_rolled_out, workload_path
 

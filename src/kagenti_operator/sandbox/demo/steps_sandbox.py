@@ -7,8 +7,9 @@ from importlib import resources
 from kagenti_operator.sandbox import launcher
 from kagenti_operator.sandbox.apply import Manifests
 from kagenti_operator.sandbox.demo.bring_up import bring_up
-from kagenti_operator.sandbox.demo.report import Outcome, StepFailed
-from kagenti_operator.sandbox.demo.stage import TEAM, Hop, Stage
+from kagenti_operator.sandbox.demo.failures import Hop, StepFailed
+from kagenti_operator.sandbox.demo.report import Outcome
+from kagenti_operator.sandbox.demo.stage import TEAM, Stage
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.ways_in import shorten_path
 from kagenti_operator.sandbox.status import Status, read_status

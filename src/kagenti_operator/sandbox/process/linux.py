@@ -4,6 +4,7 @@ Numbers are those of the kernel's headers (linux/prctl.h, linux/mount.h, linux/c
 """
 
 import ctypes
+import errno
 import os
 import signal
 from pathlib import Path
@@ -78,8 +79,8 @@ def bind(source: str, target: str) -> None:
     mount(source, target, None, MS_BIND | MS_REC)
 
 
-def make_read_only(target: str) -> bool:
-    """Make a mount and everything mounted below it read-only; False where the kernel is older than 5.12."""
+def make_read_only(target: str) -> None:
+    """Make a mount and everything mounted below it read-only. Raises OSError; kernels before 5.12 cannot."""
     attributes = (ctypes.c_uint64 * 4)(_MOUNT_ATTR_RDONLY, 0, 0, 0)
     result = _libc.syscall(
         _SYS_MOUNT_SETATTR,
@@ -89,7 +90,12 @@ def make_read_only(target: str) -> bool:
         ctypes.byref(attributes),
         ctypes.sizeof(attributes),
     )
-    return result == 0
+    if result != 0 and ctypes.get_errno() == errno.ENOSYS:
+        raise OSError(
+            errno.ENOTSUP,
+            f"cannot make {target} read-only, there is no mount_setattr: Linux 5.12 or later is needed",
+        )
+    _check(result, f"mount_setattr {target}")
 
 
 def make_private() -> None:

@@ -2,8 +2,9 @@ import io
 from typing import Any
 
 from kagenti_operator.kube.errors import Unreachable
+from kagenti_operator.sandbox.demo.failures import StepFailed
 from kagenti_operator.sandbox.demo.play import Step, play
-from kagenti_operator.sandbox.demo.report import Console, Outcome, StepFailed
+from kagenti_operator.sandbox.demo.report import Console, Outcome
 from kagenti_operator.sandbox.errors import SandboxError
 
 

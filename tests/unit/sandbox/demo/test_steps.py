@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
+from kagenti_operator.sandbox.demo.failures import Hop, StepFailed
 from kagenti_operator.sandbox.demo.logs import PodLogs
-from kagenti_operator.sandbox.demo.report import StepFailed
-from kagenti_operator.sandbox.demo.stage import Hop
 from kagenti_operator.sandbox.demo.steps_agent import (
     build_client_span,
     build_message,
