@@ -2,13 +2,16 @@
 
 import asyncio
 import urllib.error
+from collections.abc import Awaitable, Callable
 
+import pytest
 import yaml
 
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
 from tests.integration.reconcile.platform import (
     BINDING,
+    INTEGRATION,
     OPENSHIFT_CRD,
     RBAC,
     SYSTEM,
@@ -18,6 +21,7 @@ from tests.integration.reconcile.platform import (
     config_map_path,
     eventually,
 )
+from tests.permissions.chart import ACCOUNT
 
 CONFIG = config_map_path(SYSTEM, "otel-collector-config")
 
@@ -84,6 +88,65 @@ async def test_the_grant_comes_before_the_configuration_that_needs_it(
     binding = await platform.get(f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}")
     assert binding is not None
     assert int(binding["metadata"]["resourceVersion"]) < int(config["metadata"]["resourceVersion"])
+
+
+async def the_cluster_role_appears(platform: Platform) -> None:
+    await platform.cluster_role(INTEGRATION)
+
+
+async def somebody_else_manages_it(platform: Platform) -> None:
+    await platform.set_state("Unmanaged")
+
+
+@pytest.mark.parametrize("settle", [the_cluster_role_appears, somebody_else_manages_it])
+async def test_a_grant_of_an_earlier_installation_counts_as_soon_as_nothing_speaks_against_it(
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
+    team: str,
+    settle: Callable[[Platform], Awaitable[None]],
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(team, "weather")
+    await allow_operator(platform, team)
+    first = start_with_mlflow(f"--mlflow-workspace={team}", features=("--enable-mlflow",))
+    await asyncio.to_thread(first.wait_for_log, "Created/found MLflow experiment")
+    binding = f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}"
+
+    async def granted() -> None:
+        assert await platform.get(binding) is not None
+
+    await eventually(granted)
+    first.stop()
+    await platform.delete(f"{RBAC}/clusterroles/{INTEGRATION}")
+    second = start_with_mlflow(f"--mlflow-workspace={team}")
+    await asyncio.to_thread(second.wait_for_log, "Created/found MLflow experiment")
+    await asyncio.to_thread(second.wait_for_log, "OTel collector bootstrap complete")
+
+    async def held_back() -> None:
+        found = await platform.get(CONFIG)
+        assert found is not None
+        assert "x-mlflow" not in found["data"]["base.yaml"]
+
+    await always(held_back, seconds=2)
+    # The binding stays as it is: it is no news that wakes anybody.
+    await settle(platform)
+    experiment = await mlflow.experiment(team, "kagenti-traces")
+    assert experiment is not None
+    await expect_headers(platform, team, experiment["experiment_id"])
+
+
+async def allow_operator(platform: Platform, workspace: str) -> None:
+    """Let it use that workspace's experiments, whether MLflow's own ClusterRole exists or not."""
+    meta = {"name": "experiments-for-the-operator", "namespace": workspace}
+    rule = {"apiGroups": ["mlflow.kubeflow.org"], "resources": ["experiments"], "verbs": ["*"]}
+    role: Object = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta}
+    await platform.put(f"{RBAC}/namespaces/{workspace}/roles/{meta['name']}", {**role, "rules": [rule]})
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": meta["name"]}
+    binding = {**role, "kind": "RoleBinding", "roleRef": reference, "subjects": [subject]}
+    await platform.put(f"{RBAC}/namespaces/{workspace}/rolebindings/{meta['name']}", binding)
 
 
 async def test_a_workspace_that_does_not_exist_yet_is_told_and_awaited(
