@@ -20,6 +20,7 @@ from tests.integration.reconcile.platform import (
     always,
     config_map_path,
     eventually,
+    workload_path,
 )
 from tests.permissions.chart import ACCOUNT
 
@@ -147,6 +148,37 @@ async def allow_operator(platform: Platform, workspace: str) -> None:
     reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": meta["name"]}
     binding = {**role, "kind": "RoleBinding", "roleRef": reference, "subjects": [subject]}
     await platform.put(f"{RBAC}/namespaces/{workspace}/rolebindings/{meta['name']}", binding)
+
+
+async def test_access_that_ends_is_told_each_time_for_another_reason(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(team, "weather")
+    start_with_mlflow(f"--mlflow-workspace={team}")
+
+    async def told(*expected: str) -> None:
+        events = await platform.events("default", "mlflow")
+        reasons = {e["reason"] for e in events if "refuses spans" in e["note"] and team in e["note"]}
+        assert reasons == set(expected)
+
+    async def known() -> Object:
+        found = await mlflow.experiment(team, "kagenti-traces")
+        assert found is not None
+        return found
+
+    experiment = await eventually(known)
+    before = await expect_headers(platform, team, experiment["experiment_id"])
+    await told()
+    await platform.delete(workload_path(team, "weather"))
+    await eventually(lambda: told("WorkspaceWithoutAgents"))
+    await platform.set_state("Removed")
+    await eventually(lambda: told("WorkspaceWithoutAgents", "MLflowNotManaged"))
+    # All the while the collector goes on to send there.
+    after = await platform.get(CONFIG)
+    assert after is not None
+    assert after["data"] == before["data"]
 
 
 async def test_a_workspace_that_does_not_exist_yet_is_told_and_awaited(
