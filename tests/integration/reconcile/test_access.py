@@ -24,7 +24,7 @@ async def expect_binding(platform: Platform, namespace: str, role: str = INTEGRA
     async def granted() -> Object:
         found = await platform.binding(namespace)
         assert found is not None
-        assert found["roleRef"]["name"] == role
+        assert (found["roleRef"]["kind"], found["roleRef"]["name"]) == ("ClusterRole", role)
         assert found["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "kagenti-operator"
         assert found.get("subjects") == [
             {"kind": "ServiceAccount", "name": "otel-collector", "namespace": SYSTEM}
@@ -175,6 +175,23 @@ async def test_a_foreign_binding_of_that_name_is_taken_over(
     start_operator(features=MLFLOW_ONLY)
     taken = await expect_binding(platform, team)
     assert taken["metadata"]["labels"]["kept"] == "yes"
+
+
+async def test_a_foreign_binding_of_a_role_that_is_called_like_the_clusterrole_is_replaced(
+    start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    await platform.managed_and_ready()
+    foreign = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": BINDING, "namespace": team},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": INTEGRATION},
+        "subjects": [{"kind": "ServiceAccount", "name": "otel-collector", "namespace": SYSTEM}],
+    }
+    await platform.put(f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}", foreign)
+    await platform.workload(team, "weather")
+    start_operator(features=MLFLOW_ONLY)
+    await expect_binding(platform, team)
 
 
 async def test_a_deleted_or_edited_binding_is_restored(
