@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -212,6 +213,9 @@ def explain(error: Exception, timeout: aiohttp.ClientTimeout) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return f"is not trusted: {error.certificate_error}; check the CA in the credentials"
+        case aiohttp.ClientConnectorError(os_error=ssl.SSLError()):
+            # Its number is OpenSSL's own, and no errno.
+            return f"does not speak TLS as expected: {error.os_error}; check http or https, and the port"
         case aiohttp.ClientConnectorDNSError():
             return f"cannot be found: {error.strerror or error}; check the host name"
         case aiohttp.ClientConnectorError():
