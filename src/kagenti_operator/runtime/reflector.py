@@ -146,6 +146,7 @@ class Reflector[T: KubeObject]:
             return await self._refused(state, error)
         if not state.continue_:
             self._listed = {}
+            self._ahead.forget()
             if page.continue_ and self._complete:
                 self._ahead.begin(page.resource_version)
         for obj in page.items:
