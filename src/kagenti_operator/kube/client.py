@@ -52,11 +52,15 @@ class KubeClient:
         max_connections: int = 100,
         request_seconds: float = REQUEST_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
+        transport: Transport | None = None,
     ) -> None:
-        """`patience_seconds`: how long a call may wait because the server asked for it; then it raises."""
+        """`patience_seconds`: how long a call may wait because the server asked for it; then it raises.
+
+        A `transport` that is brought along comes in place of one with these options.
+        """
         self.connection = connection
         self._field_manager = field_manager
-        self._transport = Transport(
+        self._transport = transport or Transport(
             connection,
             sleeper=clock,
             rng=rng,

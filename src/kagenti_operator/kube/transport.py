@@ -60,6 +60,10 @@ def retry_delay(method: str, error: ApiError, jitter: float) -> float | None:
     return wait * (1 + jitter / 4)
 
 
+def _build_connector(limit: int) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(limit=limit)
+
+
 class Transport:
     """A pool of connections to one API server."""
 
@@ -73,13 +77,16 @@ class Transport:
         max_connections: int,
         request_seconds: float,
         patience_seconds: float,
+        build_connector: Callable[[int], aiohttp.TCPConnector] = _build_connector,
     ) -> None:
+        """`build_connector` makes the pool, for at most so many connections."""
         self._connection = connection
         self._sleeper = sleeper
         self._rng = rng
         self._observer = observer
         self._max_connections = max_connections
         self._patience_seconds = patience_seconds
+        self._build_connector = build_connector
         self._timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=_CONNECT_SECONDS)
         self._host = URL(connection.server).authority
         self._session: aiohttp.ClientSession | None = None
@@ -188,9 +195,6 @@ class Transport:
                 headers=_HEADERS,
             )
         return self._session
-
-    def _build_connector(self, limit: int) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=limit)
 
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
