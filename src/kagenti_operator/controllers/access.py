@@ -110,7 +110,10 @@ def has_foreign_owner(binding: RoleBinding | None) -> bool:
 
 def is_granted(binding: RoleBinding | None, cluster_role: str | None) -> bool:
     """Whether that binding grants the collector that ClusterRole."""
-    return binding is not None and cluster_role is not None and binding.role_ref.name == cluster_role
+    if binding is None or cluster_role is None:
+        return False
+    # A Role of the namespace may have the same name, and any rules.
+    return (binding.role_ref.kind, binding.role_ref.name) == (CLUSTER_ROLES.kind, cluster_role)
 
 
 class AccessController:
@@ -145,7 +148,7 @@ class AccessController:
                 pass
 
     async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> None:
-        if current is not None and current.role_ref.name != cluster_role:
+        if current is not None and not is_granted(current, cluster_role):
             # The API refuses to change a roleRef.
             await self._applier.absent(ROLE_BINDINGS, current)
             current = None

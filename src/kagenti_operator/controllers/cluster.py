@@ -112,9 +112,7 @@ class Cluster:
         self.own_role = informer(resources.CLUSTER_ROLES, name=OPERATOR_CLUSTER_ROLE, optional=True)
         self.console_link_role = informer(resources.CLUSTER_ROLES, name=CONSOLE_LINK_ROLE, optional=True)
         self.console_links = informer(resources.CONSOLE_LINKS, name=CONSOLE_LINK)
-        self.collector_bindings = informer(
-            resources.ROLE_BINDINGS, name=COLLECTOR_BINDING, indexes={BY_NAMESPACE: _namespace}
-        )
+        self.collector_bindings = informer(resources.ROLE_BINDINGS, name=COLLECTOR_BINDING)
         by_namespace: Mapping[str, Callable[[KubeObject], Iterable[str]]] = {BY_NAMESPACE: _namespace}
         self.agents: Mapping[str, Informer[Any]] = {
             kind: informer(resource, label_selector=AGENT_SELECTOR, indexes=by_namespace)

@@ -26,14 +26,15 @@ from kagenti_operator.controllers.settings import (
     INGRESS_CA,
     MANAGED_LABELS,
 )
+from kagenti_operator.controllers.span_refusals import SpanRefusals
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.models import KubeObject, MLflow
-from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, MLFLOWS
+from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kagenti_operator.kube.workload_models import Workload
 from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.applier import Applier, differs
 from kagenti_operator.runtime.clock import Clock
-from kagenti_operator.runtime.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.events import EventRecorder
 
 log = structlog.get_logger("controllers.collector-config")
 
@@ -118,7 +119,7 @@ class CollectorConfigController:
         self._cluster = cluster
         self._applier = Applier(client)
         self._rollout = CollectorRollout(client, cluster, events, clock=clock)
-        self._events = events
+        self._refusals = SpanRefusals(cluster, events)
         self._resolved = resolved
         self._clock = clock
         self._settle = settle_seconds
@@ -155,6 +156,7 @@ class CollectorConfigController:
         self._last_known = destination
         self.in_place_since = self.in_place_since or self._clock.now()
         self._announce(text, destination)
+        self._refusals.tell(destination)
         return self._rollout.seconds_to_renewal(destination)
 
     def _destination(self, *, openshift: bool) -> MLflowDestination | None:
@@ -229,30 +231,6 @@ class CollectorConfigController:
             experimentID=destination.experiment_id if destination else None,
             rolledOut=collector is not None,
         )
-        self._tell_refusals(destination)
-
-    def _tell_refusals(self, destination: MLflowDestination | None) -> None:
-        cr = self._cluster.mlflow
-        if destination is None or cr is None or not self._cluster.openshift:
-            return
-        workspace = destination.workspace
-        if workspace is None:
-            reason = "WorkspaceNotConfigured"
-            message = (
-                "No workspace is configured, so the collector sends none and MLflow refuses every span with "
-                "400. Set the chart's value mlflow.workspace (flag --mlflow-workspace)."
-            )
-        elif not self._cluster.has_agents(workspace):
-            reason = "WorkspaceWithoutAgents"
-            message = (
-                f"No agent lives in namespace '{workspace}', the configured workspace, so the collector has "
-                "no access there and MLflow refuses spans with 403. Access follows the first workload "
-                "labelled kagenti.io/type=agent."
-            )
-        else:
-            return
-        log.warning(message, workspace=workspace)
-        self._events.warning(ObjectRef.of(MLFLOWS, cr), reason, message)
 
     def concerns(self, old: KubeObject | None, new: KubeObject | None) -> bool:
         """Whether a change of the collector's binding concerns the configured workspace."""

@@ -192,6 +192,10 @@ def _build_collector_config(
         controller,
         logic.KEY,
         cluster.mlflows,
+        # Whether the workspace's access is one to wait for, and whether it is the right one.
+        cluster.data_science_clusters,
+        cluster.integration_role,
+        cluster.edit_role,
         cluster.phoenix_service,
         cluster.deployments,
         cluster.collector_config_map,

@@ -51,11 +51,21 @@ def malformed_urls(mlflow: MLflow) -> tuple[str, ...]:
     """One sentence for each address in the status that cannot be used."""
     found = {"status.address.url": _address_url(mlflow), "status.url": _gateway_url(mlflow)}
     return tuple(
-        f"{field} of MLflow {mlflow.metadata.name} is {url!r}, which is no http or https URL: "
-        "whoever writes that status must correct it"
+        f"{field} of MLflow {mlflow.metadata.name} {_complain(url)}"
         for field, url in found.items()
         if url and not _parse(url)
     )
+
+
+def _complain(url: str) -> str:
+    if "@" in url.partition("//")[2].partition("/")[0]:
+        return (
+            "carries credentials, which would be copied into ConfigMaps and environments that many can read, "
+            "so it is neither used nor shown: whoever writes that status must take them out"
+        )
+    # What is no URL may hold a password all the same: "user:secret@host".
+    shown = "not shown here, because it may hold a password, and" if "@" in url else f"{url!r}, which"
+    return f"is {shown} is no http or https URL: whoever writes that status must correct it"
 
 
 def _address_url(mlflow: MLflow) -> str | None:

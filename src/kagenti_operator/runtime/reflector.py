@@ -70,7 +70,7 @@ class Sink[T: KubeObject](Protocol):
 class Reflector[T: KubeObject]:
     """Lists and watches what a selector admits of one resource, and tells a sink.
 
-    `resource` is what is listed now: of the versions that it was given, the newest that is served.
+    `resource` is what was listed last: of the versions that it was given, the newest that is served.
     `optional`: what may not be listed counts as absent, until a later try may.
     `where_served`: an API group; while it is not served nothing is asked for, and there is nothing.
     `retry_now` ends a wait: somebody knows that the API appeared.
@@ -142,11 +142,14 @@ class Reflector[T: KubeObject]:
 
     async def _list(self, state: Listing) -> State:
         try:
-            page = await (self._page(state.continue_) if state.continue_ else self._first_page())
+            page = await (
+                self._page(self.resource, state.continue_) if state.continue_ else self._first_page()
+            )
         except KubeError as error:
             return await self._refused(state, error)
         if not state.continue_:
             self._listed = {}
+            self._ahead.forget()
             if page.continue_ and self._complete:
                 self._ahead.begin(page.resource_version)
         for obj in page.items:
@@ -178,24 +181,26 @@ class Reflector[T: KubeObject]:
             # Refused as "not found" where it is not served: that is just what it means here.
             await self._client.raw("GET", f"/apis/{self._where_served}")
         *newer, oldest = self._versions
-        for self.resource in newer:
+        for resource in newer:
             try:
-                return await self._page()
+                return await self._page(resource)
             except ApiError as error:
                 if not error.not_found:
                     raise
-        self.resource = oldest
-        return await self._page()
+        return await self._page(oldest)
 
-    async def _page(self, continue_: str = "") -> ListPage[T]:
-        return await self._client.list_page(
-            self.resource,
+    async def _page(self, resource: Resource[T], continue_: str = "") -> ListPage[T]:
+        page = await self._client.list_page(
+            resource,
             namespace=self._namespace,
             label_selector=self._labels,
             field_selector=self._fields,
             limit=self._page_size,
             continue_=continue_,
         )
+        # Only now: others write with it meanwhile, and a version that is not served takes no object.
+        self.resource = resource
+        return page
 
     async def _refused(self, state: Listing, error: KubeError) -> State:
         await self._ahead.stop()

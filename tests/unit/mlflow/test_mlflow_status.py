@@ -101,7 +101,6 @@ def test_a_cr_without_status_has_nothing() -> None:
         "https://mlflow.svc:port",
         "https://mlflow.svc:0",
         "https://mlflow.svc:99999",
-        "https://user:secret@mlflow.svc",
         "https://mlflow.svc/a b",
         "https://mlflow.svc/\nx-header: y",
         "https://[fd00::1",
@@ -114,6 +113,25 @@ def test_a_malformed_url_counts_as_unset_and_is_told(malformed: str) -> None:
     address, gateway = status.malformed_urls(broken)
     assert address.startswith(f"status.address.url of MLflow mlflow is {malformed!r}")
     assert gateway.startswith(f"status.url of MLflow mlflow is {malformed!r}")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://user:secret@mlflow.svc", "carries credentials"),
+        ("https://user:secret@mlflow.svc:port", "carries credentials"),
+        ("https://user:secret@[fd00::1", "carries credentials"),
+        ("https://user:also/secret@mlflow.svc", "not shown here"),
+        ("user:secret@mlflow.svc", "not shown here"),
+    ],
+)
+def test_a_password_in_a_url_is_neither_used_nor_shown(url: str, told: str) -> None:
+    broken = cr(url, url)
+    for read in (status.traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
+        assert read(broken) is None
+    for problem in status.malformed_urls(broken):
+        assert told in problem
+        assert "secret" not in problem
 
 
 @given(st.none() | st.text(), st.none() | st.text())
