@@ -119,6 +119,7 @@ class CollectorConfigController:
         self._cluster = cluster
         self._applier = Applier(client)
         self._rollout = CollectorRollout(client, cluster, events, clock=clock)
+        self._events = events
         self._refusals = SpanRefusals(cluster, events)
         self._resolved = resolved
         self._clock = clock

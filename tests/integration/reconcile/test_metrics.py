@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from kagenti_operator.controllers.observe import REFUSAL_REASONS
+from kagenti_operator.controllers.span_refusals import REASONS
 from kagenti_operator.runtime.self_signed import build_self_signed
 from tests.integration.conftest import Cluster
 from tests.integration.reconcile.conftest import StartOperator
@@ -144,7 +144,7 @@ async def test_an_agent_is_timed_until_it_has_access_and_not_at_all_when_it_goes
 
 
 async def expect_refused(port: int, reason: str | None) -> None:
-    for each in REFUSAL_REASONS:
+    for each in REASONS:
         await expect(port, "kagenti_spans_refused", each == reason, reason=each)
 
 
