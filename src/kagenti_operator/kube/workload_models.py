@@ -91,9 +91,13 @@ class RolloutStatus(KubeStruct):
 
 
 def is_rolled_out(generation: int, wanted: int, status: RolloutStatus) -> bool:
-    """Whether every replica of a workload runs its current template."""
+    """Whether every replica of a workload runs its current template.
+
+    Not as long as a pod of an older one is left: it counts as available in place of a new one that crashes.
+    """
     seen = status.observed_generation >= generation
-    return seen and status.updated_replicas >= wanted and status.available_replicas >= wanted
+    only_new = wanted <= status.updated_replicas >= status.replicas
+    return seen and only_new and status.available_replicas >= wanted
 
 
 class WorkloadMeta(LabelledMeta):

@@ -18,6 +18,7 @@ from tests.integration.reconcile.platform import (
     RBAC,
     SYSTEM,
     Platform,
+    always,
     eventually,
     workload_path,
 )
@@ -88,8 +89,8 @@ async def test_a_collector_that_does_not_run_is_told_from_one_whose_configuratio
     await expect(port, "kagenti_collector_found", 0)
     await expect(port, "kagenti_collector_ready", 0)
 
-    async def collector(replicas: int) -> None:
-        await platform.workload(SYSTEM, "otel-collector", agent=False, replicas=replicas)
+    async def collector(*, replicas: int, image: str = "example.org/collector:1") -> None:
+        await platform.workload(SYSTEM, "otel-collector", agent=False, replicas=replicas, image=image)
 
     async def pods_say(ready: bool) -> None:
         """There is no node: what it would say of the pods says the test."""
@@ -112,9 +113,19 @@ async def test_a_collector_that_does_not_run_is_told_from_one_whose_configuratio
     await expect(port, "kagenti_collector_config_in_place", 1)
     await expect(port, "kagenti_collector_found", 1)
     await expect(port, "kagenti_collector_ready", 0)
-    await collector(replicas=2)
+    await collector(replicas=1)
     await becomes(ready=True)
     await becomes(ready=False)
+    await becomes(ready=True)
+    # A new pod that crashes, beside which the old one stays.
+    await collector(replicas=1, image="example.org/collector:2")
+    await expect(port, "kagenti_collector_ready", 0)
+
+    async def stays_so() -> None:
+        assert (await scrape(port)).value("kagenti_collector_ready") == 0
+
+    await always(stays_so, seconds=3)
+    await becomes(ready=True)
     assert (await scrape(port)).value("kagenti_collector_config_in_place") == 1
     assert (await scrape(port)).value("kagenti_collector_found") == 1
 

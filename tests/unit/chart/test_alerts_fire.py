@@ -75,6 +75,27 @@ def test_a_workspace_without_agents_costs_the_spans_of_agents_elsewhere() -> Non
     assert firing(refused | nobody) == {}
 
 
+def test_an_mlflow_that_says_that_it_is_available_but_does_not_answer() -> None:
+    silent = {series("kagenti_mlflow_last_contact_timestamp_seconds"): NOW - 3600}
+    assert firing(silent) == {"KagentiMLflowNotAnswering": "warning"}
+    away = {series("kagenti_mlflow_available"): 0}
+    assert firing(silent | away) == {"KagentiMLflowNotAvailable": "critical"}
+
+
+def test_an_mlflow_that_was_removed_on_purpose() -> None:
+    removed = {
+        series("kagenti_mlflow_management_state", state="Managed"): 0,
+        series("kagenti_mlflow_management_state", state="Removed"): 1,
+        series("kagenti_mlflow_available"): 0,
+        series("kagenti_mlflow_ready"): 0,
+        series("kagenti_mlflow_cluster_role_found"): 0,
+        series("kagenti_mlflow_last_contact_timestamp_seconds"): NOW - 90_000,
+        series("kagenti_agent_namespaces_granted"): 0,
+        series("kagenti_experiment_known"): 0,
+    }
+    assert firing(removed) == {}
+
+
 def test_a_collector_whose_pods_crash_though_its_configuration_is_in_place() -> None:
     assert firing({series("kagenti_collector_ready"): 0}) == {"KagentiCollectorNotReady": "critical"}
 

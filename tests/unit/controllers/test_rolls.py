@@ -21,8 +21,15 @@ class ManualClock:
         self.time += seconds
 
 
-def workload(*, generation: int, observed: int, updated: int, available: int) -> AgentWorkload:
-    status = {"observedGeneration": observed, "updatedReplicas": updated, "availableReplicas": available}
+def workload(
+    *, generation: int, observed: int, updated: int, available: int, replicas: int = 1
+) -> AgentWorkload:
+    status = {
+        "observedGeneration": observed,
+        "replicas": replicas,
+        "updatedReplicas": updated,
+        "availableReplicas": available,
+    }
     metadata = {"name": "a", "namespace": "n", "generation": generation}
     return msgspec.convert({"metadata": metadata, "spec": {"replicas": 1}, "status": status}, AgentWorkload)
 
@@ -54,6 +61,15 @@ def test_no_more_workloads_roll_than_there_are_places() -> None:
     assert woken == [key("c")]
     assert slots.take(key("c"))
     assert not slots.take(key("d"))
+
+
+def test_a_new_pod_that_crashes_beside_an_old_one_that_runs_keeps_the_place() -> None:
+    slots = build(1)
+    begin(slots, key("a"))
+    slots.follow(key("a"), workload(generation=2, observed=2, replicas=2, updated=1, available=1))
+    assert not slots.take(key("b"))
+    slots.follow(key("a"), workload(generation=2, observed=2, replicas=1, updated=1, available=1))
+    assert slots.take(key("b"))
 
 
 def test_what_is_told_of_the_rollout_before_does_not_give_the_place_back() -> None:
