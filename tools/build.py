@@ -121,14 +121,14 @@ def build(tool: binaries.Tool, go: str, progress: "Progress") -> None:
     target.path.parent.mkdir(parents=True, exist_ok=True)
     partial = target.path.with_name(f".{tool.name}.partial")
     flags = binaries.build_flags(tool, target.version)
-    with sources(tool, go) as folder, progress:
+    with progress, sources(tool, go, progress.compiling) as folder:
         command = [go, "build", "-v", "-mod=readonly", *flags, "-o", str(partial), tool.package]
         run_go(command, Path(folder), progress.compiling)
     partial.replace(target.path)
     progress.done(target)
 
 
-def sources(tool: binaries.Tool, go: str) -> AbstractContextManager[str | Path]:
+def sources(tool: binaries.Tool, go: str, heard: Callable[[str], None]) -> AbstractContextManager[str | Path]:
     """Return the folder to compile in: the tool's own or, for the collector, a temporary one.
 
     The collector's main program is written by the project's builder from the manifest. Builder and collector
@@ -142,7 +142,8 @@ def sources(tool: binaries.Tool, go: str) -> AbstractContextManager[str | Path]:
     for file in binaries.inputs(source):
         shutil.copy(file, folder)
     builder = [go, "tool", "builder", "--config", "manifest.yaml", "--skip-get-modules", "--skip-compilation"]
-    run_go(builder, folder)
+    # Downloads and compiles the builder first.
+    run_go(builder, folder, heard)
     for generated in (folder / "source").glob("*.go"):
         shutil.move(generated, folder)
     return temporary

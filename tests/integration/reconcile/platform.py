@@ -266,6 +266,14 @@ class Platform:
         return [e for e in found["items"] if e.get("regarding", {}).get("name") == name]
 
 
+def build_service(name: str) -> Object:
+    """A Service of the platform's namespace, as Phoenix has one."""
+    return {
+        **_object("v1", "Service", name, spec={"ports": [{"port": 4317}], "selector": {"app": name}}),
+        "metadata": {"name": name, "namespace": SYSTEM},
+    }
+
+
 def workload_path(namespace: str, name: str, kind: str = "Deployment") -> str:
     return f"/apis/apps/v1/namespaces/{namespace}/{kind.lower()}s/{name}"
 

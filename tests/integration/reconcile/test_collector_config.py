@@ -21,6 +21,7 @@ from tests.integration.reconcile.platform import (
     Object,
     Platform,
     always,
+    build_service,
     config_map_path,
     eventually,
 )
@@ -51,7 +52,7 @@ async def test_the_operators_deployment_owns_the_configuration(
 async def test_a_late_collector_is_rolled_to_the_names_that_its_version_knows(
     start_operator: StartOperator, platform: Platform
 ) -> None:
-    await platform.put(f"/api/v1/namespaces/{SYSTEM}/services/phoenix", _service("phoenix"))
+    await platform.put(f"/api/v1/namespaces/{SYSTEM}/services/phoenix", build_service("phoenix"))
     start_operator()
     config = await expect_config(platform, "traces/phoenix")
     assert "otlp/phoenix" in parsed(config)["exporters"]
@@ -88,7 +89,7 @@ async def test_the_configuration_follows_phoenix_and_mlflow_as_they_come_and_go(
     await install_collector(platform)
     start_operator()
     await expect_config(platform, "traces/default")
-    await platform.put(f"/api/v1/namespaces/{SYSTEM}/services/phoenix", _service("phoenix"))
+    await platform.put(f"/api/v1/namespaces/{SYSTEM}/services/phoenix", build_service("phoenix"))
     await expect_config(platform, "traces/phoenix")
     for crd in (DSC_CRD, MLFLOW_CRD):
         await platform.install_crd(crd)
@@ -233,12 +234,3 @@ async def test_the_user_interface_is_told_the_dashboards_address(
         }
 
     await eventually(told)
-
-
-def _service(name: str) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name, "namespace": SYSTEM},
-        "spec": {"ports": [{"port": 4317}], "selector": {"app": name}},
-    }

@@ -1,0 +1,128 @@
+"""What the operator waits for may come and go in any order: the end is the same."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.integration.reconcile.agents import expect_configured
+from tests.integration.reconcile.collector import (
+    expect_config,
+    expect_headers,
+    expect_rolled,
+    install_collector,
+)
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.platform import (
+    DSC_CRD,
+    INTEGRATION,
+    MLFLOW_CRD,
+    MLFLOW_NAMESPACE,
+    OPENSHIFT_CRD,
+    RBAC,
+    SYSTEM,
+    Platform,
+    build_service,
+    eventually,
+    workload_path,
+)
+
+PHOENIX = f"/api/v1/namespaces/{SYSTEM}/services/phoenix"
+# Changes follow each other at once, or after the operator has had time to take one up.
+PAUSES = (0.0, 0.0, 0.7)
+
+type Change = Callable[[], Awaitable[object]]
+
+
+class Scene:
+    """What comes and goes. The collector stays, so that its rollout is seen."""
+
+    def __init__(self, platform: Platform, team: str) -> None:
+        self._platform = platform
+        self._team = team
+
+    @property
+    def arrivals(self) -> list[Change]:
+        platform = self._platform
+        return [
+            self._manage,
+            lambda: platform.install_crd(MLFLOW_CRD),
+            lambda: platform.install_crd(OPENSHIFT_CRD),
+            lambda: platform.cluster_role(INTEGRATION),
+            lambda: platform.set_mlflow_endpoint(ready=True),
+            lambda: platform.put(PHOENIX, build_service("phoenix")),
+            lambda: install_collector(platform),
+            lambda: platform.workload(self._team, "weather"),
+        ]
+
+    @property
+    def departures(self) -> list[Change]:
+        platform = self._platform
+        return [
+            lambda: platform.remove_crd(DSC_CRD),
+            lambda: platform.remove_crd(MLFLOW_CRD),
+            lambda: platform.remove_crd(OPENSHIFT_CRD),
+            lambda: platform.delete(f"{RBAC}/clusterroles/{INTEGRATION}"),
+            lambda: platform.set_mlflow_endpoint(ready=False),
+            lambda: platform.delete(PHOENIX),
+            lambda: platform.delete(workload_path(self._team, "weather")),
+        ]
+
+    async def _manage(self) -> None:
+        await self._platform.install_crd(DSC_CRD)
+        await self._platform.set_state("Managed")
+
+
+async def happen(changes: list[Change], rng: random.Random) -> None:
+    rng.shuffle(changes)
+    for change in changes:
+        await change()
+        await asyncio.sleep(rng.choice(PAUSES))
+
+
+async def play_mlflow_operator(platform: Platform, address: str) -> None:
+    """Report the CR that the operator makes as available."""
+
+    async def made() -> None:
+        assert await platform.mlflow() is not None
+
+    await eventually(made, seconds=60)
+    await platform.set_mlflow_status(address=address)
+
+
+async def expect_bindings(platform: Platform, *namespaces: str, there: bool) -> None:
+    async def settled() -> None:
+        for namespace in namespaces:
+            found = await platform.binding(namespace)
+            assert (found is not None) == there, namespace
+            assert found is None or found["roleRef"]["name"] == INTEGRATION
+
+    await eventually(settled, seconds=30)
+
+
+# What comes last: the collector, OpenShift, the DataScienceCluster, the ClusterRole.
+@pytest.mark.parametrize("seed", range(4))
+async def test_everything_may_come_and_go_in_any_order(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str, seed: int
+) -> None:
+    rng = random.Random(seed)
+    scene = Scene(platform, team)
+    running = start_with_mlflow(f"--mlflow-workspace={team}")
+    await asyncio.to_thread(running.wait_for_log, "Caches are complete, starting the controllers")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(play_mlflow_operator(platform, mlflow.url))
+        group.create_task(happen(scene.arrivals, rng))
+    await expect_bindings(platform, team, MLFLOW_NAMESPACE, there=True)
+    # If MLflow refused the operator before the ClusterRole came, it is asked again half a minute later.
+    await expect_configured(platform, mlflow, team, "weather", seconds=60)
+    await expect_config(platform, "traces/mlflow", "traces/phoenix")
+    experiment = await mlflow.experiment(team, "kagenti-traces")
+    assert experiment is not None
+    await expect_rolled(platform, await expect_headers(platform, team, experiment["experiment_id"]))
+
+    await happen(scene.departures, rng)
+    await expect_bindings(platform, team, MLFLOW_NAMESPACE, there=False)
+    await expect_rolled(platform, await expect_config(platform, "traces/default"))
