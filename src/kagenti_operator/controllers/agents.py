@@ -87,6 +87,11 @@ class AgentsController:
             if error.retryable:
                 raise
             return REFUSED_SECONDS
+        if self._cluster.agent(kind, namespace, name) is not agent:
+            # Gone, opted out or changed meanwhile: begin anew. One more pass is enough, as MLflow is not
+            # asked again about what it has just said.
+            self._enqueue(key)
+            return None
         await self._grant(namespace, name)
         injection = Injection(
             tracking_uri=server.tracking_uri,
@@ -111,6 +116,9 @@ class AgentsController:
     async def _grant(self, namespace: str, name: str) -> None:
         grantees = self._grantees(namespace, name)
         names = self._experiments.names(agent_key(g.resource.kind, namespace, name) for g in grantees)
+        if not (grantees and names):
+            # The last one went meanwhile, and its release takes the grant; or none is known yet.
+            return
         role, binding = build_access(namespace, name, names, grantees)
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
         await self._applier.ensure(ROLES, role, self._cluster.roles.store.get(namespace, role_name(name)))

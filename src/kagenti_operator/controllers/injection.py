@@ -170,7 +170,16 @@ class Grantee:
 def build_access(
     namespace: str, workload: str, experiments: tuple[str, ...], grantees: tuple[Grantee, ...]
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve."""
+    """Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve.
+
+    Raises ValueError where there is nothing or nobody to grant: a rule without names grants every experiment
+    of the namespace, and what has no owner outlives its agents.
+    """
+    if not (experiments and all(experiments) and grantees):
+        raise ValueError(
+            f"the grant of agent {namespace}/{workload} needs experiments and workloads, not {experiments!r} "
+            f"and {len(grantees)} workloads"
+        )
     name = role_name(workload)
     metadata = {
         "name": name,

@@ -1,0 +1,108 @@
+"""What agents' Roles and RoleBindings grant when things go wrong around them, on a real API server."""
+
+import asyncio
+
+from tests.integration.reconcile.agents import MLFLOW_ONLY, binding_path, role_path
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.mlflow_counter import counting
+from tests.integration.reconcile.platform import Object, Platform, always, eventually, workload_path
+
+
+def granted_names(role: Object) -> list[list[str]]:
+    # The API server leaves out an empty list, which means all.
+    return [rule.get("resourceNames", []) for rule in role["rules"]]
+
+
+async def test_an_agent_that_goes_while_mlflow_is_asked_leaves_no_right_behind(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    """Its twin of another kind, about which MLflow has said nothing yet, is not granted anything either."""
+    marked = f"{team}-marker"
+    await platform.namespace(marked)
+    held, refused, seen, let_go = (asyncio.Event() for _ in range(4))
+
+    async def doorkeeper(workspace: str, doing: str, body: str) -> int | None:
+        del doing, body
+        if workspace == marked:
+            seen.set()
+        elif not held.is_set():
+            held.set()
+            await let_go.wait()
+        elif workspace == team:
+            refused.set()
+            return 403
+        return None
+
+    async with counting(mlflow.server) as counter:
+        counter.doorkeeper = doorkeeper
+        await platform.managed_and_ready(counter.url)
+        start_with_mlflow(features=MLFLOW_ONLY)
+        await platform.workload(team, "twin")
+        await held.wait()
+        await platform.workload(team, "twin", kind="StatefulSet")
+        await refused.wait()
+        await platform.delete(workload_path(team, "twin"))
+        # Deployments are told of in order: who asks about this one knows that the other is gone.
+        await platform.workload(marked, "marker")
+        await seen.wait()
+        let_go.set()
+
+        async def asked() -> None:
+            assert "create" in counter.done
+
+        await eventually(asked)
+
+        async def nothing_granted() -> None:
+            role = await platform.get(role_path(team, "twin"))
+            assert role is None or granted_names(role) == [["twin"]]
+            assert await platform.get(binding_path(team, "twin")) is None
+
+        await always(nothing_granted, seconds=3)
+
+
+async def test_an_agent_that_opts_out_while_mlflow_is_asked_is_not_granted_everything_on_its_way_out(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    marked = f"{team}-marker"
+    await platform.namespace(marked)
+    held, seen, let_go = (asyncio.Event() for _ in range(3))
+
+    async def doorkeeper(workspace: str, doing: str, body: str) -> int | None:
+        del body
+        if workspace == marked:
+            seen.set()
+        elif doing == "get":
+            held.set()
+            await let_go.wait()
+        return None
+
+    async with counting(mlflow.server) as counter:
+        counter.doorkeeper = doorkeeper
+        await platform.managed_and_ready(counter.url)
+        operator = start_with_mlflow(features=MLFLOW_ONLY)
+        await platform.workload(team, "weather")
+
+        async def granted() -> Object:
+            role = await platform.get(role_path(team, "weather"))
+            assert role is not None
+            assert await platform.get(binding_path(team, "weather")) is not None
+            return role
+
+        await eventually(granted)
+        await held.wait()
+        opted_out = {"metadata": {"annotations": {"mlflow.kagenti.io/inject": "disabled"}}}
+        await platform.patch(workload_path(team, "weather"), opted_out)
+        await platform.workload(marked, "marker")
+        await seen.wait()
+        let_go.set()
+
+        async def withdrawn() -> None:
+            assert await platform.get(role_path(team, "weather")) is None
+            assert await platform.get(binding_path(team, "weather")) is None
+
+        await eventually(withdrawn)
+    written = [
+        line["kind"] for line in operator.logged("Applied") if line["name"] == "kagenti-mlflow-weather"
+    ]
+    assert written == ["Role", "RoleBinding"]
