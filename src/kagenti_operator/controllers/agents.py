@@ -115,11 +115,14 @@ class AgentsController:
 
     async def _grant(self, namespace: str, name: str) -> None:
         grantees = self._grantees(namespace, name)
-        names = self._experiments.names(agent_key(g.resource.kind, namespace, name) for g in grantees)
+        keys = [agent_key(g.resource.kind, namespace, name) for g in grantees]
+        names = self._experiments.names(keys)
         if not (grantees and names):
             # The last one went meanwhile, and its release takes the grant; or none is known yet.
             return
-        role, binding = build_access(namespace, name, names, grantees)
+        role, binding = build_access(
+            namespace, name, names, grantees, experiment_id=self._experiments.common_id(keys)
+        )
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
         await self._applier.ensure(ROLES, role, self._cluster.roles.store.get(namespace, role_name(name)))
         await self._applier.ensure(

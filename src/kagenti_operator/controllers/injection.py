@@ -11,6 +11,8 @@ from kagenti_operator.kube.resources import RBAC, ROLE_BINDINGS, ROLES, Resource
 
 TRACKING_AUTH = "kubernetes-namespaced"
 OPT_OUT = "disabled"
+# On pod templates for people, and on Roles for the operator itself.
+EXPERIMENT_ID = "mlflow.kagenti.io/experiment-id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Injection:
     def annotations(self) -> Mapping[str, str]:
         """The pod template's annotations; they also tell later what is ours."""
         return {
-            "mlflow.kagenti.io/experiment-id": self.experiment_id,
+            EXPERIMENT_ID: self.experiment_id,
             "mlflow.kagenti.io/experiment-name": self.experiment_name,
             "mlflow.kagenti.io/tracking-uri": self.tracking_uri,
             "mlflow.kagenti.io/tracking-auth": TRACKING_AUTH,
@@ -79,15 +81,16 @@ def _own_environment(
 ) -> tuple[dict[str, str], list[str]]:
     """The variables to apply on a container, and those that the user set themselves and that win.
 
-    A variable is ours when it holds what our annotations say that we wrote.
+    A variable is ours when it holds what our annotations say that we wrote, or what we want: left out of an
+    apply, one that is ours would go, and people may have edited the annotations.
     """
     existing = {var.name: var.value for var in container.env or ()}
     ours: dict[str, str] = {}
     kept: list[str] = []
     for name, value in wanted.items():
-        if name not in existing or (name in before and existing[name] == before[name]):
+        if name not in existing or existing[name] == value or existing[name] == before.get(name, value):
             ours[name] = value
-        elif existing[name] != value:
+        else:
             kept.append(f"{container.name}/{name}")
     return ours, kept
 
@@ -168,9 +171,17 @@ class Grantee:
 
 
 def build_access(
-    namespace: str, workload: str, experiments: tuple[str, ...], grantees: tuple[Grantee, ...]
+    namespace: str,
+    workload: str,
+    experiments: tuple[str, ...],
+    grantees: tuple[Grantee, ...],
+    *,
+    experiment_id: str | None,
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve.
+
+    `experiment_id`: of the one experiment that all of them have. It is kept on the Role, which those who may
+    write workloads cannot write; None where there is no such one.
 
     Raises ValueError where there is nothing or nobody to grant: a rule without names grants every experiment
     of the namespace, and what has no owner outlives its agents.
@@ -190,7 +201,8 @@ def build_access(
     role = {
         "apiVersion": ROLES.api_version,
         "kind": ROLES.kind,
-        "metadata": metadata,
+        # Never left out: what is not in an apply is not compared either, and an outdated id would stay.
+        "metadata": metadata | {"annotations": {EXPERIMENT_ID: experiment_id or ""}},
         "rules": [
             {
                 "apiGroups": ["mlflow.kubeflow.org"],

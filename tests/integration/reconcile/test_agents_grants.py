@@ -2,7 +2,13 @@
 
 import asyncio
 
-from tests.integration.reconcile.agents import MLFLOW_ONLY, binding_path, role_path
+from tests.integration.reconcile.agents import (
+    MLFLOW_ONLY,
+    binding_path,
+    expect_configured,
+    expect_granted,
+    role_path,
+)
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
 from tests.integration.reconcile.mlflow_counter import counting
@@ -106,3 +112,35 @@ async def test_an_agent_that_opts_out_while_mlflow_is_asked_is_not_granted_every
         line["kind"] for line in operator.logged("Applied") if line["name"] == "kagenti-mlflow-weather"
     ]
     assert written == ["Role", "RoleBinding"]
+
+
+async def test_what_an_author_writes_on_a_workload_while_the_operator_is_away_is_not_granted(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    payroll = await mlflow.call("POST", "create", team, {"name": "Payroll"})
+    operator = start_with_mlflow(features=MLFLOW_ONLY)
+    await platform.workload(team, "weather")
+    await expect_configured(platform, mlflow, team, "weather")
+    operator.stop()
+    forged = {
+        "mlflow.kagenti.io/experiment-id": payroll["experiment_id"],
+        "mlflow.kagenti.io/experiment-name": "Payroll",
+    }
+    template = {"metadata": {"annotations": forged}}
+    before = await platform.patch(workload_path(team, "weather"), {"spec": {"template": template}})
+    start_with_mlflow(features=MLFLOW_ONLY)
+
+    async def never_granted() -> None:
+        role = await platform.get(role_path(team, "weather"))
+        assert role is not None
+        assert granted_names(role) == [["weather"]]
+
+    # It is polled several times in this while.
+    await always(never_granted, seconds=5)
+    role = await expect_granted(platform, team, "weather", "weather", "default")
+    after = await expect_configured(platform, mlflow, team, "weather")
+    assert after["metadata"]["generation"] == before["metadata"]["generation"] + 1
+    found = await mlflow.experiment(team, "weather")
+    assert found is not None
+    assert role["metadata"]["annotations"] == {"mlflow.kagenti.io/experiment-id": found["experiment_id"]}

@@ -98,7 +98,7 @@ def test_no_role_ever_grants_all_experiments(names: list[str], grantees: int) ->
     agents = tuple(Grantee(resource=AGENT_DEPLOYMENTS, agent=build([], {})) for _ in range(grantees))
     if not names or "" in names or not grantees:
         with pytest.raises(ValueError, match="team1/weather"):
-            build_access("team1", "weather", tuple(names), agents)
+            build_access("team1", "weather", tuple(names), agents, experiment_id="7")
     else:
-        role, _ = build_access("team1", "weather", tuple(names), agents)
+        role, _ = build_access("team1", "weather", tuple(names), agents, experiment_id="7")
         assert [rule["resourceNames"] for rule in role["rules"]] == [names]
