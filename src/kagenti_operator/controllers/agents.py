@@ -7,6 +7,7 @@ from typing import Any
 import structlog
 
 from kagenti_operator.controllers.agent_experiments import AgentExperiments, Server
+from kagenti_operator.controllers.agent_news import AgentNews
 from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster, agent_key, namespace_of_key
 from kagenti_operator.controllers.injection import (
     Grantee,
@@ -18,6 +19,7 @@ from kagenti_operator.controllers.injection import (
     plan_injection,
     role_name,
 )
+from kagenti_operator.controllers.refusals import Refusals
 from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
 from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.kube.client import KubeClient
@@ -30,13 +32,9 @@ from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.applier import Applier
 from kagenti_operator.runtime.clock import Clock
-from kagenti_operator.runtime.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.events import EventRecorder
 
 log = structlog.get_logger("controllers.agents")
-
-REFUSED_SECONDS = 30.0
-# Of the kinds that keep a running pod when its template changes.
-_START_ANEW = {"Sandbox": " A pod that runs already goes on without: suspend and resume the Sandbox."}
 
 
 class AgentsController:
@@ -58,11 +56,12 @@ class AgentsController:
     ) -> None:
         self._client = client
         self._cluster = cluster
-        self._events = events
         self._enqueue = enqueue
         self._applier = Applier(client)
         self._experiments = AgentExperiments(cluster, mlflow, clock=clock, rng=rng)
         self._rolls = RollSlots(max_rolls, clock, enqueue, bucket=namespace_of_key)
+        self._refusals = Refusals(enqueue, rng)
+        self._news = AgentNews(events, clock)
         self._server: Server | None = None
 
     async def reconcile(self, key: str) -> float | None:
@@ -83,10 +82,12 @@ class AgentsController:
         try:
             experiment = await self._experiments.resolve(key, agent, server)
         except MLflowError as error:
-            self._tell_refused(kind, agent, error)
+            self._news.experiment_refused(key, agent, error)
             if error.retryable:
                 raise
-            return REFUSED_SECONDS
+            return self._refusals.refused(key)
+        self._refusals.succeeded(key)
+        self._news.experiment_known(key)
         if self._cluster.agent(kind, namespace, name) is not agent:
             # Gone, opted out or changed meanwhile: begin anew. One more pass is enough, as MLflow is not
             # asked again about what it has just said.
@@ -135,13 +136,7 @@ class AgentsController:
         """Apply what is missing; False while too many other workloads roll."""
         resource = self._cluster.agents[kind].resource
         plan = plan_injection(agent, resource, injection)
-        if plan.kept:
-            self._events.warning(
-                self._about(kind, agent),
-                "MLflowVariablesKept",
-                f"{', '.join(plan.kept)} set by the workload itself win over the operator's values. Remove "
-                "them to use the experiment that the operator made for this agent.",
-            )
+        self._news.variables_kept(key, agent, plan.kept)
         if plan.body is None:
             return True
         if not self._rolls.take(key):
@@ -153,7 +148,7 @@ class AgentsController:
             self._rolls.refused(key, self._cluster.agent(kind, meta.namespace, meta.name))
             if error.not_found:
                 return True
-            self._tell_unchanged(kind, agent, error)
+            self._news.not_configured(key, agent, error)
             raise
         self._rolls.began(key, changed)
         log.info(
@@ -163,18 +158,14 @@ class AgentsController:
             name=agent.metadata.name,
             experimentID=injection.experiment_id,
         )
-        self._events.normal(
-            self._about(kind, agent),
-            "MLflowConfigured",
-            f"Traces and runs go to experiment '{injection.experiment_name}' "
-            f"({injection.experiment_id}) of workspace '{injection.workspace}'.{_START_ANEW.get(kind, '')}",
-        )
+        self._news.configured(key, agent, injection)
         return True
 
     async def _release(self, kind: str, namespace: str, name: str, agent: Agent | None) -> None:
         """Take out what is ours: environment and annotations first, then the grants. Data stays in MLflow."""
         key = agent_key(kind, namespace, name)
         known = self._experiments.forget(key)
+        self._refusals.forget(key)
         role = self._cluster.roles.store.get(namespace, role_name(name))
         binding = self._cluster.agent_bindings.store.get(namespace, role_name(name))
         resource = self._cluster.agents[kind].resource
@@ -190,10 +181,11 @@ class AgentsController:
                     # Whoever keeps the workload as it is does not keep the right. The Role goes on telling,
                     # also after a restart, that something is left to do.
                     await self._applier.absent(ROLE_BINDINGS, binding)
-                self._tell_unchanged(kind, agent, error)
+                self._news.not_configured(key, agent, error)
                 raise
             log.info("Released workload from MLflow", kind=kind, namespace=namespace, name=name)
         self._rolls.release(key)
+        self._news.forget(key)
         if shared:
             self._wake_peers(kind, namespace, name)
             return
@@ -241,25 +233,3 @@ class AgentsController:
         for other in AGENT_KINDS:
             if other != kind and self._cluster.agent(other, namespace, name):
                 self._enqueue(agent_key(other, namespace, name))
-
-    # --- telling ---------------------------------------------------------------------------------------
-
-    def _tell_refused(self, kind: str, agent: Agent, error: MLflowError) -> None:
-        meta = agent.metadata
-        self._events.warning(
-            self._about(kind, agent),
-            "ExperimentNotAvailable",
-            f"Experiment '{meta.name}' in workspace '{meta.namespace}' could not be made or found: {error}",
-        )
-
-    def _tell_unchanged(self, kind: str, agent: Agent, error: ApiError) -> None:
-        if error.conflict:
-            return
-        self._events.warning(
-            self._about(kind, agent),
-            "MLflowNotConfigured",
-            f"The pod template could not be changed: {error}",
-        )
-
-    def _about(self, kind: str, agent: Agent) -> ObjectRef:
-        return ObjectRef.of(self._cluster.agents[kind].resource, agent)
