@@ -82,10 +82,7 @@ class AgentsController:
         try:
             experiment = await self._experiments.resolve(key, agent, server)
         except MLflowError as error:
-            self._news.experiment_refused(key, agent, error)
-            if error.retryable:
-                raise
-            return self._refusals.refused(key)
+            return await self._go_on_without(key, agent, error)
         self._refusals.succeeded(key)
         self._news.experiment_known(key)
         if self._cluster.agent(kind, namespace, name) is not agent:
@@ -103,6 +100,15 @@ class AgentsController:
         if not await self._inject(key, kind, agent, injection):
             return PATIENCE_SECONDS
         return self._experiments.next_look(key)
+
+    async def _go_on_without(self, key: str, agent: Agent, error: MLflowError) -> float:
+        """MLflow does not say what an agent needs: tell, let a known one's grant follow it, and try again."""
+        self._news.experiment_refused(key, agent, error)
+        if self._experiments.recall(key, agent):
+            await self._grant(agent.metadata.namespace, agent.metadata.name)
+        if error.retryable:
+            raise error
+        return self._refusals.refused(key)
 
     # --- access ----------------------------------------------------------------------------------------
 

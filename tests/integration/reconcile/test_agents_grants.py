@@ -144,3 +144,27 @@ async def test_what_an_author_writes_on_a_workload_while_the_operator_is_away_is
     found = await mlflow.experiment(team, "weather")
     assert found is not None
     assert role["metadata"]["annotations"] == {"mlflow.kagenti.io/experiment-id": found["experiment_id"]}
+
+
+async def test_a_grant_follows_its_account_while_mlflow_refuses_the_operator(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    refused = asyncio.Event()
+
+    async def doorkeeper(workspace: str, doing: str, body: str) -> int | None:
+        del workspace, body
+        if doing != "get":
+            return None
+        refused.set()
+        return 403
+
+    async with counting(mlflow.server) as counter:
+        await platform.managed_and_ready(counter.url)
+        start_with_mlflow(features=MLFLOW_ONLY)
+        await platform.workload(team, "weather")
+        await expect_granted(platform, team, "weather", "weather", "default")
+        counter.doorkeeper = doorkeeper
+        await refused.wait()
+        template = {"spec": {"serviceAccountName": "second"}}
+        await platform.patch(workload_path(team, "weather"), {"spec": {"template": template}})
+        await expect_granted(platform, team, "weather", "weather", "second")
