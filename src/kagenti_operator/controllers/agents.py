@@ -14,6 +14,7 @@ from kagenti_operator.controllers.injection import (
     Injection,
     build_access,
     build_release,
+    grants_role,
     is_marked,
     is_opted_out,
     plan_injection,
@@ -23,7 +24,7 @@ from kagenti_operator.controllers.refusals import Refusals
 from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
 from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.rbac_models import RbacObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
@@ -66,6 +67,12 @@ class AgentsController:
 
     async def reconcile(self, key: str) -> float | None:
         """Bring one agent to what section 2.6 of the contract says: access first, then its environment."""
+        try:
+            return await self._reconcile(key)
+        finally:
+            self._rolls.pass_on(key)
+
+    async def _reconcile(self, key: str) -> float | None:
         kind, namespace, name = key.split("/", 2)
         agent = self._cluster.agent(kind, namespace, name)
         if agent is None or is_opted_out(agent):
@@ -132,9 +139,12 @@ class AgentsController:
         )
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
         await self._applier.ensure(ROLES, role, self._cluster.roles.store.get(namespace, role_name(name)))
-        await self._applier.ensure(
-            ROLE_BINDINGS, binding, self._cluster.agent_bindings.store.get(namespace, role_name(name))
-        )
+        current = self._cluster.agent_bindings.store.get(namespace, role_name(name))
+        if current is not None and not grants_role(current, role_name(name)):
+            # The API refuses to change a roleRef.
+            await self._applier.absent(ROLE_BINDINGS, current)
+            current = None
+        await self._applier.ensure(ROLE_BINDINGS, binding, current)
 
     # --- workload --------------------------------------------------------------------------------------
 
@@ -149,12 +159,14 @@ class AgentsController:
             return False
         try:
             changed = await self._client.apply(resource, plan.body)
-        except ApiError as error:
+        except KubeError as error:
+            # Where only the answer was lost the workload may roll; but its place would be kept for minutes.
             meta = agent.metadata
             self._rolls.refused(key, self._cluster.agent(kind, meta.namespace, meta.name))
-            if error.not_found:
-                return True
-            self._news.not_configured(key, agent, error)
+            if isinstance(error, ApiError):
+                if error.not_found:
+                    return True
+                self._news.not_configured(key, agent, error)
             raise
         self._rolls.began(key, changed)
         log.info(
@@ -215,12 +227,11 @@ class AgentsController:
         self._enqueue(key)
 
     def on_grant(self, old: RbacObject | None, new: RbacObject | None) -> None:
-        """A Role or RoleBinding of ours changed: whoever it serves is looked at."""
-        changed = new or old
-        assert changed is not None
-        for owner in changed.metadata.owner_references:
-            if owner.kind in AGENT_KINDS:
-                self._enqueue(agent_key(owner.kind, changed.metadata.namespace, owner.name))
+        """A Role or RoleBinding of ours changed: whoever it serves, or served until now, is looked at."""
+        for grant in filter(None, (old, new)):
+            for owner in grant.metadata.owner_references:
+                if owner.kind in AGENT_KINDS:
+                    self._enqueue(agent_key(owner.kind, grant.metadata.namespace, owner.name))
 
     def on_platform(self, *_: KubeObject | None) -> None:
         """Look at every agent, but only when MLflow's address changed or it came back."""

@@ -7,6 +7,7 @@ from typing import Any
 from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import MANAGED_LABELS
 from kagenti_operator.kube.agent_models import Agent, AgentContainer, AgentPodTemplate
+from kagenti_operator.kube.rbac_models import RoleBinding
 from kagenti_operator.kube.resources import RBAC, ROLE_BINDINGS, ROLES, Resource
 
 TRACKING_AUTH = "kubernetes-namespaced"
@@ -155,6 +156,11 @@ def _template_field(resource: Resource[Any]) -> str:
 def role_name(workload: str) -> str:
     """Name of an agent's Role and RoleBinding."""
     return f"kagenti-mlflow-{workload}"
+
+
+def grants_role(binding: RoleBinding, role: str) -> bool:
+    """Whether a RoleBinding is to that Role of its namespace; somebody may have made it for another."""
+    return (binding.role_ref.kind, binding.role_ref.name) == (ROLES.kind, role)
 
 
 def service_account(template: AgentPodTemplate) -> str:

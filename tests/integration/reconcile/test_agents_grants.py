@@ -5,6 +5,7 @@ import asyncio
 from tests.integration.reconcile.agents import (
     MLFLOW_ONLY,
     binding_path,
+    environment,
     expect_configured,
     expect_granted,
     role_path,
@@ -168,3 +169,62 @@ async def test_a_grant_follows_its_account_while_mlflow_refuses_the_operator(
         template = {"spec": {"serviceAccountName": "second"}}
         await platform.patch(workload_path(team, "weather"), {"spec": {"template": template}})
         await expect_granted(platform, team, "weather", "weather", "second")
+
+
+def binding_to(namespace: str, kind: str, role: str, labels: dict[str, str]) -> Object:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "kagenti-mlflow-weather", "namespace": namespace, "labels": labels},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+    }
+
+
+async def test_a_binding_of_ours_to_another_role_is_made_anew(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    labels = {"app.kubernetes.io/managed-by": "kagenti-operator"}
+    await platform.put(binding_path(team, "weather"), binding_to(team, "ClusterRole", "view", labels))
+    await platform.managed_and_ready(mlflow.url)
+    start_with_mlflow(features=MLFLOW_ONLY)
+    await platform.workload(team, "weather")
+    await expect_configured(platform, mlflow, team, "weather")
+    binding = await platform.request("GET", binding_path(team, "weather"))
+    assert binding["roleRef"]["name"] == "kagenti-mlflow-weather"
+
+
+async def test_a_binding_of_somebody_else_stays_and_the_agent_is_not_configured_without_its_grant(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.put(binding_path(team, "weather"), binding_to(team, "ClusterRole", "view", {}))
+    await platform.managed_and_ready(mlflow.url)
+    operator = start_with_mlflow(features=MLFLOW_ONLY)
+    await platform.workload(team, "weather")
+
+    async def told() -> None:
+        failed = operator.logged("Reconciling failed, will try again")
+        assert any("kagenti-mlflow-weather" in line["error"] for line in failed)
+
+    await eventually(told)
+    assert not environment(await platform.request("GET", workload_path(team, "weather")))
+    await platform.delete(binding_path(team, "weather"))
+    await expect_configured(platform, mlflow, team, "weather")
+
+
+async def test_a_role_whose_owners_are_taken_away_gets_them_back(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    # Polled so rarely that nothing but the Role itself wakes the operator.
+    start_with_mlflow("--mlflow-poll-interval=1000", features=MLFLOW_ONLY)
+    await platform.workload(team, "weather")
+    configured = await expect_configured(platform, mlflow, team, "weather")
+    await platform.patch(role_path(team, "weather"), {"metadata": {"ownerReferences": None}})
+    await platform.patch(binding_path(team, "weather"), {"metadata": {"ownerReferences": None}})
+
+    async def owned() -> None:
+        for path in (role_path(team, "weather"), binding_path(team, "weather")):
+            owners = (await platform.request("GET", path))["metadata"].get("ownerReferences", [])
+            assert [owner["uid"] for owner in owners] == [configured["metadata"]["uid"]]
+
+    await eventually(owned)
