@@ -6,8 +6,9 @@ from typing import Any
 
 import structlog
 
-from kagenti_operator.controllers.agent_experiments import AgentExperiments, Server
+from kagenti_operator.controllers.agent_experiments import AgentExperiments
 from kagenti_operator.controllers.agent_news import AgentNews
+from kagenti_operator.controllers.agents_server import AgentsServer
 from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster, agent_key, namespace_of_key
 from kagenti_operator.controllers.injection import (
     Grantee,
@@ -28,7 +29,6 @@ from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.rbac_models import RbacObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
-from kagenti_operator.mlflow import status
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.applier import Applier
@@ -36,6 +36,10 @@ from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.events import EventRecorder
 
 log = structlog.get_logger("controllers.agents")
+
+
+# Beside the agents' keys, and formed as they are: MLflow's address is looked at.
+PLATFORM_KEY = agent_key("MLflow", "", "")
 
 
 class AgentsController:
@@ -63,10 +67,12 @@ class AgentsController:
         self._rolls = RollSlots(max_rolls, clock, enqueue, bucket=namespace_of_key)
         self._refusals = Refusals(enqueue, rng)
         self._news = AgentNews(events, clock)
-        self._server: Server | None = None
+        self._server = AgentsServer(clock)
 
     async def reconcile(self, key: str) -> float | None:
         """Bring one agent to what section 2.6 of the contract says: access first, then its environment."""
+        if key == PLATFORM_KEY:
+            return self._follow_mlflow()
         try:
             return await self._reconcile(key)
         finally:
@@ -80,7 +86,7 @@ class AgentsController:
             return None
         if agent.metadata.deletion_timestamp:
             return None
-        server = self._observe()
+        server = self._server.current
         if server is None:
             if self._experiments.recall(key, agent):
                 # Its pods may run under another account by the time that MLflow is back.
@@ -212,13 +218,6 @@ class AgentsController:
 
     # --- what wakes it ---------------------------------------------------------------------------------
 
-    def _observe(self) -> Server | None:
-        cr = self._cluster.mlflow
-        if cr is None or not status.is_available(cr):
-            return None
-        tracking_uri, rest_url = status.tracking_uri(cr), status.rest_url(cr)
-        return Server(tracking_uri, rest_url) if tracking_uri and rest_url else None
-
     def on_agent(self, kind: str, old: KubeObject | None, new: KubeObject | None) -> None:
         """An agent appeared, changed or went."""
         changed: Any = new or old
@@ -234,17 +233,20 @@ class AgentsController:
                     self._enqueue(agent_key(owner.kind, grant.metadata.namespace, owner.name))
 
     def on_platform(self, *_: KubeObject | None) -> None:
+        """MLflow's CR changed; where its address has to last first, look again when it has."""
+        if self._follow_mlflow() is not None:
+            self._enqueue(PLATFORM_KEY)
+
+    def _follow_mlflow(self) -> float | None:
         """Look at every agent, but only when MLflow's address changed or it came back."""
-        server = self._observe()
-        if server == self._server:
-            return
-        # Kept when it is None too: agents that came while MLflow was away are looked at when it is back.
-        self._server = server
-        if server is None:
-            return
-        for kind, informer in self._cluster.agents.items():
-            for agent in informer.store.values():
-                self._enqueue(agent_key(kind, agent.metadata.namespace, agent.metadata.name))
+        before = self._server.current
+        wait = self._server.observe(self._cluster.mlflow)
+        # Agents that came while MLflow was away are looked at when it is back.
+        if self._server.current not in (before, None):
+            for kind, informer in self._cluster.agents.items():
+                for agent in informer.store.values():
+                    self._enqueue(agent_key(kind, agent.metadata.namespace, agent.metadata.name))
+        return wait
 
     def _wake_peers(self, kind: str, namespace: str, name: str) -> None:
         for other in AGENT_KINDS:

@@ -113,6 +113,7 @@ class Condition(KubeStruct):
     status: str = "Unknown"
     reason: str = ""
     message: str = ""
+    last_transition_time: str | None = None
 
 
 class MLflowAddress(KubeStruct):
