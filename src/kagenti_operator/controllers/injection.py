@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import MANAGED_LABELS
-from kagenti_operator.kube.agent_models import Agent, AgentContainer, AgentPodTemplate
+from kagenti_operator.kube.agent_models import Agent, AgentPodTemplate
 from kagenti_operator.kube.rbac_models import RoleBinding
 from kagenti_operator.kube.resources import RBAC, ROLE_BINDINGS, ROLES, Resource
 
@@ -66,10 +68,14 @@ def injected(agent: Agent) -> Injection | None:
     )
 
 
+def _current_annotations(agent: Agent) -> Mapping[str, str | None]:
+    """Ours on the pod template, as `Injection.annotations` names them."""
+    return msgspec.to_builtins(agent.template.metadata.annotations)
+
+
 def is_marked(agent: Agent) -> bool:
     """Whether any of our annotations is on the pod template."""
-    found = agent.template.metadata.annotations
-    return any((found.experiment_id, found.experiment_name, found.tracking_uri, found.tracking_auth))
+    return any(_current_annotations(agent).values())
 
 
 def is_opted_out(agent: Agent) -> bool:
@@ -78,21 +84,20 @@ def is_opted_out(agent: Agent) -> bool:
 
 
 def _own_environment(
-    container: AgentContainer, wanted: Mapping[str, str], before: Mapping[str, str]
+    existing: Mapping[str, str | None], wanted: Mapping[str, str], before: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """The variables to apply on a container, and those that the user set themselves and that win.
+    """The variables to apply on a container, and the names of those that the user set and that win.
 
     A variable is ours when it holds what our annotations say that we wrote, or what we want: left out of an
     apply, one that is ours would go, and people may have edited the annotations.
     """
-    existing = {var.name: var.value for var in container.env or ()}
     ours: dict[str, str] = {}
     kept: list[str] = []
     for name, value in wanted.items():
         if name not in existing or existing[name] == value or existing[name] == before.get(name, value):
             ours[name] = value
         else:
-            kept.append(f"{container.name}/{name}")
+            kept.append(name)
     return ours, kept
 
 
@@ -105,9 +110,9 @@ def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) 
     containers: list[Mapping[str, Any]] = []
     kept: list[str] = []
     for container in agent.template.spec.containers:
-        ours, theirs = _own_environment(container, wanted, before)
-        kept += theirs
         existing = {var.name: var.value for var in container.env or ()}
+        ours, theirs = _own_environment(existing, wanted, before)
+        kept += [f"{container.name}/{name}" for name in theirs]
         differs = differs or any(existing.get(name) != value for name, value in ours.items())
         env = [{"name": name, "value": value} for name, value in ours.items()]
         containers.append({"name": container.name, "env": env})
@@ -117,16 +122,6 @@ def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) 
     }
     body = _identity(agent, resource) | {"spec": {_template_field(resource): template}} if differs else None
     return Plan(body=body, kept=tuple(kept))
-
-
-def _current_annotations(agent: Agent) -> Mapping[str, str | None]:
-    found = agent.template.metadata.annotations
-    return {
-        "mlflow.kagenti.io/experiment-id": found.experiment_id,
-        "mlflow.kagenti.io/experiment-name": found.experiment_name,
-        "mlflow.kagenti.io/tracking-uri": found.tracking_uri,
-        "mlflow.kagenti.io/tracking-auth": found.tracking_auth,
-    }
 
 
 def build_release(agent: Agent, resource: Resource[Any]) -> Mapping[str, Any]:
