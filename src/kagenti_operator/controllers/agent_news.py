@@ -59,8 +59,8 @@ class AgentNews:
         )
 
     def not_configured(self, key: str, agent: Agent, error: ApiError) -> None:
-        """The API server did not take a change of the workload; a conflict is nobody's fault."""
-        if not error.conflict:
+        """The API server did not take a change of the workload; that it changed or went is nobody's fault."""
+        if not (error.conflict or error.not_found):
             self._warn(key, agent, NOT_CONFIGURED, f"The pod template could not be changed: {error}")
 
     def configured(self, key: str, agent: Agent, injection: Injection) -> None:

@@ -1,7 +1,7 @@
 """Each agent's experiment: made in its namespace's workspace, granted to its pods, told to its containers."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
@@ -38,6 +38,8 @@ from kagenti_operator.runtime.events import EventRecorder
 log = structlog.get_logger("controllers.agents")
 
 
+# How often a workload that is none of the agents any more is asked for while it rolls.
+FOLLOW_SECONDS = 10.0
 # Beside the agents' keys, and formed as they are: MLflow's address is looked at.
 PLATFORM_KEY = agent_key("MLflow", "", "")
 
@@ -82,8 +84,7 @@ class AgentsController:
         kind, namespace, name = key.split("/", 2)
         agent = self._cluster.agent(kind, namespace, name)
         if agent is None or is_opted_out(agent):
-            await self._release(kind, namespace, name, agent)
-            return None
+            return await self._release(kind, namespace, name, agent)
         if agent.metadata.deletion_timestamp:
             return None
         server = self._server.current
@@ -161,20 +162,13 @@ class AgentsController:
         self._news.variables_kept(key, agent, plan.kept)
         if plan.body is None:
             return True
-        if not self._rolls.take(key):
-            return False
         try:
-            changed = await self._client.apply(resource, plan.body)
-        except KubeError as error:
-            # Where only the answer was lost the workload may roll; but its place would be kept for minutes.
-            meta = agent.metadata
-            self._rolls.refused(key, self._cluster.agent(kind, meta.namespace, meta.name))
-            if isinstance(error, ApiError):
-                if error.not_found:
-                    return True
-                self._news.not_configured(key, agent, error)
+            if not await self._roll(key, kind, agent, plan.body):
+                return False
+        except ApiError as error:
+            if error.not_found:
+                return True
             raise
-        self._rolls.began(key, changed)
         log.info(
             "Configured agent for MLflow",
             kind=kind,
@@ -185,36 +179,56 @@ class AgentsController:
         self._news.configured(key, agent, injection)
         return True
 
-    async def _release(self, kind: str, namespace: str, name: str, agent: Agent | None) -> None:
-        """Take out what is ours: environment and annotations first, then the grants. Data stays in MLflow."""
+    async def _roll(self, key: str, kind: str, agent: Agent, body: Mapping[str, Any]) -> bool:
+        """Apply a change that rolls the workload; False while too many others roll. Raises KubeError."""
+        if not self._rolls.take(key):
+            return False
+        try:
+            changed = await self._client.apply(self._cluster.agents[kind].resource, body)
+        except KubeError as error:
+            # Where only the answer was lost the workload may roll; but its place would be kept for minutes.
+            meta = agent.metadata
+            self._rolls.refused(key, self._cluster.agent(kind, meta.namespace, meta.name))
+            if isinstance(error, ApiError):
+                self._news.not_configured(key, agent, error)
+            raise
+        self._rolls.began(key, changed)
+        return True
+
+    async def _release(self, kind: str, namespace: str, name: str, agent: Agent | None) -> float | None:
+        """Take out what is ours: the right, then environment and annotations. Data stays in MLflow."""
         key = agent_key(kind, namespace, name)
         known = self._experiments.forget(key)
         self._refusals.forget(key)
         role = self._cluster.roles.store.get(namespace, role_name(name))
         binding = self._cluster.agent_bindings.store.get(namespace, role_name(name))
         resource = self._cluster.agents[kind].resource
-        if agent is None and (known or role or binding):
+        if agent is None and (known or role or binding or self._rolls.holds(key)):
             # Gone from the cache means deleted, or no longer labelled: only the API server knows.
             agent = await self._client.get(resource, name, namespace)
+        if agent is not None and agent.metadata.deletion_timestamp:
+            agent = None
         shared = bool(self._grantees(namespace, name))
-        if agent is not None and is_marked(agent) and not agent.metadata.deletion_timestamp:
-            try:
-                await self._client.apply(resource, build_release(agent, resource))
-            except ApiError as error:
-                if not (error.conflict or shared):
-                    # Whoever keeps the workload as it is does not keep the right. The Role goes on telling,
-                    # also after a restart, that something is left to do.
-                    await self._applier.absent(ROLE_BINDINGS, binding)
-                self._news.not_configured(key, agent, error)
-                raise
+        if not shared:
+            # At once, however long the workload waits for its turn, or may not be changed. The Role goes on
+            # telling, also after a restart, that something is left to do.
+            await self._applier.absent(ROLE_BINDINGS, binding)
+        if agent is not None and is_marked(agent):
+            if not await self._roll(key, kind, agent, build_release(agent, resource)):
+                return PATIENCE_SECONDS
             log.info("Released workload from MLflow", kind=kind, namespace=namespace, name=name)
-        self._rolls.release(key)
+        else:
+            self._rolls.follow(key, agent)
         self._news.forget(key)
         if shared:
             self._wake_peers(kind, namespace, name)
-            return
-        await self._applier.absent(ROLE_BINDINGS, binding)
-        await self._applier.absent(ROLES, role)
+        else:
+            await self._applier.absent(ROLES, role)
+        if self._rolls.holds(key):
+            # Nothing tells of a workload without the label.
+            return FOLLOW_SECONDS
+        self._rolls.release(key)
+        return None
 
     # --- what wakes it ---------------------------------------------------------------------------------
 

@@ -94,6 +94,12 @@ class RollSlots:
         if roll and (agent is None or roll.is_over(agent)):
             self.release(key)
 
+    def holds(self, key: str) -> bool:
+        """Whether that one has a place and has not had it for too long."""
+        self._expire()
+        self._wake()
+        return key in self._rolling
+
     def release(self, key: str) -> None:
         """Give a place back, whether or not it was taken, and wake the next that waits."""
         self._forget_waiting(key)

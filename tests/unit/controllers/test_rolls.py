@@ -192,3 +192,14 @@ def test_when_several_rollouts_take_too_long_all_their_places_are_given_to_other
     clock.time = PATIENCE_SECONDS + 1
     assert slots.take(key("d"))
     assert woken == [key("e"), key("f")]
+
+
+def test_a_place_that_is_held_for_too_long_is_held_no_more() -> None:
+    clock, woken = ManualClock(), list[str]()
+    slots = build(1, woken, clock)
+    begin(slots, key("a"))
+    assert not slots.take(key("b"))
+    assert slots.holds(key("a"))
+    clock.time = PATIENCE_SECONDS + 1
+    assert not slots.holds(key("a"))
+    assert woken == [key("b")]
