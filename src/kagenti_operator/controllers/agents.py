@@ -137,6 +137,9 @@ class AgentsController:
     async def _grant(self, namespace: str, name: str) -> None:
         grantees = self._grantees(namespace, name)
         keys = [agent_key(g.resource.kind, namespace, name) for g in grantees]
+        for key, grantee in zip(keys, grantees, strict=True):
+            # After a restart the first of twins must not take what the Role tells of the other.
+            self._experiments.recall(key, grantee.agent)
         names = self._experiments.names(keys)
         if not (grantees and names):
             # The last one went meanwhile, and its release takes the grant; or none is known yet.

@@ -228,3 +228,33 @@ async def test_a_role_whose_owners_are_taken_away_gets_them_back(
             assert [owner["uid"] for owner in owners] == [configured["metadata"]["uid"]]
 
     await eventually(owned)
+
+
+async def test_a_role_that_two_agents_share_is_not_written_when_the_operator_is_started_anew(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    operator = start_with_mlflow(features=MLFLOW_ONLY)
+    for kind in ("Deployment", "StatefulSet"):
+        await platform.workload(team, "twin", kind=kind)
+
+    async def shared() -> Object:
+        role = await platform.get(role_path(team, "twin"))
+        assert role is not None
+        assert len(role["metadata"]["ownerReferences"]) == 2
+        assert role["metadata"]["annotations"]["mlflow.kagenti.io/experiment-id"]
+        return role
+
+    before = await eventually(shared)
+    for kind in ("Deployment", "StatefulSet"):
+        await expect_configured(platform, mlflow, team, "twin", kind=kind)
+    operator.stop()
+    start_with_mlflow(features=MLFLOW_ONLY)
+    await platform.workload(team, "late")
+    await expect_configured(platform, mlflow, team, "late")
+
+    async def untouched() -> None:
+        role = await platform.request("GET", role_path(team, "twin"))
+        assert role["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+
+    await always(untouched, seconds=3)
