@@ -31,13 +31,19 @@ def word_refusal(error: ApiError) -> str | None:
     return f"{error.what}: {webhook[0]}" if webhook else str(error)
 
 
+def describe_refusal(trouble: str, error: ApiError) -> str | None:
+    """The Event's text for a refusal that lasts; `trouble`: what follows of it."""
+    words = word_refusal(error)
+    return f"{trouble}: {words}. {_ADVICE}" if words is not None else None
+
+
 def tell_refusal(
     events: EventRecorder, about: ObjectRef | None, reason: str, trouble: str, error: ApiError
 ) -> None:
-    """Tell of a refusal that lasts, if there is an object to tell it about; `trouble`: what follows of it."""
-    words = word_refusal(error)
-    if about is not None and words is not None:
-        events.warning(about, reason, f"{trouble}: {words}. {_ADVICE}")
+    """Tell of a refusal that lasts, if there is an object to tell it about."""
+    text = describe_refusal(trouble, error)
+    if about is not None and text is not None:
+        events.warning(about, reason, text)
 
 
 @contextmanager

@@ -111,6 +111,7 @@ class Condition(KubeStruct):
 
     type: str
     status: str = "Unknown"
+    last_transition_time: str | None = None
 
 
 class MLflowAddress(KubeStruct):

@@ -4,17 +4,33 @@
 A value that is no usable URL counts as unset, and `malformed_urls` tells of it.
 """
 
+from datetime import datetime
 from urllib.parse import SplitResult, urlsplit
 
-from kagenti_operator.kube.models import MLflow
+from kagenti_operator.kube.models import Condition, MLflow
 
 OTLP_TRACES_PATH = "/v1/traces"
 
 
 def is_available(mlflow: MLflow) -> bool:
     """Whether condition `Available` is True."""
+    return _available(mlflow) is not None
+
+
+def available_since(mlflow: MLflow) -> datetime | None:
+    """Since when condition `Available` is True, None where the status does not tell."""
+    condition = _available(mlflow)
+    try:
+        since = datetime.fromisoformat(condition.last_transition_time or "") if condition else None
+    except ValueError:
+        return None
+    # Without a zone it cannot be compared with the clock.
+    return since if since and since.tzinfo else None
+
+
+def _available(mlflow: MLflow) -> Condition | None:
     conditions = (mlflow.status.conditions if mlflow.status else None) or ()
-    return any(condition.type == "Available" and condition.status == "True" for condition in conditions)
+    return next((c for c in conditions if c.type == "Available" and c.status == "True"), None)
 
 
 def traces_url(mlflow: MLflow) -> str | None:

@@ -146,7 +146,7 @@ async def test_what_is_no_container_of_the_pod_is_left_alone(
     assert "env" not in prepare
 
 
-async def test_the_gateway_is_the_tracking_uri_and_the_address_where_there_is_none(
+async def test_the_gateway_is_the_tracking_uri_and_a_gap_in_the_status_rolls_nobody(
     start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
 ) -> None:
     await platform.managed_and_ready(mlflow.url)
@@ -163,9 +163,17 @@ async def test_the_gateway_is_the_tracking_uri_and_the_address_where_there_is_no
 
         await eventually(found)
 
+    async def kept() -> None:
+        workload = await platform.request("GET", workload_path(team, "weather"))
+        assert environment(workload)["MLFLOW_TRACKING_URI"] == GATEWAY
+
     await expect_uri(GATEWAY)
     await platform.set_mlflow_status(address=mlflow.url)
-    await expect_uri(mlflow.url)
+    await always(kept, seconds=2)
+    await platform.set_mlflow_status(address=mlflow.url, url="https://elsewhere.example")
+    await always(kept, seconds=2)
+    await platform.set_mlflow_status(address=mlflow.url, url=GATEWAY)
+    await always(kept, seconds=2)
 
 
 async def test_the_user_interface_is_told_where_the_dashboard_is_if_it_is_there(

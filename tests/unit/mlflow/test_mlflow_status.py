@@ -1,5 +1,6 @@
 """What is read out of an MLflow CR's status."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -141,3 +142,21 @@ def test_any_status_can_be_read(address: str | None, url: str | None) -> None:
     assert traces is None or traces.endswith("/v1/traces")
     assert (status.rest_url(read) is None) == (traces is None)
     assert (status.tracking_uri(read) is None) == (traces is None)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ([], None),
+        ([{"type": "Available", "status": "True"}], None),
+        ([{"type": "Available", "status": "True", "lastTransitionTime": "yesterday"}], None),
+        ([{"type": "Available", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00"}], None),
+        ([{"type": "Available", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}], None),
+        (
+            [{"type": "Available", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+    ],
+)
+def test_since_when_it_is_available(conditions: list[dict[str, str]], expected: datetime | None) -> None:
+    assert status.available_since(cr(conditions=conditions)) == expected
