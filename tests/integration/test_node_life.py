@@ -240,4 +240,7 @@ def test_a_table_of_images_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     options.images.write_text("images: [{repository: x}]")
     with pytest.raises(SandboxError, match=r"images\.yaml cannot be used: .*repository"):
         start(options)
+    options.images.unlink()
+    with pytest.raises(SandboxError, match=r"images\.yaml cannot be used: .*No such file"):
+        start(options)
     assert find_keeper(StatePaths(options.directory)) is None

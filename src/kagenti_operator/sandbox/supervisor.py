@@ -91,7 +91,7 @@ class Supervisor:
         return 1 if self._progress.status.phase == "failed" else 0
 
     def _image_tables(self) -> list[Path]:
-        return [path for path in (self._options.images, PACKAGED) if path is not None and path.exists()]
+        return [path for path in (self._options.images, PACKAGED) if path is not None]
 
     async def _run(self, control_plane: ControlPlane, images: ImageTable) -> None:
         loop = asyncio.get_running_loop()
