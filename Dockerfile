@@ -1,6 +1,5 @@
-# syntax=docker/dockerfile:1
 # Both bases are Debian 13 with Python 3.13, pinned by the digest of their list of platforms; see docs/image.md.
-FROM docker.io/library/python:3.13.15-slim-trixie@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0 AS build
+FROM docker.io/library/python:3.13-slim-trixie@sha256:8d9d0b8bcf6506481eae4907c18f5e3e7902e629f5f6d684f9e7c32e85e3ddf0 AS build
 WORKDIR /source
 COPY . .
 RUN tools/image.sh /out

@@ -107,7 +107,10 @@ async def make_configured_fleet(bed: Bed, size: Size, tracking_uri: str) -> None
         )
         agent = await bed.admin.create(AGENT_DEPLOYMENTS, build_agent(namespace, name, injection))
         grantee = Grantee(resource=AGENT_DEPLOYMENTS, agent=agent)
-        role, binding = build_access(namespace, name, (name,), (grantee,))
+        # With the id, or else the operator would know nothing of the fleet and ask MLflow about all of it.
+        role, binding = build_access(
+            namespace, name, (name,), (grantee,), experiment_id=injection.experiment_id
+        )
         await bed.admin.apply(ROLES, role)
         await bed.admin.apply(ROLE_BINDINGS, binding)
 

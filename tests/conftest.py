@@ -1,13 +1,12 @@
 """Options of the whole test suite."""
 
 import signal
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.permissions.requests import write_record
+from tests.permissions.requests import OPERATOR, RecordRequests, write_record
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)
@@ -36,10 +35,15 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(scope="session")
-def record_requests(request: pytest.FixtureRequest) -> Callable[[Path], None]:
+def record_requests(request: pytest.FixtureRequest) -> RecordRequests:
     """Put down what the operator asked according to an audit log, if that is wanted."""
     folder: Path | None = request.config.getoption("--requests")
-    return lambda audit_log: write_record(folder, audit_log) if folder else None
+
+    def record(audit_log: Path, user: str = OPERATOR) -> None:
+        if folder:
+            write_record(folder, audit_log, user)
+
+    return record
 
 
 @pytest.fixture

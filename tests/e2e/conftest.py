@@ -1,6 +1,6 @@
 """One sandbox for all: the demo is played on it first, and the tests go on where it ended."""
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack
 from io import StringIO
 from pathlib import Path
@@ -14,14 +14,13 @@ from kagenti_operator.sandbox.options import SandboxOptions
 from kagenti_operator.sandbox.paths import StatePaths
 from kagenti_operator.sandbox.status import read_status
 from tests.e2e.played import Played, play
+from tests.permissions.requests import RecordRequests
 
 _DEMO_SECONDS = 540.0
 
 
 @pytest.fixture(scope="session")
-def directory(
-    tmp_path_factory: pytest.TempPathFactory, record_requests: Callable[[Path], None]
-) -> Generator[Path]:
+def directory(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordRequests) -> Generator[Path]:
     """State folder of the sandbox that the tests share; whatever runs in it at the end is ended."""
     folder = tmp_path_factory.mktemp("sandbox")
     yield folder

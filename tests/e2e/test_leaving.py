@@ -73,12 +73,21 @@ def control_plane_of(directory: Path) -> set[Identity] | None:
     return found if any("kube-apiserver" in line for line in alive(found)) else None
 
 
+@pytest.fixture
+def heard_interrupts() -> Generator[None]:
+    """Ctrl-C reaches what is started, also where the tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def step_of(directory: Path) -> str | None:
     """What a sandbox that starts has come to; its first step is that the API server answers."""
     status = read_status(StatePaths(directory).status)
     return status.steps[-1] if status and status.steps and status.phase in ("starting", "ready") else None
 
 
+@pytest.mark.usefixtures("heard_interrupts")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
 def test_a_demo_that_is_interrupted_or_killed_leaves_no_process_and_another_starts_at_once(
     own_directory: Path, number: signal.Signals

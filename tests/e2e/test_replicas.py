@@ -3,10 +3,9 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -23,15 +22,14 @@ from tests.e2e.leaks import find_leaks, mounted_tokens, secret_values
 from tests.e2e.reigns import Write, collect_reigns, find_usurpations
 from tests.e2e.replicas import COUNT, TAKEOVER_SECONDS, Replicas, pod_of
 from tests.integration.reconcile.platform import FIXED_NAMESPACES
+from tests.permissions.requests import RecordRequests
 
 HANDOVER_SECONDS = 5.0
 VALUES = (f"controllerManager.replicas={COUNT}", "mlflow.enable=true", "platform=kubernetes")
 
 
 @pytest.fixture(scope="module")
-def paths(
-    tmp_path_factory: pytest.TempPathFactory, record_requests: Callable[[Path], None]
-) -> Iterator[StatePaths]:
+def paths(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordRequests) -> Iterator[StatePaths]:
     """A bare sandbox with the operator in it, for the tests of this file."""
     options = SandboxOptions(directory=tmp_path_factory.mktemp("replicas"), bare=True)
     start(options, tethered=True)

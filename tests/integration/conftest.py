@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from kagenti_operator.sandbox.controlplane import ControlPlane
 from kagenti_operator.sandbox.launcher import start, stop
 from kagenti_operator.sandbox.options import Published
 from tests.integration.node_cluster import Bench, NodeCluster, build_options
+from tests.permissions.requests import RecordRequests
 
 _DEADLINE_SECONDS = 30.0
 
@@ -103,9 +104,7 @@ async def _served(admin: KubeClient, path: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def cluster(
-    tmp_path_factory: pytest.TempPathFactory, record_requests: Callable[[Path], None]
-) -> Iterator[Cluster]:
+def cluster(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordRequests) -> Iterator[Cluster]:
     directory = tmp_path_factory.mktemp("cluster")
     control_plane = ControlPlane(directory / "control-plane", audit=True)
     try:

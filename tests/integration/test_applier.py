@@ -9,11 +9,15 @@ from structlog.testing import capture_logs
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.models import ConfigMap
+from kagenti_operator.kube.models import ConfigMap, LabelledObject
 from kagenti_operator.kube.rbac_models import RoleBinding
-from kagenti_operator.kube.resources import CONFIG_MAPS, RBAC, ROLE_BINDINGS
+from kagenti_operator.kube.resources import CONFIG_MAPS, RBAC, ROLE_BINDINGS, Resource
 from kagenti_operator.runtime.applier import Applier
 from tests.integration.conftest import Cluster
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+# A RoleBinding with all of its labels: of those the operator reads one.
+LABELLED = Resource(RBAC, "v1", "rolebindings", "RoleBinding", LabelledObject)
 
 
 @dataclass
@@ -38,7 +42,7 @@ class Bench:
         return {
             "apiVersion": ROLE_BINDINGS.api_version,
             "kind": ROLE_BINDINGS.kind,
-            "metadata": {"name": "access", "namespace": self.namespace, "labels": {"owner": "tests"}},
+            "metadata": {"name": "access", "namespace": self.namespace, "labels": {MANAGED_BY: "tests"}},
             "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "view"},
             "subjects": [{"kind": "ServiceAccount", "name": s, "namespace": "x"} for s in subjects],
         }
@@ -75,12 +79,14 @@ async def test_what_is_missing_is_made_and_what_is_there_costs_no_request(bench:
 
 async def test_what_somebody_changed_is_put_right_and_what_they_added_stays(bench: Bench) -> None:
     await bench.applier.ensure(ROLE_BINDINGS, bench.desired("a"), None)
-    changed = {"metadata": {"labels": {"owner": "them", "theirs": "yes"}}}
+    changed = {"metadata": {"labels": {MANAGED_BY: "them", "theirs": "yes"}}}
     current = await bench.client.merge_patch(ROLE_BINDINGS, "access", changed, bench.namespace)
     assert await bench.applier.ensure(ROLE_BINDINGS, bench.desired("a", "b"), current) is True
     current = await bench.binding()
     assert current
-    assert current.metadata.labels == {"owner": "tests", "theirs": "yes"}
+    labelled = await bench.client.get(LABELLED, "access", bench.namespace)
+    assert labelled
+    assert labelled.metadata.labels == {MANAGED_BY: "tests", "theirs": "yes"}
     assert [subject.name for subject in current.subjects or ()] == ["a", "b"]
     assert await bench.applier.ensure(ROLE_BINDINGS, bench.desired("a", "b"), current) is False
 

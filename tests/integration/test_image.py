@@ -110,6 +110,17 @@ def test_both_stages_begin_at_a_digest_and_the_last_runs_as_a_number() -> None:
     assert copied == f"--from=build /out {PLACE}"
 
 
+def test_the_builder_pulls_no_frontend_of_its_own_that_nobody_pinned() -> None:
+    # As builders know the directive: in the comments that a Dockerfile begins with.
+    assert not re.search(r"^\s*#\s*syntax\s*=", DOCKERFILE, re.MULTILINE | re.IGNORECASE)
+
+
+def test_the_digests_are_renewed_from_the_tags_that_they_are_of() -> None:
+    document = (PROJECT / "docs" / "image.md").read_text()
+    renewed = re.findall(r"imagetools inspect (\S+)", document)
+    assert renewed == [stage.partition("@")[0] for stage in instructions("FROM")]
+
+
 def test_nothing_starts_through_a_shell() -> None:
     for name in ("ENTRYPOINT", "CMD"):
         for line in instructions(name):
@@ -133,6 +144,7 @@ def test_only_what_the_steps_read_goes_to_the_builder() -> None:
     script = (PROJECT / "tools" / "image.sh").read_text()
     assert let_in == {
         *re.findall(r"requirements/\w+\.txt", script),
+        "LICENSE",
         "README.md",
         "pyproject.toml",
         "src",
@@ -164,6 +176,12 @@ def test_what_is_installed_is_what_the_bill_says(image: Image) -> None:
     found = {canonicalize_name(name) for name in image.python(code).split()}
     assert found == {name for name, _ in locked()} | {"kagenti-operator"}
     assert "pyroute2" not in found
+
+
+def test_its_license_goes_with_it(image: Image) -> None:
+    code = "from importlib.metadata import files; print(*files('kagenti-operator'), sep='\\n')"
+    (found,) = [line for line in image.python(code).splitlines() if "/licenses/" in line]
+    assert (image.folder / found).read_text() == (PROJECT / "LICENSE").read_text()
 
 
 def test_it_stays_small(image: Image) -> None:

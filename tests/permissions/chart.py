@@ -27,8 +27,9 @@ def render_permissions(*, account: str = ACCOUNT, platform: str = "openshift") -
 
     Another account gets roles and bindings of its own, named after it.
     """
-    values = ("mlflow.enable=true", "otelBootstrap.enable=true", f"platform={platform}")
-    sets = [f"--set={value}" for value in (*values, f"controllerManager.serviceAccountName={account}")]
+    features = ("mlflow.enable", "otelBootstrap.enable", "openshiftConsole.link")
+    values = (f"platform={platform}", f"controllerManager.serviceAccountName={account}")
+    sets = [f"--set={value}" for value in (*(f"{feature}=true" for feature in features), *values)]
     call = [binaries.find("helm"), "template", "x", CHART, "--namespace", NAMESPACE, *sets]
     with tempfile.TemporaryDirectory() as home:
         done = subprocess.run(call, env={"HOME": home}, capture_output=True, text=True, check=True)

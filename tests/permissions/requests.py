@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -84,10 +84,16 @@ def _is_missing_permission(entry: Mapping[str, Any]) -> bool:
     return status.get("code") == 403 and any(text in status.get("message", "") for text in words)
 
 
-def write_record(directory: Path, audit_log: Path) -> None:
-    """Add what the operator asked according to an audit log."""
+class RecordRequests(Protocol):
+    """`write_record` into the folder of this test run, if it has one."""
+
+    def __call__(self, audit_log: Path, user: str = OPERATOR) -> None: ...
+
+
+def write_record(directory: Path, audit_log: Path, user: str = OPERATOR) -> None:
+    """Add what the operator, as that user, asked according to an audit log."""
     directory.mkdir(parents=True, exist_ok=True)
-    requests = sorted(collect_requests(read_audit_log(audit_log)))
+    requests = sorted(collect_requests(read_audit_log(audit_log, user)))
     (directory / f"{uuid.uuid4().hex}.json").write_bytes(msgspec.json.encode(requests))
 
 

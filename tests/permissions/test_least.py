@@ -45,8 +45,17 @@ def show(things: list[Request] | list[Permission]) -> str:
     return "\n".join(map(str, things))
 
 
-def test_nothing_that_the_operator_asked_for_was_refused(requests: set[Request]) -> None:
-    refused = sorted(request for request in requests if request.refusal)
+def test_nothing_that_the_operator_asked_for_was_refused(
+    requests: set[Request], permissions: list[Permission]
+) -> None:
+    def is_permitted(request: Request) -> bool:
+        """Whether it was refused while the chart's rules did not hold: after helm uninstall, and by an API
+        server that has just started and not read its rules yet (docs/notes-api-server.md).
+        """
+        asked = f" cannot {request.verb} resource " in request.refusal
+        return asked and any(permission.allows(request) for permission in permissions)
+
+    refused = sorted(request for request in requests if request.refusal and not is_permitted(request))
     assert not refused, show(refused)
 
 

@@ -38,7 +38,7 @@ true
 
 {{- /* "true" where the operator keeps a link in OpenShift's console, else empty. */}}
 {{- define "kagenti-operator.consoleLink" -}}
-{{- if and .Values.openshiftConsole.link .Values.mlflow.enable -}}
+{{- if and (.Values.openshiftConsole).link .Values.mlflow.enable -}}
 {{ include "kagenti-operator.openshift" . }}
 {{- end }}
 {{- end }}
@@ -52,6 +52,6 @@ true
 {{- /* Name of the Secret with the metrics' certificate, else empty. */}}
 {{- define "kagenti-operator.metricsCertificate" -}}
 {{- if and .Values.metrics.enable .Values.metrics.secure -}}
-{{ .Values.metrics.certificateSecret }}
+{{ .Values.metrics.certificateSecret | default "" }}
 {{- end }}
 {{- end }}

@@ -18,7 +18,7 @@ from kagenti_operator.controllers.settings import COLLECTOR, COLLECTOR_CONFIG
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.errors import ConfigError, KubeError
-from kagenti_operator.kube.resources import CHECKED_DEPLOYMENTS, CONFIG_MAPS, PODS
+from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS
 from kagenti_operator.kube.workload_models import Pod
 
 SELECTOR = "app.kubernetes.io/name=kagenti-operator,app.kubernetes.io/component=controller-manager"
@@ -134,7 +134,7 @@ def _unreachable_is_told(name: str, path: str) -> Generator[None]:
 
 async def _find_configuration(client: KubeClient, namespace: str) -> str:
     config_map = await client.get(CONFIG_MAPS, COLLECTOR_CONFIG, namespace)
-    collector = await client.get(CHECKED_DEPLOYMENTS, COLLECTOR, namespace)
+    collector = await client.get(DEPLOYMENTS, COLLECTOR, namespace)
     problem = find_problem(config_map, collector)
     if problem or config_map is None:
         raise NotWell(problem or "")

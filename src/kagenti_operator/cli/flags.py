@@ -3,11 +3,23 @@
 import argparse
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.runtime.listener import BadAddressError, BindAddress, parse_bind_address
 
-type Commands = "argparse._SubParsersAction[argparse.ArgumentParser]"  # pyright: ignore[reportPrivateUsage]
+
+class Parser(argparse.ArgumentParser):
+    """A parser of flags that are written out, and so are its subparsers, which argparse makes of its class.
+
+    A beginning of a flag works only until another flag begins so, and then an upgrade stops the operator.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, allow_abbrev=False)
+
+
+type Commands = "argparse._SubParsersAction[Parser]"  # pyright: ignore[reportPrivateUsage]
 """What `add_subparsers` returns, for which argparse has no public name."""
 
 # RFC 1123 labels, which is what the API server accepts as a namespace's name.

@@ -7,11 +7,12 @@ from importlib.metadata import version
 
 from kagenti_operator.cli import check, run, sandbox
 from kagenti_operator.cli.errors import UsageError
+from kagenti_operator.cli.flags import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line: one subparser per command, each with its `main` as default."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="kagenti-operator",
         description="Keeps AI agents' traces flowing into MLflow, in the right workspace and only there.",
     )

@@ -109,7 +109,7 @@ def add_parser(commands: Commands) -> None:
         type=count,
         default=32,
         metavar="NUMBER",
-        help="how many agents are rolled at once when they get their environment (default: %(default)s)",
+        help="how many agents are rolled at once to get or lose their environment (default: %(default)s)",
     )
     add_boolean(
         parser,

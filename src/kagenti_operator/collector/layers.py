@@ -35,7 +35,6 @@ def _lay_over(below: Configuration, above: Configuration) -> Configuration:
         extensions=_merge(below.extensions, above.extensions),
         receivers=_merge(below.receivers, above.receivers),
         processors=_merge(below.processors, above.processors),
-        connectors=_merge(below.connectors, above.connectors),
         exporters=_merge(below.exporters, above.exporters),
         pipelines={**below.pipelines, **above.pipelines},
     )

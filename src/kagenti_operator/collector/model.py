@@ -70,6 +70,5 @@ class Configuration:
     extensions: Components = field(default_factory=dict[str, Settings])
     receivers: Components = field(default_factory=dict[str, Settings])
     processors: Components = field(default_factory=dict[str, Settings])
-    connectors: Components = field(default_factory=dict[str, Settings])
     exporters: Components = field(default_factory=dict[str, Settings])
     pipelines: Mapping[str, Pipeline] = field(default_factory=dict[str, Pipeline])

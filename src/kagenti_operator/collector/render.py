@@ -79,7 +79,6 @@ def _document(configuration: Configuration) -> dict[str, Any]:
         "extensions": configuration.extensions,
         "receivers": configuration.receivers,
         "processors": configuration.processors,
-        "connectors": configuration.connectors,
         "exporters": {id_: _quote_headers(it) for id_, it in configuration.exporters.items()},
     }
     service = {

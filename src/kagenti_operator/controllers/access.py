@@ -8,6 +8,7 @@ import structlog
 
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.owners import build_owner
+from kagenti_operator.controllers.refusals import refusals_told
 from kagenti_operator.controllers.settings import (
     COLLECTOR,
     COLLECTOR_BINDING,
@@ -109,7 +110,10 @@ def has_foreign_owner(binding: RoleBinding | None) -> bool:
 
 def is_granted(binding: RoleBinding | None, cluster_role: str | None) -> bool:
     """Whether that binding grants the collector that ClusterRole."""
-    return binding is not None and cluster_role is not None and binding.role_ref.name == cluster_role
+    if binding is None or cluster_role is None:
+        return False
+    # A Role of the namespace may have the same name, and any rules.
+    return (binding.role_ref.kind, binding.role_ref.name) == (CLUSTER_ROLES.kind, cluster_role)
 
 
 class AccessController:
@@ -133,14 +137,18 @@ class AccessController:
         wanted = key == MLFLOW_NAMESPACE or self._cluster.has_agents(key)
         match decide(self._observe(), wanted=wanted, current=current):
             case Grant(cluster_role):
-                await self._grant(key, cluster_role, current)
+                trouble = f"The collector is not granted access to MLflow for namespace '{key}'"
+                with refusals_told(self._events, self._find_subject(), "AccessNotGranted", trouble):
+                    await self._grant(key, cluster_role, current)
             case Revoke():
-                await self._applier.absent(ROLE_BINDINGS, current)
+                trouble = f"The collector keeps its access to MLflow for namespace '{key}'"
+                with refusals_told(self._events, self._find_subject(), "AccessNotRevoked", trouble):
+                    await self._applier.absent(ROLE_BINDINGS, current)
             case Leave():
                 pass
 
     async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> None:
-        if current is not None and current.role_ref.name != cluster_role:
+        if current is not None and not is_granted(current, cluster_role):
             # The API refuses to change a roleRef.
             await self._applier.absent(ROLE_BINDINGS, current)
             current = None
@@ -200,9 +208,14 @@ class AccessController:
             "as soon as one appears."
         )
         log.warning(message)
+        subject = self._find_subject()
+        if subject:
+            self._events.warning(subject, "ClusterRoleMissing", message)
+
+    def _find_subject(self) -> ObjectRef | None:
+        """Whom to describe for access to MLflow."""
         cr = self._cluster.mlflow
-        dsc = next(iter(self._cluster.data_science_clusters.store.values()), None)
         if cr:
-            self._events.warning(ObjectRef.of(MLFLOWS, cr), "ClusterRoleMissing", message)
-        elif dsc:
-            self._events.warning(ObjectRef.of(DATA_SCIENCE_CLUSTERS, dsc), "ClusterRoleMissing", message)
+            return ObjectRef.of(MLFLOWS, cr)
+        dsc = next(iter(self._cluster.data_science_clusters.store.values()), None)
+        return ObjectRef.of(DATA_SCIENCE_CLUSTERS, dsc) if dsc else None

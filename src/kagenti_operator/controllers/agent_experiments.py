@@ -100,26 +100,43 @@ class AgentExperiments:
         return experiment
 
     def recall(self, key: str, agent: Agent) -> Checked | None:
-        """What is known of an agent; after a restart that is what the operator wrote into its workload.
+        """What is known of an agent; after a restart that is what the operator wrote into its Role.
 
-        Only a workload that owns its Role was written to by the operator: one that was copied from another
-        carries that one's annotations.
+        Whoever may change a workload may write anything into its annotations, or copy them from another; so
+        what is granted is taken from the Role alone, and only for a workload that owns it.
         """
-        earlier = injected(agent)
-        if key not in self._checked and earlier and self._owns_role(agent):
-            experiment = Experiment(id=earlier.experiment_id, name=earlier.experiment_name)
-            if not self._is_anothers(agent, experiment):
-                # A restarted operator asks MLflow about the fleet bit by bit.
-                due = self._clock.monotonic() + self._rng.uniform(0, self._poll_seconds())
-                self._checked[key] = Checked(experiment, earlier.tracking_uri, due)
+        if key not in self._checked and (written := self._written(agent)):
+            earlier = injected(agent)
+            self._checked[key] = replace(written, tracking_uri=earlier.tracking_uri if earlier else "")
         return self._checked.get(key)
+
+    def _written(self, agent: Agent) -> Checked | None:
+        meta = agent.metadata
+        role = self._cluster.roles.store.get(meta.namespace, role_name(meta.name))
+        if role is None or all(owner.uid != meta.uid for owner in role.metadata.owner_references):
+            return None
+        names, experiment_id = role.resource_names, role.metadata.annotations.experiment_id
+        if not (names and experiment_id):
+            return None
+        experiment = Experiment(id=experiment_id, name=names[0])
+        if self._is_anothers(agent, experiment):
+            return None
+        # A restarted operator asks MLflow about the fleet bit by bit; but at once where it was just renamed.
+        wait = self._rng.uniform(0, self._poll_seconds()) if len(names) == 1 else 0.0
+        return Checked(experiment, "", self._clock.monotonic() + wait)
 
     def names(self, keys: Iterable[str]) -> tuple[str, ...]:
         """The names that have to be granted to these agents, which share a Role."""
         now = self._clock.monotonic()
-        return tuple(
-            sorted({name for k in keys if k in self._checked for name in self._checked[k].names(now)})
-        )
+        known = [self._checked[key] for key in keys if key in self._checked]
+        # An empty name among others would be as good as none to the API server's authorizer.
+        return tuple(sorted({name for checked in known for name in checked.names(now) if name}))
+
+    def common_id(self, keys: Iterable[str]) -> str | None:
+        """The id of the experiment that all these agents have; None where one has another, or none yet."""
+        checked = [self._checked.get(key) for key in keys]
+        ids = {known.experiment.id if known else None for known in checked}
+        return ids.pop() if len(ids) == 1 else None
 
     def next_look(self, key: str) -> float:
         """Seconds until something has to be done about a known experiment again."""
@@ -152,12 +169,6 @@ class AgentExperiments:
         if (namespace, name) == (settings.mlflow_workspace, settings.mlflow_experiment_name):
             return True
         return any(self._cluster.agent(kind, namespace, name) for kind in AGENT_KINDS)
-
-    def _owns_role(self, agent: Agent) -> bool:
-        role = self._cluster.roles.store.get(agent.metadata.namespace, role_name(agent.metadata.name))
-        return role is not None and any(
-            owner.uid == agent.metadata.uid for owner in role.metadata.owner_references
-        )
 
     def _next_poll(self) -> float:
         return self._clock.monotonic() + self._poll_seconds() * self._rng.uniform(0.9, 1.1)

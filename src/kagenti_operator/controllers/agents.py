@@ -1,18 +1,22 @@
 """Each agent's experiment: made in its namespace's workspace, granted to its pods, told to its containers."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
-from kagenti_operator.controllers.agent_experiments import AgentExperiments, Server
+from kagenti_operator.controllers.agent_experiments import AgentExperiments
+from kagenti_operator.controllers.agent_news import AgentNews
+from kagenti_operator.controllers.agents_server import AgentsServer
 from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster, agent_key, namespace_of_key
+from kagenti_operator.controllers.experiment_refusals import ExperimentRefusals
 from kagenti_operator.controllers.injection import (
     Grantee,
     Injection,
     build_access,
     build_release,
+    grants_role,
     is_marked,
     is_opted_out,
     plan_injection,
@@ -21,22 +25,23 @@ from kagenti_operator.controllers.injection import (
 from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
 from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.rbac_models import RbacObject
-from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
-from kagenti_operator.mlflow import status
+from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES, Resource
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.applier import Applier
 from kagenti_operator.runtime.clock import Clock
-from kagenti_operator.runtime.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.events import EventRecorder
 
 log = structlog.get_logger("controllers.agents")
 
-REFUSED_SECONDS = 30.0
-# Of the kinds that keep a running pod when its template changes.
-_START_ANEW = {"Sandbox": " A pod that runs already goes on without: suspend and resume the Sandbox."}
+
+# How often a workload that is none of the agents any more is asked for while it rolls.
+FOLLOW_SECONDS = 10.0
+# Beside the agents' keys, and formed as they are: MLflow's address is looked at.
+PLATFORM_KEY = agent_key("MLflow", "", "")
 
 
 class AgentsController:
@@ -58,36 +63,48 @@ class AgentsController:
     ) -> None:
         self._client = client
         self._cluster = cluster
-        self._events = events
         self._enqueue = enqueue
         self._applier = Applier(client)
         self._experiments = AgentExperiments(cluster, mlflow, clock=clock, rng=rng)
         self._rolls = RollSlots(max_rolls, clock, enqueue, bucket=namespace_of_key)
-        self._server: Server | None = None
+        self._refusals = ExperimentRefusals(enqueue, rng)
+        self._news = AgentNews(events, clock)
+        self._server = AgentsServer(clock)
 
     async def reconcile(self, key: str) -> float | None:
         """Bring one agent to what section 2.6 of the contract says: access first, then its environment."""
+        if key == PLATFORM_KEY:
+            return self._follow_mlflow()
+        try:
+            return await self._reconcile(key)
+        finally:
+            self._rolls.pass_on(key)
+
+    async def _reconcile(self, key: str) -> float | None:
         kind, namespace, name = key.split("/", 2)
         agent = self._cluster.agent(kind, namespace, name)
         if agent is None or is_opted_out(agent):
-            await self._release(kind, namespace, name, agent)
-            return None
+            return await self._release(kind, namespace, name, agent)
         if agent.metadata.deletion_timestamp:
             return None
-        server = self._observe()
+        server = self._server.current
         if server is None:
             if self._experiments.recall(key, agent):
                 # Its pods may run under another account by the time that MLflow is back.
-                await self._grant(namespace, name)
+                await self._grant(key, agent)
             return None
         try:
             experiment = await self._experiments.resolve(key, agent, server)
         except MLflowError as error:
-            self._tell_refused(kind, agent, error)
-            if error.retryable:
-                raise
-            return REFUSED_SECONDS
-        await self._grant(namespace, name)
+            return await self._go_on_without(key, agent, error)
+        self._refusals.succeeded(key)
+        self._news.experiment_known(key)
+        if self._cluster.agent(kind, namespace, name) is not agent:
+            # Gone, opted out or changed meanwhile: begin anew. One more pass is enough, as MLflow is not
+            # asked again about what it has just said.
+            self._enqueue(key)
+            return None
+        await self._grant(key, agent)
         injection = Injection(
             tracking_uri=server.tracking_uri,
             experiment_id=experiment.id,
@@ -97,6 +114,15 @@ class AgentsController:
         if not await self._inject(key, kind, agent, injection):
             return PATIENCE_SECONDS
         return self._experiments.next_look(key)
+
+    async def _go_on_without(self, key: str, agent: Agent, error: MLflowError) -> float:
+        """MLflow does not say what an agent needs: tell, let a known one's grant follow it, and try again."""
+        self._news.experiment_refused(key, agent, error)
+        if self._experiments.recall(key, agent):
+            await self._grant(key, agent)
+        if error.retryable:
+            raise error
+        return self._refusals.refused(key)
 
     # --- access ----------------------------------------------------------------------------------------
 
@@ -108,15 +134,45 @@ class AgentsController:
             if agent is not None and not is_opted_out(agent) and not agent.metadata.deletion_timestamp
         )
 
-    async def _grant(self, namespace: str, name: str) -> None:
+    async def _grant(self, key: str, agent: Agent) -> None:
+        try:
+            await self._ensure_access(agent.metadata.namespace, agent.metadata.name)
+        except ApiError as error:
+            self._news.not_granted(key, agent, error)
+            raise
+        self._news.granted(key)
+
+    async def _ensure_access(self, namespace: str, name: str) -> None:
         grantees = self._grantees(namespace, name)
-        names = self._experiments.names(agent_key(g.resource.kind, namespace, name) for g in grantees)
-        role, binding = build_access(namespace, name, names, grantees)
+        keys = [agent_key(g.resource.kind, namespace, name) for g in grantees]
+        for key, grantee in zip(keys, grantees, strict=True):
+            # After a restart the first of twins must not take what the Role tells of the other.
+            self._experiments.recall(key, grantee.agent)
+        names = self._experiments.names(keys)
+        if not (grantees and names):
+            # The last one went meanwhile, and its release takes the grant; or none is known yet.
+            return
+        role, binding = build_access(
+            namespace, name, names, grantees, experiment_id=self._experiments.common_id(keys)
+        )
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
         await self._applier.ensure(ROLES, role, self._cluster.roles.store.get(namespace, role_name(name)))
-        await self._applier.ensure(
-            ROLE_BINDINGS, binding, self._cluster.agent_bindings.store.get(namespace, role_name(name))
-        )
+        current = self._cluster.agent_bindings.store.get(namespace, role_name(name))
+        if current is not None and not grants_role(current, role_name(name)):
+            # The API refuses to change a roleRef.
+            await self._applier.absent(ROLE_BINDINGS, current)
+            current = None
+        await self._applier.ensure(ROLE_BINDINGS, binding, current)
+
+    async def _revoke[T: RbacObject](
+        self, key: str, agent: Agent | None, resource: Resource[T], grant: T | None
+    ) -> None:
+        try:
+            await self._applier.absent(resource, grant)
+        except ApiError as error:
+            if agent is not None:
+                self._news.not_revoked(key, agent, error)
+            raise
 
     # --- workload --------------------------------------------------------------------------------------
 
@@ -124,27 +180,16 @@ class AgentsController:
         """Apply what is missing; False while too many other workloads roll."""
         resource = self._cluster.agents[kind].resource
         plan = plan_injection(agent, resource, injection)
-        if plan.kept:
-            self._events.warning(
-                self._about(kind, agent),
-                "MLflowVariablesKept",
-                f"{', '.join(plan.kept)} set by the workload itself win over the operator's values. Remove "
-                "them to use the experiment that the operator made for this agent.",
-            )
+        self._news.variables_kept(key, agent, plan.kept)
         if plan.body is None:
             return True
-        if not self._rolls.take(key):
-            return False
         try:
-            changed = await self._client.apply(resource, plan.body)
+            if not await self._roll(key, kind, agent, plan.body):
+                return False
         except ApiError as error:
-            meta = agent.metadata
-            self._rolls.refused(key, self._cluster.agent(kind, meta.namespace, meta.name))
             if error.not_found:
                 return True
-            self._tell_unchanged(kind, agent, error)
             raise
-        self._rolls.began(key, changed)
         log.info(
             "Configured agent for MLflow",
             kind=kind,
@@ -152,51 +197,61 @@ class AgentsController:
             name=agent.metadata.name,
             experimentID=injection.experiment_id,
         )
-        self._events.normal(
-            self._about(kind, agent),
-            "MLflowConfigured",
-            f"Traces and runs go to experiment '{injection.experiment_name}' "
-            f"({injection.experiment_id}) of workspace '{injection.workspace}'.{_START_ANEW.get(kind, '')}",
-        )
+        self._news.configured(key, agent, injection)
         return True
 
-    async def _release(self, kind: str, namespace: str, name: str, agent: Agent | None) -> None:
-        """Take out what is ours: environment and annotations first, then the grants. Data stays in MLflow."""
+    async def _roll(self, key: str, kind: str, agent: Agent, body: Mapping[str, Any]) -> bool:
+        """Apply a change that rolls the workload; False while too many others roll. Raises KubeError."""
+        if not self._rolls.take(key):
+            return False
+        try:
+            changed = await self._client.apply(self._cluster.agents[kind].resource, body)
+        except KubeError as error:
+            # Where only the answer was lost the workload may roll; but its place would be kept for minutes.
+            meta = agent.metadata
+            self._rolls.refused(key, self._cluster.agent(kind, meta.namespace, meta.name))
+            if isinstance(error, ApiError):
+                self._news.not_configured(key, agent, error)
+            raise
+        self._rolls.began(key, changed)
+        return True
+
+    async def _release(self, kind: str, namespace: str, name: str, agent: Agent | None) -> float | None:
+        """Take out what is ours: the right, then environment and annotations. Data stays in MLflow."""
         key = agent_key(kind, namespace, name)
         known = self._experiments.forget(key)
+        self._refusals.forget(key)
         role = self._cluster.roles.store.get(namespace, role_name(name))
         binding = self._cluster.agent_bindings.store.get(namespace, role_name(name))
         resource = self._cluster.agents[kind].resource
-        if agent is None and (known or role or binding):
+        if agent is None and (known or role or binding or self._rolls.holds(key)):
             # Gone from the cache means deleted, or no longer labelled: only the API server knows.
             agent = await self._client.get(resource, name, namespace)
+        if agent is not None and agent.metadata.deletion_timestamp:
+            agent = None
         shared = bool(self._grantees(namespace, name))
-        if agent is not None and is_marked(agent) and not agent.metadata.deletion_timestamp:
-            try:
-                await self._client.apply(resource, build_release(agent, resource))
-            except ApiError as error:
-                if not (error.conflict or shared):
-                    # Whoever keeps the workload as it is does not keep the right. The Role goes on telling,
-                    # also after a restart, that something is left to do.
-                    await self._applier.absent(ROLE_BINDINGS, binding)
-                self._tell_unchanged(kind, agent, error)
-                raise
+        if not shared:
+            # At once, however long the workload waits for its turn, or may not be changed. The Role goes on
+            # telling, also after a restart, that something is left to do.
+            await self._revoke(key, agent, ROLE_BINDINGS, binding)
+        if agent is not None and is_marked(agent):
+            if not await self._roll(key, kind, agent, build_release(agent, resource)):
+                return PATIENCE_SECONDS
             log.info("Released workload from MLflow", kind=kind, namespace=namespace, name=name)
-        self._rolls.release(key)
+        else:
+            self._rolls.follow(key, agent)
         if shared:
             self._wake_peers(kind, namespace, name)
-            return
-        await self._applier.absent(ROLE_BINDINGS, binding)
-        await self._applier.absent(ROLES, role)
+        else:
+            await self._revoke(key, agent, ROLES, role)
+        self._news.forget(key)
+        if self._rolls.holds(key):
+            # Nothing tells of a workload without the label.
+            return FOLLOW_SECONDS
+        self._rolls.release(key)
+        return None
 
     # --- what wakes it ---------------------------------------------------------------------------------
-
-    def _observe(self) -> Server | None:
-        cr = self._cluster.mlflow
-        if cr is None or not status.is_available(cr):
-            return None
-        tracking_uri, rest_url = status.tracking_uri(cr), status.rest_url(cr)
-        return Server(tracking_uri, rest_url) if tracking_uri and rest_url else None
 
     def on_agent(self, kind: str, old: KubeObject | None, new: KubeObject | None) -> None:
         """An agent appeared, changed or went."""
@@ -206,49 +261,29 @@ class AgentsController:
         self._enqueue(key)
 
     def on_grant(self, old: RbacObject | None, new: RbacObject | None) -> None:
-        """A Role or RoleBinding of ours changed: whoever it serves is looked at."""
-        changed = new or old
-        assert changed is not None
-        for owner in changed.metadata.owner_references:
-            if owner.kind in AGENT_KINDS:
-                self._enqueue(agent_key(owner.kind, changed.metadata.namespace, owner.name))
+        """A Role or RoleBinding of ours changed: whoever it serves, or served until now, is looked at."""
+        for grant in filter(None, (old, new)):
+            for owner in grant.metadata.owner_references:
+                if owner.kind in AGENT_KINDS:
+                    self._enqueue(agent_key(owner.kind, grant.metadata.namespace, owner.name))
 
     def on_platform(self, *_: KubeObject | None) -> None:
+        """MLflow's CR changed; where its address has to last first, look again when it has."""
+        if self._follow_mlflow() is not None:
+            self._enqueue(PLATFORM_KEY)
+
+    def _follow_mlflow(self) -> float | None:
         """Look at every agent, but only when MLflow's address changed or it came back."""
-        server = self._observe()
-        if server == self._server:
-            return
-        # Kept when it is None too: agents that came while MLflow was away are looked at when it is back.
-        self._server = server
-        if server is None:
-            return
-        for kind, informer in self._cluster.agents.items():
-            for agent in informer.store.values():
-                self._enqueue(agent_key(kind, agent.metadata.namespace, agent.metadata.name))
+        before = self._server.current
+        wait = self._server.observe(self._cluster.mlflow)
+        # Agents that came while MLflow was away are looked at when it is back.
+        if self._server.current not in (before, None):
+            for kind, informer in self._cluster.agents.items():
+                for agent in informer.store.values():
+                    self._enqueue(agent_key(kind, agent.metadata.namespace, agent.metadata.name))
+        return wait
 
     def _wake_peers(self, kind: str, namespace: str, name: str) -> None:
         for other in AGENT_KINDS:
             if other != kind and self._cluster.agent(other, namespace, name):
                 self._enqueue(agent_key(other, namespace, name))
-
-    # --- telling ---------------------------------------------------------------------------------------
-
-    def _tell_refused(self, kind: str, agent: Agent, error: MLflowError) -> None:
-        meta = agent.metadata
-        self._events.warning(
-            self._about(kind, agent),
-            "ExperimentNotAvailable",
-            f"Experiment '{meta.name}' in workspace '{meta.namespace}' could not be made or found: {error}",
-        )
-
-    def _tell_unchanged(self, kind: str, agent: Agent, error: ApiError) -> None:
-        if error.conflict:
-            return
-        self._events.warning(
-            self._about(kind, agent),
-            "MLflowNotConfigured",
-            f"The pod template could not be changed: {error}",
-        )
-
-    def _about(self, kind: str, agent: Agent) -> ObjectRef:
-        return ObjectRef.of(self._cluster.agents[kind].resource, agent)

@@ -81,6 +81,7 @@ class Cluster:
             namespace: str | None = None,
             name: str = "",
             optional: bool = False,
+            where_served: str = "",
             label_selector: str = "",
             indexes: Mapping[str, Callable[[T], Iterable[str]]] | None = None,
         ) -> Informer[T]:
@@ -91,6 +92,7 @@ class Cluster:
                 label_selector=label_selector,
                 field_selector=f"metadata.name={name}" if name else "",
                 optional=optional,
+                where_served=where_served,
                 indexes=indexes or {},
                 clock=clock,
                 rng=rng,
@@ -110,9 +112,7 @@ class Cluster:
         self.own_role = informer(resources.CLUSTER_ROLES, name=OPERATOR_CLUSTER_ROLE, optional=True)
         self.console_link_role = informer(resources.CLUSTER_ROLES, name=CONSOLE_LINK_ROLE, optional=True)
         self.console_links = informer(resources.CONSOLE_LINKS, name=CONSOLE_LINK)
-        self.collector_bindings = informer(
-            resources.ROLE_BINDINGS, name=COLLECTOR_BINDING, indexes={BY_NAMESPACE: _namespace}
-        )
+        self.collector_bindings = informer(resources.ROLE_BINDINGS, name=COLLECTOR_BINDING)
         by_namespace: Mapping[str, Callable[[KubeObject], Iterable[str]]] = {BY_NAMESPACE: _namespace}
         self.agents: Mapping[str, Informer[Any]] = {
             kind: informer(resource, label_selector=AGENT_SELECTOR, indexes=by_namespace)
@@ -128,11 +128,15 @@ class Cluster:
         self.service_ca_map = informer(resources.CONFIG_MAPS, namespace=own, name=SERVICE_CA)
         self.ui_config_map = informer(resources.CONFIG_MAPS, namespace=own, name=UI_CONFIG)
         # The chart grants these two on OpenShift only, where their namespaces exist.
-        self.ingress_source = informer(
-            resources.CONFIG_MAPS, namespace=INGRESS_NAMESPACE, name=INGRESS_SOURCE, optional=True
-        )
-        self.root_source = informer(
-            resources.CONFIG_MAPS, namespace=ROOT_NAMESPACE, name=ROOT_SOURCE, optional=True
+        self.ingress_source, self.root_source = (
+            informer(
+                resources.CONFIG_MAPS,
+                namespace=namespace,
+                name=name,
+                optional=True,
+                where_served=OPENSHIFT_GROUP,
+            )
+            for namespace, name in ((INGRESS_NAMESPACE, INGRESS_SOURCE), (ROOT_NAMESPACE, ROOT_SOURCE))
         )
 
     @property
@@ -210,6 +214,12 @@ class Cluster:
     def collector(self) -> Workload | None:
         """Deployment of the collector."""
         return self.deployments.store.get(self.settings.namespace, COLLECTOR)
+
+    @property
+    def collector_ready(self) -> bool:
+        """Whether the collector, at least one replica of it, runs as its Deployment says by now."""
+        found = self.collector
+        return found is not None and found.spec.replicas > 0 and found.is_rolled_out
 
     @property
     def operator(self) -> Workload | None:

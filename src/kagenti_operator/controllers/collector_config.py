@@ -16,6 +16,7 @@ from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.collector_rollout import CollectorRollout, collector_image
 from kagenti_operator.controllers.experiment import Resolved
 from kagenti_operator.controllers.owners import build_owner
+from kagenti_operator.controllers.refusals import find_collector, refusals_told
 from kagenti_operator.controllers.settings import (
     CA_BUNDLE_KEY,
     COLLECTOR_BINDING,
@@ -25,14 +26,15 @@ from kagenti_operator.controllers.settings import (
     INGRESS_CA,
     MANAGED_LABELS,
 )
+from kagenti_operator.controllers.span_refusals import SpanRefusals
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.models import KubeObject, MLflow
-from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, MLFLOWS
+from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kagenti_operator.kube.workload_models import Workload
 from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.applier import Applier, differs
 from kagenti_operator.runtime.clock import Clock
-from kagenti_operator.runtime.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.events import EventRecorder
 
 log = structlog.get_logger("controllers.collector-config")
 
@@ -118,6 +120,7 @@ class CollectorConfigController:
         self._applier = Applier(client)
         self._rollout = CollectorRollout(client, cluster, events, clock=clock)
         self._events = events
+        self._refusals = SpanRefusals(cluster, events)
         self._resolved = resolved
         self._clock = clock
         self._settle = settle_seconds
@@ -133,6 +136,7 @@ class CollectorConfigController:
         del key
         cluster = self._cluster
         if cluster.openshift is None or not self._ingress_ca_settled():
+            self.in_place_since = None
             return None
         destination = self._destination(openshift=cluster.openshift)
         text = render(self._facts(destination, openshift=cluster.openshift))
@@ -144,13 +148,16 @@ class CollectorConfigController:
             wait = self._settling()
             if wait:
                 return wait
-            await self._applier.ensure(CONFIG_MAPS, desired, current)
-            if rollout is not None:
-                await self._rollout.ensure(rollout)
+            trouble = "The collector goes on with the configuration that it has"
+            with refusals_told(self._events, find_collector(cluster), "ConfigurationNotWritten", trouble):
+                await self._applier.ensure(CONFIG_MAPS, desired, current)
+                if rollout is not None:
+                    await self._rollout.ensure(rollout)
             self._written_at = self._clock.monotonic()
         self._last_known = destination
         self.in_place_since = self.in_place_since or self._clock.now()
         self._announce(text, destination)
+        self._refusals.tell(destination)
         return self._rollout.seconds_to_renewal(destination)
 
     def _destination(self, *, openshift: bool) -> MLflowDestination | None:
@@ -225,30 +232,6 @@ class CollectorConfigController:
             experimentID=destination.experiment_id if destination else None,
             rolledOut=collector is not None,
         )
-        self._tell_refusals(destination)
-
-    def _tell_refusals(self, destination: MLflowDestination | None) -> None:
-        cr = self._cluster.mlflow
-        if destination is None or cr is None or not self._cluster.openshift:
-            return
-        workspace = destination.workspace
-        if workspace is None:
-            reason = "WorkspaceNotConfigured"
-            message = (
-                "No workspace is configured, so the collector sends none and MLflow refuses every span with "
-                "400. Set the chart's value mlflow.workspace (flag --mlflow-workspace)."
-            )
-        elif not self._cluster.has_agents(workspace):
-            reason = "WorkspaceWithoutAgents"
-            message = (
-                f"No agent lives in namespace '{workspace}', the configured workspace, so the collector has "
-                "no access there and MLflow refuses spans with 403. Access follows the first workload "
-                "labelled kagenti.io/type=agent."
-            )
-        else:
-            return
-        log.warning(message, workspace=workspace)
-        self._events.warning(ObjectRef.of(MLFLOWS, cr), reason, message)
 
     def concerns(self, old: KubeObject | None, new: KubeObject | None) -> bool:
         """Whether a change of the collector's binding concerns the configured workspace."""

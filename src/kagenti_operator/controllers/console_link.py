@@ -5,12 +5,14 @@ from typing import Any
 
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.owners import build_owner
+from kagenti_operator.controllers.refusals import refusals_told
 from kagenti_operator.controllers.settings import CONSOLE_LINK, CONSOLE_LINK_ROLE, MANAGED_LABELS
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.models import KubeObject
-from kagenti_operator.kube.resources import CLUSTER_ROLES, CONSOLE_LINKS
+from kagenti_operator.kube.resources import CLUSTER_ROLES, CONSOLE_LINKS, MLFLOWS
 from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
 
 def build_link(url: str, owner: KubeObject | None) -> Mapping[str, Any]:
@@ -41,8 +43,9 @@ class ConsoleLinkController:
     name = "console-link"
     KEY = CONSOLE_LINK
 
-    def __init__(self, client: KubeClient, cluster: Cluster) -> None:
+    def __init__(self, client: KubeClient, cluster: Cluster, events: EventRecorder) -> None:
         self._cluster = cluster
+        self._events = events
         self._applier = Applier(client)
 
     async def reconcile(self, key: str) -> None:
@@ -52,10 +55,15 @@ class ConsoleLinkController:
         current = cluster.console_links.store.get("", CONSOLE_LINK)
         cr = cluster.mlflow
         if cr is None:
-            await self._applier.absent(CONSOLE_LINKS, current)
+            about = ObjectRef.of(CONSOLE_LINKS, current) if current else None
+            trouble = "MLflow is gone, but the link to it could not be deleted"
+            with refusals_told(self._events, about, "ConsoleLinkNotDeleted", trouble):
+                await self._applier.absent(CONSOLE_LINKS, current)
             return
         url = status.dashboard_url(cr)
         # The console's API refuses any other scheme.
         if cluster.console_links.present and url and url.startswith("https://"):
             owner = cluster.console_link_role.store.get("", CONSOLE_LINK_ROLE)
-            await self._applier.ensure(CONSOLE_LINKS, build_link(url, owner), current)
+            about, trouble = ObjectRef.of(MLFLOWS, cr), "The console's link to MLflow could not be written"
+            with refusals_told(self._events, about, "ConsoleLinkNotWritten", trouble):
+                await self._applier.ensure(CONSOLE_LINKS, build_link(url, owner), current)

@@ -48,6 +48,7 @@ class ExperimentController:
         self._events = events
         self._rng = rng
         self._on_change = on_change
+        self._refusal_told: str | None = None
         self.resolved: Resolved | None = None
 
     async def reconcile(self, key: str) -> float | None:
@@ -67,8 +68,12 @@ class ExperimentController:
             self._tell(workspace, name, error)
             if error.retryable:
                 raise
-            log.warning("MLflow experiment refused", name=name, workspace=workspace, error=str(error))
+            # Asked again and again for as long as it takes, so the log has each refusal once.
+            if str(error) != self._refusal_told:
+                log.warning("MLflow experiment refused", name=name, workspace=workspace, error=str(error))
+            self._refusal_told = str(error)
             return REFUSED_SECONDS
+        self._refusal_told = None
         self._keep(Resolved(base_url, workspace, experiment))
         return settings.mlflow_poll_seconds * self._rng.uniform(0.9, 1.1)
 

@@ -8,10 +8,10 @@ from kagenti_operator.controllers.settings import (
     CONFIG_HASH_ANNOTATION,
 )
 from kagenti_operator.kube.models import ConfigMap
-from kagenti_operator.kube.workload_models import CheckedDeployment
+from kagenti_operator.kube.workload_models import Workload
 
 
-def find_problem(config_map: ConfigMap | None, collector: CheckedDeployment | None) -> str | None:
+def find_problem(config_map: ConfigMap | None, collector: Workload | None) -> str | None:
     """What keeps the configuration from being in place, as a sentence; None when it is."""
     if config_map is None:
         return (

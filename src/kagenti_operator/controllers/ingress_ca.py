@@ -5,11 +5,13 @@ from typing import Any
 
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.owners import build_owner
+from kagenti_operator.controllers.refusals import find_collector, refusals_told
 from kagenti_operator.controllers.settings import CA_BUNDLE_KEY, INGRESS_CA, MANAGED_LABELS
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kagenti_operator.kube.workload_models import Workload
 from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.events import EventRecorder
 
 ROOT_KEY = "ca.crt"
 
@@ -50,8 +52,9 @@ class IngressCAController:
     name = "ingress-ca"
     KEY = INGRESS_CA
 
-    def __init__(self, client: KubeClient, cluster: Cluster) -> None:
+    def __init__(self, client: KubeClient, cluster: Cluster, events: EventRecorder) -> None:
         self._cluster = cluster
+        self._events = events
         self._applier = Applier(client)
 
     async def reconcile(self, key: str) -> None:
@@ -61,4 +64,6 @@ class IngressCAController:
         if bundle is None:
             return
         desired = build_config_map(self._cluster.settings.namespace, bundle, self._cluster.operator)
-        await self._applier.ensure(CONFIG_MAPS, desired, self._cluster.config_map(INGRESS_CA))
+        trouble = "The collector's configuration waits for the ingress CA, which could not be written"
+        with refusals_told(self._events, find_collector(self._cluster), "IngressCANotWritten", trouble):
+            await self._applier.ensure(CONFIG_MAPS, desired, self._cluster.config_map(INGRESS_CA))

@@ -4,13 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from kagenti_operator.controllers.owners import build_owner
 from kagenti_operator.controllers.settings import MANAGED_LABELS
-from kagenti_operator.kube.agent_models import Agent, AgentContainer, AgentPodTemplate
+from kagenti_operator.kube.agent_models import Agent, AgentPodTemplate
+from kagenti_operator.kube.rbac_models import RoleBinding
 from kagenti_operator.kube.resources import RBAC, ROLE_BINDINGS, ROLES, Resource
 
 TRACKING_AUTH = "kubernetes-namespaced"
 OPT_OUT = "disabled"
+# On pod templates for people, and on Roles for the operator itself.
+EXPERIMENT_ID = "mlflow.kagenti.io/experiment-id"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +40,7 @@ class Injection:
     def annotations(self) -> Mapping[str, str]:
         """The pod template's annotations; they also tell later what is ours."""
         return {
-            "mlflow.kagenti.io/experiment-id": self.experiment_id,
+            EXPERIMENT_ID: self.experiment_id,
             "mlflow.kagenti.io/experiment-name": self.experiment_name,
             "mlflow.kagenti.io/tracking-uri": self.tracking_uri,
             "mlflow.kagenti.io/tracking-auth": TRACKING_AUTH,
@@ -63,10 +68,14 @@ def injected(agent: Agent) -> Injection | None:
     )
 
 
+def _current_annotations(agent: Agent) -> Mapping[str, str | None]:
+    """Ours on the pod template, as `Injection.annotations` names them."""
+    return msgspec.to_builtins(agent.template.metadata.annotations)
+
+
 def is_marked(agent: Agent) -> bool:
     """Whether any of our annotations is on the pod template."""
-    found = agent.template.metadata.annotations
-    return any((found.experiment_id, found.experiment_name, found.tracking_uri, found.tracking_auth))
+    return any(_current_annotations(agent).values())
 
 
 def is_opted_out(agent: Agent) -> bool:
@@ -75,20 +84,20 @@ def is_opted_out(agent: Agent) -> bool:
 
 
 def _own_environment(
-    container: AgentContainer, wanted: Mapping[str, str], before: Mapping[str, str]
+    existing: Mapping[str, str | None], wanted: Mapping[str, str], before: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """The variables to apply on a container, and those that the user set themselves and that win.
+    """The variables to apply on a container, and the names of those that the user set and that win.
 
-    A variable is ours when it holds what our annotations say that we wrote.
+    A variable is ours when it holds what our annotations say that we wrote, or what we want: left out of an
+    apply, one that is ours would go, and people may have edited the annotations.
     """
-    existing = {var.name: var.value for var in container.env or ()}
     ours: dict[str, str] = {}
     kept: list[str] = []
     for name, value in wanted.items():
-        if name not in existing or (name in before and existing[name] == before[name]):
+        if name not in existing or existing[name] == value or existing[name] == before.get(name, value):
             ours[name] = value
-        elif existing[name] != value:
-            kept.append(f"{container.name}/{name}")
+        else:
+            kept.append(name)
     return ours, kept
 
 
@@ -101,9 +110,9 @@ def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) 
     containers: list[Mapping[str, Any]] = []
     kept: list[str] = []
     for container in agent.template.spec.containers:
-        ours, theirs = _own_environment(container, wanted, before)
-        kept += theirs
         existing = {var.name: var.value for var in container.env or ()}
+        ours, theirs = _own_environment(existing, wanted, before)
+        kept += [f"{container.name}/{name}" for name in theirs]
         differs = differs or any(existing.get(name) != value for name, value in ours.items())
         env = [{"name": name, "value": value} for name, value in ours.items()]
         containers.append({"name": container.name, "env": env})
@@ -113,16 +122,6 @@ def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) 
     }
     body = _identity(agent, resource) | {"spec": {_template_field(resource): template}} if differs else None
     return Plan(body=body, kept=tuple(kept))
-
-
-def _current_annotations(agent: Agent) -> Mapping[str, str | None]:
-    found = agent.template.metadata.annotations
-    return {
-        "mlflow.kagenti.io/experiment-id": found.experiment_id,
-        "mlflow.kagenti.io/experiment-name": found.experiment_name,
-        "mlflow.kagenti.io/tracking-uri": found.tracking_uri,
-        "mlflow.kagenti.io/tracking-auth": found.tracking_auth,
-    }
 
 
 def build_release(agent: Agent, resource: Resource[Any]) -> Mapping[str, Any]:
@@ -154,6 +153,11 @@ def role_name(workload: str) -> str:
     return f"kagenti-mlflow-{workload}"
 
 
+def grants_role(binding: RoleBinding, role: str) -> bool:
+    """Whether a RoleBinding is to that Role of its namespace; somebody may have made it for another."""
+    return (binding.role_ref.kind, binding.role_ref.name) == (ROLES.kind, role)
+
+
 def service_account(template: AgentPodTemplate) -> str:
     """The ServiceAccount that the pods run as."""
     return template.spec.service_account_name or "default"
@@ -168,9 +172,26 @@ class Grantee:
 
 
 def build_access(
-    namespace: str, workload: str, experiments: tuple[str, ...], grantees: tuple[Grantee, ...]
+    namespace: str,
+    workload: str,
+    experiments: tuple[str, ...],
+    grantees: tuple[Grantee, ...],
+    *,
+    experiment_id: str | None,
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve."""
+    """Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve.
+
+    `experiment_id`: of the one experiment that all of them have. It is kept on the Role, which those who may
+    write workloads cannot write; None where there is no such one.
+
+    Raises ValueError where there is nothing or nobody to grant: a rule without names grants every experiment
+    of the namespace, and what has no owner outlives its agents.
+    """
+    if not (experiments and all(experiments) and grantees):
+        raise ValueError(
+            f"the grant of agent {namespace}/{workload} needs experiments and workloads, not {experiments!r} "
+            f"and {len(grantees)} workloads"
+        )
     name = role_name(workload)
     metadata = {
         "name": name,
@@ -181,7 +202,8 @@ def build_access(
     role = {
         "apiVersion": ROLES.api_version,
         "kind": ROLES.kind,
-        "metadata": metadata,
+        # Never left out: what is not in an apply is not compared either, and an outdated id would stay.
+        "metadata": metadata | {"annotations": {EXPERIMENT_ID: experiment_id or ""}},
         "rules": [
             {
                 "apiGroups": ["mlflow.kubeflow.org"],

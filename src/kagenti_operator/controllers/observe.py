@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kagenti_operator.controllers import span_refusals
 from kagenti_operator.controllers.access import is_granted
 from kagenti_operator.controllers.appearances import Appearances
 from kagenti_operator.controllers.cluster import Cluster
@@ -27,7 +28,6 @@ from kagenti_operator.runtime.metrics import Metrics
 
 AGENT_STATES = ("configured", "waiting", "opted_out")
 MANAGEMENT_STATES = ("Managed", "Unmanaged", "Removed", "unset")
-REFUSAL_REASONS = ("WorkspaceNotConfigured", "WorkspaceWithoutAgents")
 # An appearance costs a few round trips to the API server; minutes when MLflow is not there yet.
 _ACCESS_BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0)
 
@@ -37,16 +37,6 @@ def state_of(agent: Agent) -> str:
     if is_opted_out(agent):
         return "opted_out"
     return "configured" if injected(agent) else "waiting"
-
-
-def refusals(cluster: Cluster) -> set[str]:
-    """For which of REFUSAL_REASONS MLflow refuses every span of the collector."""
-    workspace = cluster.settings.mlflow_workspace
-    if cluster.mlflow is None or not cluster.openshift:
-        return set()
-    if not workspace:
-        return {"WorkspaceNotConfigured"}
-    return set() if cluster.has_agents(workspace) else {"WorkspaceWithoutAgents"}
 
 
 class Observation(Collector):
@@ -183,20 +173,25 @@ class Observation(Collector):
             "Whether Deployment otel-collector exists",
             self._cluster.collector is not None,
         )
+        yield _gauge(
+            "kagenti_collector_ready",
+            "Whether every replica of the collector, at least one, runs its pod template and is available",
+            self._cluster.collector_ready,
+        )
         if self._cluster.settings.enable_mlflow:
             refused = GaugeMetricFamily(
-                "kagenti_spans_refused", "Why MLflow refuses every span of the collector", labels=("reason",)
+                "kagenti_spans_refused", "Why MLflow takes no span of the collector", labels=("reason",)
             )
-            found = refusals(self._cluster)
-            for reason in REFUSAL_REASONS:
-                refused.add_metric((reason,), reason in found)
+            found = span_refusals.find_refusal(self._cluster, self._cluster.settings.mlflow_workspace)
+            for reason in span_refusals.REASONS:
+                refused.add_metric((reason,), reason == found)
             yield refused
         if not (self._in_charge and self.config_since):
             return
         since = self.config_since()
         yield _gauge(
             "kagenti_collector_config_in_place",
-            "Whether the collector's ConfigMap and rollout are as they should be",
+            "Whether the collector's ConfigMap and pod template are as the operator wants them",
             since is not None,
         )
         if since is not None:

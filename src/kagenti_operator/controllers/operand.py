@@ -6,6 +6,7 @@ from typing import Any
 import structlog
 
 from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.refusals import tell_refusal
 from kagenti_operator.controllers.settings import (
     DATA_SCIENCE_CLUSTER,
     MANAGED_LABELS,
@@ -96,10 +97,6 @@ class OperandController:
 
     def _tell(self, error: ApiError) -> None:
         dsc = self._cluster.data_science_clusters.store.get("", DATA_SCIENCE_CLUSTER)
-        if dsc:
-            self._events.warning(
-                ObjectRef.of(DATA_SCIENCE_CLUSTERS, dsc),
-                "MLflowNotCreated",
-                f"The MLflow resource '{MLFLOW_NAME}' could not be created: {error}. "
-                "It is tried again; check the operator's permissions and the MLflow operator's webhooks.",
-            )
+        about = ObjectRef.of(DATA_SCIENCE_CLUSTERS, dsc) if dsc else None
+        trouble = f"The MLflow resource '{MLFLOW_NAME}' could not be created"
+        tell_refusal(self._events, about, "MLflowNotCreated", trouble, error)

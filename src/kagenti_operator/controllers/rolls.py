@@ -43,6 +43,8 @@ class RollSlots:
         self._rolling: dict[str, _Roll] = {}
         # By bucket, each in order of arrival.
         self._waiting: OrderedDict[Hashable, dict[str, None]] = OrderedDict()
+        # Woken because a place is free, and not seen since: so many places are spoken for.
+        self._offered: set[str] = set()
 
     @property
     def rolling(self) -> int:
@@ -52,12 +54,22 @@ class RollSlots:
     def take(self, key: str) -> bool:
         """Take a place for `key`, which is about to change; False: it will be woken when one is free."""
         self._expire()
-        if key not in self._rolling and len(self._rolling) >= self._limit:
+        self._offered.discard(key)
+        taken = key in self._rolling or self._free > 0
+        if taken:
+            self._forget_waiting(key)
+            self._rolling.setdefault(key, _Roll(self._clock.monotonic() + PATIENCE_SECONDS)).changing = True
+        else:
             self._waiting.setdefault(self._bucket(key), {})[key] = None
-            return False
-        self._forget_waiting(key)
-        self._rolling.setdefault(key, _Roll(self._clock.monotonic() + PATIENCE_SECONDS)).changing = True
-        return True
+        # Several places may have expired at once.
+        self._wake()
+        return taken
+
+    def pass_on(self, key: str) -> None:
+        """`key` was looked at: if it was woken for a place and did not take it, another may have it."""
+        if key in self._offered:
+            self._offered.remove(key)
+            self._wake()
 
     def began(self, key: str, agent: Agent) -> None:
         """The API server took the change; `agent` is its answer."""
@@ -82,11 +94,22 @@ class RollSlots:
         if roll and (agent is None or roll.is_over(agent)):
             self.release(key)
 
+    def holds(self, key: str) -> bool:
+        """Whether that one has a place and has not had it for too long."""
+        self._expire()
+        self._wake()
+        return key in self._rolling
+
     def release(self, key: str) -> None:
         """Give a place back, whether or not it was taken, and wake the next that waits."""
         self._forget_waiting(key)
-        if self._rolling.pop(key, None) is not None:
-            self._wake()
+        self._offered.discard(key)
+        self._rolling.pop(key, None)
+        self._wake()
+
+    @property
+    def _free(self) -> int:
+        return self._limit - len(self._rolling) - len(self._offered)
 
     def _expire(self) -> None:
         now = self._clock.monotonic()
@@ -94,13 +117,12 @@ class RollSlots:
             del self._rolling[key]
 
     def _wake(self) -> None:
-        for _ in range(self._limit - len(self._rolling)):
-            if not self._waiting:
-                return
+        while self._waiting and self._free > 0:
             bucket, keys = next(iter(self._waiting.items()))
             key = next(iter(keys))
             self._waiting.move_to_end(bucket)
             self._forget_waiting(key)
+            self._offered.add(key)
             self._on_free(key)
 
     def _forget_waiting(self, key: str) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator.controllers.refusals import refusals_told
 from kagenti_operator.controllers.settings import UI_CONFIG
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.models import ConfigMap
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
 DASHBOARD_KEY = "MLFLOW_DASHBOARD_URL"
 
@@ -31,8 +33,9 @@ class UIConfigController:
     name = "ui-config"
     KEY = UI_CONFIG
 
-    def __init__(self, client: KubeClient, cluster: Cluster) -> None:
+    def __init__(self, client: KubeClient, cluster: Cluster, events: EventRecorder) -> None:
         self._cluster = cluster
+        self._events = events
         self._applier = Applier(client)
 
     async def reconcile(self, key: str) -> None:
@@ -41,5 +44,9 @@ class UIConfigController:
         current = self._cluster.config_map(UI_CONFIG)
         cr = self._cluster.mlflow
         url = status.dashboard_url(cr) if cr else None
-        if current and url:
+        if not (current and url):
+            return
+        about = ObjectRef.of(CONFIG_MAPS, current)
+        trouble = f"{DASHBOARD_KEY} could not be set to {url}"
+        with refusals_told(self._events, about, "DashboardAddressNotWritten", trouble):
             await self._applier.ensure(CONFIG_MAPS, build_patch(current, url), current)

@@ -161,7 +161,7 @@ def _build_experiment(
 
 def _build_ingress_ca(parts: Parts, wake: list[Callable[[], None]]) -> Controller:
     cluster = parts.cluster
-    logic = IngressCAController(parts.client, cluster)
+    logic = IngressCAController(parts.client, cluster, parts.events)
     controller = parts.controller(logic.name, logic.reconcile)
     _singleton(
         controller,
@@ -192,6 +192,10 @@ def _build_collector_config(
         controller,
         logic.KEY,
         cluster.mlflows,
+        # Whether the workspace's access is one to wait for, and whether it is the right one.
+        cluster.data_science_clusters,
+        cluster.integration_role,
+        cluster.edit_role,
         cluster.phoenix_service,
         cluster.deployments,
         cluster.collector_config_map,
@@ -238,7 +242,7 @@ def _build_agents(parts: Parts) -> Controller:
 
 def _build_ui_config(parts: Parts) -> Controller:
     cluster = parts.cluster
-    logic = UIConfigController(parts.client, cluster)
+    logic = UIConfigController(parts.client, cluster, parts.events)
     controller = parts.controller(logic.name, logic.reconcile)
     _singleton(controller, logic.KEY, cluster.mlflows, cluster.ui_config_map)
     return controller
@@ -246,7 +250,7 @@ def _build_ui_config(parts: Parts) -> Controller:
 
 def _build_console_link(parts: Parts) -> Controller:
     cluster = parts.cluster
-    logic = ConsoleLinkController(parts.client, cluster)
+    logic = ConsoleLinkController(parts.client, cluster, parts.events)
     controller = parts.controller(logic.name, logic.reconcile)
     _singleton(controller, logic.KEY, cluster.mlflows, cluster.console_links, cluster.console_link_role)
     cluster.console_links.subscribe_presence(partial(controller.enqueue, logic.KEY))

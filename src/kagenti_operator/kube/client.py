@@ -52,11 +52,15 @@ class KubeClient:
         max_connections: int = 100,
         request_seconds: float = REQUEST_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
+        transport: Transport | None = None,
     ) -> None:
-        """`patience_seconds`: how long a call may wait because the server asked for it; then it raises."""
+        """`patience_seconds`: how long a call may wait because the server asked for it; then it raises.
+
+        A `transport` that is brought along comes in place of one with these options.
+        """
         self.connection = connection
         self._field_manager = field_manager
-        self._transport = Transport(
+        self._transport = transport or Transport(
             connection,
             sleeper=clock,
             rng=rng,
@@ -102,11 +106,10 @@ class KubeClient:
         field_selector: str = "",
         limit: int = PAGE_SIZE,
         continue_: str = "",
-        resource_version: str = "",
     ) -> ListPage[T]:
         """Return one page; pass its `continue_` to get the next one of the same moment."""
         what = _what("list", resource, None, namespace)
-        params = {"limit": str(limit), "continue": continue_, "resourceVersion": resource_version}
+        params = {"limit": str(limit), "continue": continue_}
         body = await self._transport.request(
             "GET",
             resource.path(namespace),
@@ -168,12 +171,10 @@ class KubeClient:
         resource: Resource[T],
         body: Mapping[str, Any],
         *,
-        force: bool = True,
         field_manager: str | None = None,
     ) -> T:
-        """Server-side apply: make the body's fields so and own them; creates what is absent."""
+        """Server-side apply: make the body's fields so and own them, whoever did; creates what is absent."""
         name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
-        params = {"force": "true"} if force else {}
         return await self._write(
             "PATCH",
             resource,
@@ -181,7 +182,7 @@ class KubeClient:
             _what("apply", resource, name, namespace),
             body,
             APPLY_PATCH,
-            params | {"fieldManager": field_manager or self._field_manager},
+            {"force": "true", "fieldManager": field_manager or self._field_manager},
         )
 
     async def merge_patch[T: KubeObject](
@@ -211,19 +212,16 @@ class KubeClient:
         namespace: str | None = None,
         *,
         uid: str | None = None,
-        resource_version: str | None = None,
-        propagation: str = "Background",
     ) -> bool:
-        """Delete the object, if it is still the one with that uid and version, else raise `conflict`.
+        """Delete the object, if it is still the one with that uid, else raise `conflict`.
 
         Returns False where it was gone already.
         """
-        preconditions = {"uid": uid, "resourceVersion": resource_version}
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "propagationPolicy": propagation,
-            "preconditions": {key: value for key, value in preconditions.items() if value},
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid} if uid else {},
         }
         try:
             await self._transport.request(

@@ -111,8 +111,7 @@ class Condition(KubeStruct):
 
     type: str
     status: str = "Unknown"
-    reason: str = ""
-    message: str = ""
+    last_transition_time: str | None = None
 
 
 class MLflowAddress(KubeStruct):
@@ -169,21 +168,12 @@ class Endpoint(KubeStruct):
     """One backend of a Service."""
 
     conditions: EndpointConditions | None = None
-    addresses: tuple[str, ...] = ()
-
-
-class EndpointPort(KubeStruct):
-    """Port of an EndpointSlice."""
-
-    name: str | None = None
-    port: int | None = None
 
 
 class EndpointSlice(LabelledObject):
     """`discovery.k8s.io/v1`."""
 
     endpoints: tuple[Endpoint, ...] | None = None
-    ports: tuple[EndpointPort, ...] | None = None
 
     @property
     def ready(self) -> bool:

@@ -11,10 +11,20 @@ class RbacLabels(KubeStruct):
     managed_by: str | None = msgspec.field(default=None, name="app.kubernetes.io/managed-by")
 
 
+class RbacAnnotations(KubeStruct):
+    """The one annotation of an agent's Role that is read."""
+
+    experiment_id: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/experiment-id")
+
+    def __post_init__(self) -> None:
+        share_fields(self, "experiment_id")
+
+
 class RbacMeta(ObjectMeta):
     """Metadata of a Role or RoleBinding: each agent has one of both."""
 
     labels: RbacLabels = RbacLabels()
+    annotations: RbacAnnotations = RbacAnnotations()
     owner_references: tuple[OwnerReference, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,3 +83,8 @@ class Role(RbacObject):
     """`rbac.authorization.k8s.io/v1`."""
 
     rules: tuple[PolicyRule, ...] | None = None
+
+    @property
+    def resource_names(self) -> tuple[str, ...]:
+        """What it grants by name."""
+        return tuple(name for rule in self.rules or () for name in rule.resource_names or ())

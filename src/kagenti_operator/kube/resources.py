@@ -54,7 +54,6 @@ PODS = Resource("", "v1", "pods", "Pod", workload_models.Pod)
 SERVICES = Resource("", "v1", "services", "Service", KubeObject)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", models.EndpointSlice)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", workload_models.Workload)
-STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", workload_models.Workload)
 CLUSTER_ROLES = Resource(RBAC, "v1", "clusterroles", "ClusterRole", KubeObject, namespaced=False)
 ROLES = Resource(RBAC, "v1", "roles", "Role", rbac_models.Role)
 ROLE_BINDINGS = Resource(RBAC, "v1", "rolebindings", "RoleBinding", rbac_models.RoleBinding)
@@ -80,7 +79,6 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     namespaced=False,
     metadata_only=True,
 )
-CHECKED_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", workload_models.CheckedDeployment)
 AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", agent_models.AgentWorkload)
 AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", agent_models.AgentWorkload)
 # agent-sandbox serves v1alpha1 up to 0.4, both in 0.5, and v1beta1 only since 1.0.

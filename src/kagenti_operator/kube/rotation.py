@@ -53,18 +53,29 @@ class FixedToken:
 class FileStamp:
     """Tells whether files were replaced or rewritten since they were last looked at."""
 
-    def __init__(self, paths: Iterable[Path]) -> None:
+    def __init__(self, paths: Iterable[Path], *, may_be_missing: bool = False) -> None:
+        """`may_be_missing`: that a file comes or goes is a change, and no error."""
         # os.stat on a str: this runs before every request.
         self._paths = tuple(str(path) for path in paths)
+        self._may_be_missing = may_be_missing
         self._seen: tuple[object, ...] | None = None
 
     def changed(self) -> bool:
         """Return whether anything differs from the last call; True at first. Raises OSError."""
-        stats = [os.stat(path) for path in self._paths]  # noqa: PTH116
-        stamp = tuple((s.st_mtime_ns, s.st_ino, s.st_dev, s.st_size) for s in stats)
+        stamp = tuple(self._look_at(path) for path in self._paths)
         changed = stamp != self._seen
         self._seen = stamp
         return changed
+
+    def _look_at(self, path: str) -> tuple[int, ...] | None:
+        try:
+            found = os.stat(path)  # noqa: PTH116
+        except OSError:
+            if self._may_be_missing:
+                return None
+            raise
+        # A mounted ConfigMap changes by a new symlink target: the inode tells where times do not.
+        return found.st_mtime_ns, found.st_ino, found.st_dev, found.st_size
 
     def forget(self) -> None:
         """Let the next call say that something changed."""

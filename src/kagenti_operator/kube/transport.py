@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
@@ -59,6 +60,10 @@ def retry_delay(method: str, error: ApiError, jitter: float) -> float | None:
     return wait * (1 + jitter / 4)
 
 
+def _build_connector(limit: int) -> aiohttp.TCPConnector:
+    return aiohttp.TCPConnector(limit=limit)
+
+
 class Transport:
     """A pool of connections to one API server."""
 
@@ -72,13 +77,16 @@ class Transport:
         max_connections: int,
         request_seconds: float,
         patience_seconds: float,
+        build_connector: Callable[[int], aiohttp.TCPConnector] = _build_connector,
     ) -> None:
+        """`build_connector` makes the pool, for at most so many connections."""
         self._connection = connection
         self._sleeper = sleeper
         self._rng = rng
         self._observer = observer
         self._max_connections = max_connections
         self._patience_seconds = patience_seconds
+        self._build_connector = build_connector
         self._timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=_CONNECT_SECONDS)
         self._host = URL(connection.server).authority
         self._session: aiohttp.ClientSession | None = None
@@ -188,9 +196,6 @@ class Transport:
             )
         return self._session
 
-    def _build_connector(self, limit: int) -> aiohttp.TCPConnector:
-        return aiohttp.TCPConnector(limit=limit)
-
     async def close(self) -> None:
         """Close all connections; requests under way fail."""
         if self._session is not None:
@@ -212,6 +217,9 @@ def explain(error: Exception, timeout: aiohttp.ClientTimeout) -> str:
     match error:
         case aiohttp.ClientConnectorCertificateError():
             return f"is not trusted: {error.certificate_error}; check the CA in the credentials"
+        case aiohttp.ClientConnectorError(os_error=ssl.SSLError()):
+            # Its number is OpenSSL's own, and no errno.
+            return f"does not speak TLS as expected: {error.os_error}; check http or https, and the port"
         case aiohttp.ClientConnectorDNSError():
             return f"cannot be found: {error.strerror or error}; check the host name"
         case aiohttp.ClientConnectorError():

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kagenti_operator.kube.models import KubeObject, KubeStruct, LabelledObject, ObjectMeta
+from kagenti_operator.kube.models import KubeObject, KubeStruct, LabelledMeta, LabelledObject
 
 
 class EnvVar(KubeStruct):
@@ -81,18 +81,6 @@ class PodTemplate(KubeStruct):
         return self.metadata.annotations if self.metadata else {}
 
 
-class WorkloadSpec(KubeStruct):
-    """Spec of a Deployment or StatefulSet."""
-
-    template: PodTemplate = PodTemplate()
-
-
-class Workload(LabelledObject):
-    """A Deployment or StatefulSet of which there are few: the collector, the operator itself."""
-
-    spec: WorkloadSpec = WorkloadSpec()
-
-
 class RolloutStatus(KubeStruct):
     """How far a rollout is."""
 
@@ -103,9 +91,39 @@ class RolloutStatus(KubeStruct):
 
 
 def is_rolled_out(generation: int, wanted: int, status: RolloutStatus) -> bool:
-    """Whether every replica of a workload runs its current template."""
+    """Whether every replica of a workload runs its current template.
+
+    Not as long as a pod of an older one is left: it counts as available in place of a new one that crashes.
+    """
     seen = status.observed_generation >= generation
-    return seen and status.updated_replicas >= wanted and status.available_replicas >= wanted
+    only_new = wanted <= status.updated_replicas >= status.replicas
+    return seen and only_new and status.available_replicas >= wanted
+
+
+class WorkloadMeta(LabelledMeta):
+    """Metadata of a Deployment."""
+
+    generation: int = 0
+
+
+class WorkloadSpec(KubeStruct):
+    """Spec of a Deployment."""
+
+    replicas: int = 1
+    template: PodTemplate = PodTemplate()
+
+
+class Workload(LabelledObject):
+    """A Deployment of which there are few, and how far its rollout is: the collector, the operator itself."""
+
+    metadata: WorkloadMeta
+    spec: WorkloadSpec = WorkloadSpec()
+    status: RolloutStatus = RolloutStatus()
+
+    @property
+    def is_rolled_out(self) -> bool:
+        """Whether every replica runs the current template."""
+        return is_rolled_out(self.metadata.generation, self.spec.replicas, self.status)
 
 
 # --- what `kagenti-operator check` looks at ---------------------------------------------------------------
@@ -121,28 +139,3 @@ class Pod(KubeObject):
     """A pod of the operator."""
 
     status: PodStatus = PodStatus()
-
-
-class CheckedMeta(ObjectMeta):
-    """Metadata of a Deployment that is checked."""
-
-    generation: int = 0
-
-
-class CheckedSpec(WorkloadSpec):
-    """Spec of a Deployment that is checked."""
-
-    replicas: int = 1
-
-
-class CheckedDeployment(KubeObject):
-    """A Deployment, and how far its rollout is."""
-
-    metadata: CheckedMeta
-    spec: CheckedSpec = CheckedSpec()
-    status: RolloutStatus = RolloutStatus()
-
-    @property
-    def is_rolled_out(self) -> bool:
-        """Whether every replica runs the current template."""
-        return is_rolled_out(self.metadata.generation, self.spec.replicas, self.status)

@@ -79,7 +79,8 @@ def _read_error(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
     if answer.error_code:
         return answer.error_code, answer.message
     if location := headers.get("Location"):
-        return "REDIRECT", f"it points to {location}"
+        # The query may be another at each try, such as a login's `state`: it is one trouble, not many.
+        return "REDIRECT", f"it points to {location.partition('?')[0]}"
     return "UNKNOWN", " ".join(body[:200].decode(errors="replace").split()) or "no explanation"
 
 

@@ -4,17 +4,33 @@
 A value that is no usable URL counts as unset, and `malformed_urls` tells of it.
 """
 
+from datetime import datetime
 from urllib.parse import SplitResult, urlsplit
 
-from kagenti_operator.kube.models import MLflow
+from kagenti_operator.kube.models import Condition, MLflow
 
 OTLP_TRACES_PATH = "/v1/traces"
 
 
 def is_available(mlflow: MLflow) -> bool:
     """Whether condition `Available` is True."""
+    return _available(mlflow) is not None
+
+
+def available_since(mlflow: MLflow) -> datetime | None:
+    """Since when condition `Available` is True, None where the status does not tell."""
+    condition = _available(mlflow)
+    try:
+        since = datetime.fromisoformat(condition.last_transition_time or "") if condition else None
+    except ValueError:
+        return None
+    # Without a zone it cannot be compared with the clock.
+    return since if since and since.tzinfo else None
+
+
+def _available(mlflow: MLflow) -> Condition | None:
     conditions = (mlflow.status.conditions if mlflow.status else None) or ()
-    return any(condition.type == "Available" and condition.status == "True" for condition in conditions)
+    return next((c for c in conditions if c.type == "Available" and c.status == "True"), None)
 
 
 def traces_url(mlflow: MLflow) -> str | None:
@@ -51,11 +67,21 @@ def malformed_urls(mlflow: MLflow) -> tuple[str, ...]:
     """One sentence for each address in the status that cannot be used."""
     found = {"status.address.url": _address_url(mlflow), "status.url": _gateway_url(mlflow)}
     return tuple(
-        f"{field} of MLflow {mlflow.metadata.name} is {url!r}, which is no http or https URL: "
-        "whoever writes that status must correct it"
+        f"{field} of MLflow {mlflow.metadata.name} {_complain(url)}"
         for field, url in found.items()
         if url and not _parse(url)
     )
+
+
+def _complain(url: str) -> str:
+    if "@" in url.partition("//")[2].partition("/")[0]:
+        return (
+            "carries credentials, which would be copied into ConfigMaps and environments that many can read, "
+            "so it is neither used nor shown: whoever writes that status must take them out"
+        )
+    # What is no URL may hold a password all the same: "user:secret@host".
+    shown = "not shown here, because it may hold a password, and" if "@" in url else f"{url!r}, which"
+    return f"is {shown} is no http or https URL: whoever writes that status must correct it"
 
 
 def _address_url(mlflow: MLflow) -> str | None:

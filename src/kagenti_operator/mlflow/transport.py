@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
+from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.answers import Request, build_refusal
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.retry import Clock, RetryPolicy, parse_retry_after
@@ -72,6 +73,7 @@ class Transport:
             self._session = None
 
     async def _try_once(self, request: Request) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=self._policy.try_timeout)
         try:
             async with self._open_session().request(
                 request.method,
@@ -82,7 +84,7 @@ class Transport:
                 ssl=self._trust.context(),
                 # A login page at the end of a redirect would look like a success.
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=self._policy.try_timeout),
+                timeout=timeout,
             ) as response:
                 body = await response.read()
         except aiohttp.ClientConnectorCertificateError as error:
@@ -91,8 +93,10 @@ class Transport:
             limit = f"{self._policy.try_timeout:g} s"
             raise MLflowUnreachable(f"no answer from {request.url} within {limit}") from error
         except (aiohttp.ClientError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise MLflowUnreachable(f"no answer from {request.url}: {reason}") from error
+            raise MLflowUnreachable(
+                f"no answer from {request.url}: it {explain(error, timeout)}. Check the address in the "
+                "MLflow CR's status, whether MLflow's pod is ready, and whether a NetworkPolicy is in the way"
+            ) from error
         if response.status != 200:
             retry_after = parse_retry_after(response.headers)
             raise build_refusal(request, response.status, response.headers, body, retry_after)

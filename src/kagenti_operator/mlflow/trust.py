@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-type _Version = tuple[tuple[int, int, int] | None, ...]
+from kagenti_operator.kube.rotation import FileStamp
 
 
 class TrustStore:
@@ -16,16 +16,19 @@ class TrustStore:
 
     def __init__(self, ca_files: Sequence[Path]) -> None:
         self._ca_files = tuple(ca_files)
-        self._version = self._read_version()
+        self._stamp = FileStamp(self._ca_files, may_be_missing=True)
+        # Looked at before loading: a change in between is seen next time.
+        self._stamp.changed()
         self._context = self._load()
 
     def context(self) -> ssl.SSLContext:
         """The TLS context for the files as they are now; the same object while nothing changes."""
-        version = self._read_version()
-        if version != self._version:
-            self._context = self._load()
-            # Read before loading: a change in between is seen next time.
-            self._version = version
+        if self._stamp.changed():
+            try:
+                self._context = self._load()
+            except OSError:
+                self._stamp.forget()
+                raise
         return self._context
 
     def describe(self) -> str:
@@ -35,9 +38,6 @@ class TrustStore:
         ]
         return ", ".join(["the system's CAs", *names])
 
-    def _read_version(self) -> _Version:
-        return tuple(_version_of(path) for path in self._ca_files)
-
     def _load(self) -> ssl.SSLContext:
         context = ssl.create_default_context()
         # Cluster-made CAs often lack extensions that Python 3.13 began to insist on; Go never did.
@@ -46,15 +46,6 @@ class TrustStore:
             if _problem_of(path) is None:
                 context.load_verify_locations(cafile=path)
         return context
-
-
-def _version_of(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    # A mounted ConfigMap changes by a new symlink target: the inode tells where times do not.
-    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def _problem_of(path: Path) -> str | None:

@@ -78,13 +78,18 @@ class EventRecorder:
         self._refusals_told: set[tuple[int, str]] = set()
         self._overflow_told = False
 
-    def normal(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> None:
-        """Tell of something that people may like to know. `reason` is one CamelCase word."""
-        self._record(Statement(about=about, type="Normal", reason=reason, action=action, note=message))
+    def normal(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
+        """Tell of something that people may like to know. `reason` is one CamelCase word.
 
-    def warning(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> None:
-        """Tell of something that people should act on. `reason` is one CamelCase word."""
-        self._record(Statement(about=about, type="Warning", reason=reason, action=action, note=message))
+        Returns False where it is dropped because too much is said; said again later, it may get through.
+        """
+        return self._record(Statement(about=about, type="Normal", reason=reason, action=action, note=message))
+
+    def warning(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
+        """Tell of something that people should act on; see `normal`."""
+        return self._record(
+            Statement(about=about, type="Warning", reason=reason, action=action, note=message)
+        )
 
     async def run(self) -> None:
         """Send what was recorded until cancelled."""
@@ -102,21 +107,22 @@ class EventRecorder:
         except TimeoutError:
             log.warning("Events could not be sent in time", events=len(self._unsent) + 1)
 
-    def _record(self, statement: Statement) -> None:
+    def _record(self, statement: Statement) -> bool:
         series = self._count(statement)
         if statement in self._unsent or not series.worth_writing():
-            return
+            return True
         if not self._may_say(statement.about):
-            return
+            return False
         if len(self._unsent) >= _MAX_QUEUED:
             if not self._overflow_told:
                 log.warning("Too many events wait to be sent, new ones are dropped", events=len(self._unsent))
             self._overflow_told = True
-            return
+            return False
         self._overflow_told = False
         self._unsent[statement] = series
         self._idle.clear()
         self._wake.set()
+        return True
 
     def _count(self, statement: Statement) -> Series:
         now, time = self._clock.monotonic(), micro_time(self._clock.now())

@@ -4,6 +4,7 @@ import random
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -41,8 +42,7 @@ class GatedClient(KubeClient):
         request_seconds: float = REQUEST_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        super().__init__(connection, clock=clock, rng=rng, observer=observer)
-        self._transport = _GatedTransport(
+        transport = Transport(
             connection,
             sleeper=clock,
             rng=rng,
@@ -50,8 +50,9 @@ class GatedClient(KubeClient):
             max_connections=max_connections,
             request_seconds=request_seconds,
             patience_seconds=patience_seconds,
+            build_connector=partial(_build_connector, may_write=may_write),
         )
-        self._transport.may_write = may_write
+        super().__init__(connection, transport=transport)
 
 
 def _open_socket(address: tuple[Any, ...]) -> socket.socket:
@@ -60,15 +61,6 @@ def _open_socket(address: tuple[Any, ...]) -> socket.socket:
     if sys.platform == "linux":
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED_SECONDS * 1000))
     return opened
-
-
-class _GatedTransport(Transport):
-    may_write: Callable[[], bool]
-
-    def _build_connector(self, limit: int) -> aiohttp.TCPConnector:
-        connector = _GatedConnector(limit=limit, socket_factory=_open_socket)
-        connector.may_write = self.may_write
-        return connector
 
 
 class _GatedConnector(aiohttp.TCPConnector):
@@ -88,3 +80,9 @@ class _GatedConnector(aiohttp.TCPConnector):
             connection.release()
             raise NotLeading(f"{req.method} {req.url.path}: held back, this replica does not lead")
         return connection
+
+
+def _build_connector(limit: int, *, may_write: Callable[[], bool]) -> aiohttp.TCPConnector:
+    connector = _GatedConnector(limit=limit, socket_factory=_open_socket)
+    connector.may_write = may_write
+    return connector

@@ -16,6 +16,7 @@ class Informer[T: KubeObject]:
     """Follows the objects of a resource that a namespace and selectors admit.
 
     `optional`: without permission to list them there are none, instead of waiting for the permission.
+    `where_served`: an API group without which there are none, so that nothing is asked for.
     """
 
     def __init__(
@@ -27,6 +28,7 @@ class Informer[T: KubeObject]:
         label_selector: str = "",
         field_selector: str = "",
         optional: bool = False,
+        where_served: str = "",
         indexes: Mapping[str, IndexFunction[T]] | None = None,
         clock: Clock,
         rng: random.Random,
@@ -36,6 +38,7 @@ class Informer[T: KubeObject]:
         self.namespace = namespace
         self.field_selector = field_selector
         self.optional = optional
+        self.where_served = where_served
         parts = (resource.crd_name.rstrip("."), namespace, label_selector, field_selector)
         self.name = " ".join(part for part in parts if part)
         self._mirror = Mirror[T](self.name, indexes or {})
@@ -47,6 +50,7 @@ class Informer[T: KubeObject]:
             label_selector=label_selector,
             field_selector=field_selector,
             optional=optional,
+            where_served=where_served,
             clock=clock,
             rng=rng,
             page_size=page_size,

@@ -29,14 +29,18 @@ class Lookahead[T: KubeObject]:
         self._told: set[Key] = set()
         self._version = ""
 
+    def forget(self) -> None:
+        """A list begins anew, and shows a later moment than all that was taken beside an earlier one."""
+        self._told.clear()
+        self._version = ""
+
     def begin(self, version: str) -> None:
         """Follow from that version on."""
-        self._told.clear()
         self._version = version
         self._task = asyncio.create_task(self._follow(), name="watch beside a list")
 
     async def stop(self) -> None:
-        """Follow no longer. What was taken stays on record until the next beginning."""
+        """Follow no longer. What was taken stays on record until a list begins anew."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -57,8 +61,8 @@ class Lookahead[T: KubeObject]:
                 listed.pop(key, None)
             else:
                 listed[key] = known
-        self._told.clear()
-        told, self._version = self._version, ""
+        told = self._version
+        self.forget()
         return told or version
 
     async def _follow(self) -> None:

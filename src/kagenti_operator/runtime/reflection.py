@@ -6,7 +6,7 @@ from kagenti_operator.kube.errors import ApiError, Interrupted, KubeError
 
 BACKOFF_FIRST_SECONDS = 0.8
 BACKOFF_LAST_SECONDS = 30.0
-# An API that nobody announces is asked for this seldom.
+# An API that nobody announces, or that may be missing and is not permitted, is asked for this seldom.
 ABSENT_SECONDS = 600.0
 # After somebody said that it appears: the server needs some seconds from a CRD's creation to serving it.
 HOPEFUL_TRIES = 7
@@ -45,7 +45,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """The API is not served; waiting to be told that it is, or for `seconds`."""
+    """The API is not served or not ours to see; waiting to be told that it is, or for `seconds`."""
 
     seconds: float
     hopeful: int
@@ -77,25 +77,35 @@ def after_page(state: Listing, resource_version: str, continue_: str) -> Listing
     return Watching(resource_version, failures=state.failures, fresh=True)
 
 
-def after_refused_list(state: Listing, error: KubeError, jitter: float) -> Waiting | Absent:
-    """Wait for an absent API; start again after an expired continue token; else try the same again."""
+def after_refused_list(
+    state: Listing, error: KubeError, jitter: float, *, optional: bool = False
+) -> Waiting | Absent:
+    """Wait for an absent API; start again after an expired continue token; else try the same again.
+
+    `optional`: what may not be listed is absent as well. No announcement makes it permitted: no hurry then.
+    """
     failures = state.failures + 1
-    if isinstance(error, ApiError) and error.not_found:
-        if state.hopeful:
-            return Absent(backoff(HOPEFUL_TRIES - state.hopeful, jitter), state.hopeful - 1)
+    absent = isinstance(error, ApiError) and error.not_found
+    if absent and state.hopeful:
+        return Absent(backoff(HOPEFUL_TRIES - state.hopeful, jitter), state.hopeful - 1)
+    if absent or (optional and isinstance(error, ApiError) and error.forbidden):
         return Absent(ABSENT_SECONDS * (1 + jitter) / 2, 0)
     if isinstance(error, ApiError) and error.gone:
         return Waiting(backoff(state.failures, jitter), Listing(failures=failures, hopeful=state.hopeful))
     return Waiting(_delay(error, state.failures, jitter), replace(state, failures=failures))
 
 
-def after_watch(state: Watching, end: WatchEnd, jitter: float) -> State:
-    """Resume where the watch ended; list again only when the server no longer knows that version."""
+def after_watch(state: Watching, end: WatchEnd, jitter: float, *, optional: bool = False) -> State:
+    """Resume where the watch ended; list again only when the server no longer knows that version.
+
+    `optional`: where the watch is not permitted any longer the list says whether anything is.
+    """
     error = end.error
     steady = end.lasted >= STEADY_SECONDS and (error is None or isinstance(error, Interrupted))
     worked = steady or end.resource_version != state.resource_version
     failures = 0 if worked else state.failures
-    if isinstance(error, ApiError) and (error.gone or error.not_found):
+    private = optional and isinstance(error, ApiError) and error.forbidden
+    if private or (isinstance(error, ApiError) and (error.gone or error.not_found)):
         # A version that came from a list just now and is too old already: do not list in a tight circle.
         listing = Listing(failures=failures + 1)
         return Waiting(backoff(failures, jitter), listing) if state.fresh and not worked else listing

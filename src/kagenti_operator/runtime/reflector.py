@@ -70,8 +70,9 @@ class Sink[T: KubeObject](Protocol):
 class Reflector[T: KubeObject]:
     """Lists and watches what a selector admits of one resource, and tells a sink.
 
-    `resource` is what is listed now: of the versions that it was given, the newest that is served.
+    `resource` is what was listed last: of the versions that it was given, the newest that is served.
     `optional`: what may not be listed counts as absent, until a later try may.
+    `where_served`: an API group; while it is not served nothing is asked for, and there is nothing.
     `retry_now` ends a wait: somebody knows that the API appeared.
     """
 
@@ -85,6 +86,7 @@ class Reflector[T: KubeObject]:
         label_selector: str,
         field_selector: str,
         optional: bool = False,
+        where_served: str = "",
         clock: Clock,
         rng: random.Random,
         page_size: int = PAGE_SIZE,
@@ -98,6 +100,7 @@ class Reflector[T: KubeObject]:
         self._labels = label_selector
         self._fields = field_selector
         self._optional = optional
+        self._where_served = where_served
         self._clock = clock
         self._rng = rng
         self._page_size = page_size
@@ -139,11 +142,14 @@ class Reflector[T: KubeObject]:
 
     async def _list(self, state: Listing) -> State:
         try:
-            page = await (self._page(state.continue_) if state.continue_ else self._first_page())
+            page = await (
+                self._page(self.resource, state.continue_) if state.continue_ else self._first_page()
+            )
         except KubeError as error:
             return await self._refused(state, error)
         if not state.continue_:
             self._listed = {}
+            self._ahead.forget()
             if page.continue_ and self._complete:
                 self._ahead.begin(page.resource_version)
         for obj in page.items:
@@ -171,35 +177,37 @@ class Reflector[T: KubeObject]:
         return after_page(state, version, page.continue_)
 
     async def _first_page(self) -> ListPage[T]:
+        if self._where_served:
+            # Refused as "not found" where it is not served: that is just what it means here.
+            await self._client.raw("GET", f"/apis/{self._where_served}")
         *newer, oldest = self._versions
-        for self.resource in newer:
+        for resource in newer:
             try:
-                return await self._page()
+                return await self._page(resource)
             except ApiError as error:
                 if not error.not_found:
                     raise
-        self.resource = oldest
-        return await self._page()
+        return await self._page(oldest)
 
-    async def _page(self, continue_: str = "") -> ListPage[T]:
-        return await self._client.list_page(
-            self.resource,
+    async def _page(self, resource: Resource[T], continue_: str = "") -> ListPage[T]:
+        page = await self._client.list_page(
+            resource,
             namespace=self._namespace,
             label_selector=self._labels,
             field_selector=self._fields,
             limit=self._page_size,
             continue_=continue_,
         )
+        # Only now: others write with it meanwhile, and a version that is not served takes no object.
+        self.resource = resource
+        return page
 
     async def _refused(self, state: Listing, error: KubeError) -> State:
         await self._ahead.stop()
-        following = after_refused_list(state, error, self._rng.random())
+        following = after_refused_list(state, error, self._rng.random(), optional=self._optional)
         if isinstance(following, Absent):
             self._listed = {}
-            self._tell_absence()
-            self._sink.vanish()
-        elif self._optional and isinstance(error, ApiError) and error.forbidden:
-            self._tell_privacy(error)
+            self._tell_absence(error)
             self._sink.vanish()
         else:
             self._tell_trouble("list", error)
@@ -219,7 +227,8 @@ class Reflector[T: KubeObject]:
             failure = error
             self._tell_trouble("watch", error)
         lasted = self._clock.monotonic() - began
-        following = after_watch(state, WatchEnd(version, lasted, failure), self._rng.random())
+        end = WatchEnd(version, lasted, failure)
+        following = after_watch(state, end, self._rng.random(), optional=self._optional)
         if isinstance(following, Watching) and self.resource is not self._versions[0]:
             # A newer version may be served by now.
             return Listing()
@@ -289,13 +298,13 @@ class Reflector[T: KubeObject]:
         elif self._is_news(str(error)):
             self._log.warning(f"Cannot {verb}, trying again", error=str(error))
 
-    def _tell_privacy(self, error: ApiError) -> None:
-        if self._is_news("private"):
-            self._log.info("No permission to list, counts as absent", error=str(error))
-
-    def _tell_absence(self) -> None:
-        if self._is_news("absent"):
-            self._log.info("The API is not served, waiting for it")
+    def _tell_absence(self, error: KubeError) -> None:
+        if isinstance(error, ApiError) and error.forbidden:
+            if self._is_news("private"):
+                self._log.info("No permission to list, counts as absent", error=str(error))
+        elif self._is_news("absent"):
+            awaited = f"API group {self._where_served}" if self._where_served else "The API"
+            self._log.info(f"{awaited} is not served, waiting for it")
 
     def _is_news(self, trouble: str) -> bool:
         """Return whether this trouble has just begun; it is told then, and not at every try."""

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,14 @@ type Helm = Callable[..., str]
 @pytest.fixture(scope="package")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Overrides the session's cluster: what is installed here would disturb the tests of the operator."""
-    directory = tmp_path_factory.mktemp("platform")
-    control_plane = ControlPlane(directory / "control-plane")
+    with running_platform(tmp_path_factory.mktemp("platform")) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running_platform(directory: Path, *, audit: bool = False) -> Generator[Cluster]:
+    """A control plane with the sandbox's platform on it."""
+    control_plane = ControlPlane(directory / "control-plane", audit=audit)
     try:
         control_plane.start()
         cluster = Cluster(control_plane, directory)

@@ -17,11 +17,9 @@ from tests.integration.reconcile.platform import RBAC, SYSTEM, Platform
 
 PROJECT = Path(__file__).parents[3]
 CHART = PROJECT / "charts" / "kagenti-operator"
-CASES = sorted(
-    path
-    for path in (PROJECT / "tests/unit/chart/cases").glob("*.values.yaml")
-    if not path.name.startswith("refused-")
-)
+# What helm renders for each variant, as a unit test holds it to be: with the options of each, such as the
+# APIs that the cluster serves.
+RENDERED = sorted((PROJECT / "tests/unit/chart/cases").glob("*.golden.yaml"))
 SERVICE_MONITOR_CRD = Path(__file__).with_name("service-monitor-crd.yaml")
 ENABLED = ("mlflow.enable=true", "mlflow.workspace=team1", "otelBootstrap.enable=true")
 WHO = f"system:serviceaccount:{SYSTEM}:controller-manager"
@@ -55,10 +53,10 @@ async def dry_run(admin: KubeClient, manifest: dict[str, Any]) -> dict[str, Any]
     return await ManifestApplier(admin).dry_run(manifest)
 
 
-@pytest.mark.parametrize("values", CASES, ids=lambda path: path.name.removesuffix(".values.yaml"))
-async def test_every_variant_is_accepted(values: Path, helm: Helm, admin: KubeClient) -> None:
+@pytest.mark.parametrize("rendered", RENDERED, ids=lambda path: path.name.removesuffix(".golden.yaml"))
+async def test_every_variant_is_accepted(rendered: Path, admin: KubeClient) -> None:
     await ManifestApplier(admin).apply(Manifests.read(SERVICE_MONITOR_CRD))
-    for manifest in yaml.safe_load_all(helm("template", "--values", values)):
+    for manifest in yaml.safe_load_all(rendered.read_text()):
         if manifest["kind"] == "Pod":
             # A dry run has not made its own, without which a pod is refused.
             manifest["spec"]["serviceAccountName"] = "default"
@@ -66,7 +64,7 @@ async def test_every_variant_is_accepted(values: Path, helm: Helm, admin: KubeCl
 
 
 async def test_openshift_is_found_by_itself(helm: Helm) -> None:
-    said = helm("install", "--dry-run=server", "--set", "otelBootstrap.enable=true")
+    said = helm("install", "--dry-run=server", "--set", "otelBootstrap.enable=true,mlflow.enable=true")
     assert "namespace: openshift-config-managed" in said
     assert "mlflow.workspace is empty" in said
 

@@ -1,11 +1,16 @@
 """From the first chart to today's and away again, while the operator is at work."""
 
+import base64
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.sandbox.apply import ManifestApplier, Manifests
 from tests.integration.conftest import Cluster
 from tests.integration.platform.conftest import Helm
 from tests.integration.reconcile.platform import (
@@ -24,6 +29,7 @@ from tests.integration.reconcile.process import OperatorProcess
 
 # As it was when the chart was first installed: `helm package` of its first commit.
 FIRST_CHART = Path(__file__).with_name("kagenti-operator-0.1.0.tgz")
+SERVICE_MONITOR_CRD = Path(__file__).with_name("service-monitor-crd.yaml")
 CHART = Path(__file__).parents[3] / "charts" / "kagenti-operator"
 ENABLED = (
     "--set=mlflow.enable=true",
@@ -111,6 +117,8 @@ async def test_upgrade_from_the_first_chart_and_uninstall(
 ) -> None:
     helm("install", FIRST_CHART, *ENABLED)
     installed = await exists(api, DEPLOYMENT)
+    # The first of the two brings only values that the first chart knew.
+    helm("upgrade", CHART, "--reuse-values")
     helm("upgrade", CHART, "--reset-then-reuse-values")
     upgraded = await exists(api, DEPLOYMENT)
     assert upgraded["metadata"]["uid"] == installed["metadata"]["uid"]
@@ -149,6 +157,42 @@ async def test_upgrade_from_the_first_chart_and_uninstall(
         assert await ours(api) == set()
 
     await eventually(nothing_is_left, seconds=60)
+
+
+async def test_the_readmes_token_for_prometheus_reads_metrics_and_nothing_else(
+    cluster: Cluster, helm: Helm, api: Platform, admin: KubeClient, tmp_path: Path
+) -> None:
+    section = (CHART / "README.md").read_text().partition("\n## Metrics for Prometheus\n")[2]
+    recipe = section.partition("\n## ")[0].splitlines()
+    code = "\n".join(line[4:] for line in recipe if line.startswith("    "))
+    manifests, _, command = code.partition("helm upgrade")
+    values = shlex.split(command.replace("\\\n", ""))
+    await ManifestApplier(admin).apply(Manifests.read(SERVICE_MONITOR_CRD))
+    helm("install", CHART, *values[values.index("--set") :])
+    account, secret = yaml.safe_load_all(manifests)
+    await ManifestApplier(admin).apply((account, secret))
+    path = f"/api/v1/namespaces/{SYSTEM}/secrets/{secret['metadata']['name']}"
+
+    async def token() -> str:
+        data = (await exists(api, path)).get("data", {})
+        assert "token" in data
+        return base64.b64decode(data["token"]).decode()
+
+    async def may(client: KubeClient, **asked: Any) -> bool:
+        review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": asked}
+        reviews = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+        return (await Platform(client).request("POST", reviews, review))["status"]["allowed"]
+
+    kubeconfig = tmp_path / "scraper.kubeconfig"
+    cluster.control_plane.kubeconfig_for_token(await eventually(token), kubeconfig, SYSTEM)
+    try:
+        async with cluster.connect(kubeconfig) as scraper:
+            assert await may(scraper, nonResourceAttributes={"path": "/metrics", "verb": "get"})
+            asked = {"namespace": SYSTEM, "verb": "get", "resource": "secrets"}
+            assert not await may(scraper, resourceAttributes=asked)
+    finally:
+        await api.delete(path)
+        await api.delete(f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{account['metadata']['name']}")
 
 
 async def test_a_binding_follows_permissions_that_were_made_anew(

@@ -1,12 +1,16 @@
 """The link in OpenShift's console, kept with the permissions that the chart grants for it."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.integration.conftest import Cluster
-from tests.integration.platform.conftest import Helm
+from tests.integration.platform.conftest import Helm, running_platform
 from tests.integration.reconcile.platform import RBAC, SYSTEM, Platform, eventually
 from tests.integration.reconcile.process import OperatorProcess
+from tests.permissions.requests import RecordRequests
 
 CHART = Path(__file__).parents[3] / "charts" / "kagenti-operator"
 VALUES = ("--set=mlflow.enable=true", "--set=openshiftConsole.link=true")
@@ -15,6 +19,14 @@ LINK = "/apis/console.openshift.io/v1/consolelinks/kagenti-mlflow"
 MLFLOW = "/apis/mlflow.opendatahub.io/v1/mlflows/mlflow"
 DSC = "/apis/datasciencecluster.opendatahub.io/v2/datascienceclusters/default-dsc"
 ADDRESS = "https://mlflow.redhat-ods-applications.svc:8443"
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordRequests) -> Iterator[Cluster]:
+    """Of this test's own, where the operator never runs beside permissions that come or go."""
+    with running_platform(tmp_path_factory.mktemp("console-link"), audit=True) as cluster:
+        yield cluster
+        record_requests(cluster.control_plane.audit_log)
 
 
 async def set_management_state(api: Platform, state: str) -> None:

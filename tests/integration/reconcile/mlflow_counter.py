@@ -1,13 +1,22 @@
-"""A door in front of the real MLflow that counts who passes."""
+"""A door in front of the real MLflow that counts who passes, and may keep some out."""
 
 import ssl
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import aiohttp
 from aiohttp import web
 
 from tests.integration.mlflow_server import MLflowServer
+
+type Doorkeeper = Callable[[str, str, str], Awaitable[int | None]]
+"""Called with workspace, what is to be done and the body; it may wait, and answers with a status, or None."""
+
+
+async def let_in(workspace: str, doing: str, body: str) -> int | None:
+    """Everybody goes through."""
+    del workspace, doing, body
+    return None
 
 
 class MLflowCounter:
@@ -20,6 +29,7 @@ class MLflowCounter:
         self.url = ""
         self.done: list[str] = []
         self.peak = 0
+        self.doorkeeper: Doorkeeper = let_in
         self._under_way = 0
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -28,6 +38,11 @@ class MLflowCounter:
         try:
             headers = {k: v for k, v in request.headers.items() if k not in ("Host", "Content-Length")}
             body = await request.read()
+            doing = request.path.rpartition("/")[2]
+            workspace = request.headers.get("X-MLFLOW-WORKSPACE", "")
+            if status := await self.doorkeeper(workspace, doing, body.decode()):
+                refusal = {"error": {"code": "REFUSED", "message": "the test says no"}}
+                return web.json_response(refusal, status=status)
             async with self._session.request(
                 request.method,
                 f"{self._server.url}{request.path_qs}",
@@ -35,7 +50,7 @@ class MLflowCounter:
                 headers=headers,
                 ssl=self._tls,
             ) as answer:
-                self.done.append(request.path.rpartition("/")[2])
+                self.done.append(doing)
                 return web.Response(
                     status=answer.status, body=await answer.read(), content_type=answer.content_type
                 )

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.platform import (
     BINDING,
@@ -24,7 +26,7 @@ async def expect_binding(platform: Platform, namespace: str, role: str = INTEGRA
     async def granted() -> Object:
         found = await platform.binding(namespace)
         assert found is not None
-        assert found["roleRef"]["name"] == role
+        assert (found["roleRef"]["kind"], found["roleRef"]["name"]) == ("ClusterRole", role)
         assert found["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "kagenti-operator"
         assert found.get("subjects") == [
             {"kind": "ServiceAccount", "name": "otel-collector", "namespace": SYSTEM}
@@ -177,16 +179,17 @@ async def test_a_foreign_binding_of_that_name_is_taken_over(
     assert taken["metadata"]["labels"]["kept"] == "yes"
 
 
+@pytest.mark.parametrize(("kind", "name"), [("ClusterRole", EDIT), ("Role", INTEGRATION)])
 async def test_a_foreign_binding_to_another_role_is_replaced(
-    start_operator: StartOperator, platform: Platform, team: str
+    start_operator: StartOperator, platform: Platform, team: str, kind: str, name: str
 ) -> None:
     await platform.managed_and_ready()
     foreign = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "RoleBinding",
         "metadata": {"name": BINDING, "namespace": team},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": EDIT},
-        "subjects": [{"kind": "ServiceAccount", "name": "somebody", "namespace": team}],
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": "otel-collector", "namespace": SYSTEM}],
     }
     before = await platform.put(f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}", foreign)
     await platform.workload(team, "weather")

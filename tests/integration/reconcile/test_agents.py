@@ -1,5 +1,6 @@
 """Every agent's own experiment, on a real API server and with a real MLflow."""
 
+from kagenti_operator.controllers.agents_server import SETTLE_SECONDS
 from tests.integration.reconcile.agents import (
     MLFLOW_ONLY,
     binding_path,
@@ -190,7 +191,8 @@ async def test_another_tracking_uri_is_followed_and_an_absence_of_mlflow_is_not(
         assert environment(now)["MLFLOW_TRACKING_URI"] == "https://gateway.example/mlflow"
         assert now["metadata"]["generation"] == before["metadata"]["generation"] + 1
 
-    await eventually(moved)
+    # It has to last before agents are rolled for it.
+    await eventually(moved, seconds=2 * SETTLE_SECONDS)
 
 
 async def test_two_kinds_of_one_name_share_a_role_until_one_goes(

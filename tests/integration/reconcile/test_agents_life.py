@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import ApiError
 from tests.integration.conftest import Cluster
 from tests.integration.reconcile.agents import (
     MLFLOW_ONLY,
@@ -29,10 +28,10 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
+from tests.integration.reconcile.policies import MESSAGE, forbidden
 
 GATEWAY = "https://gateway.example/mlflow"
 UI_CONFIG = config_map_path(SYSTEM, "kagenti-ui-config")
-POLICIES = "/apis/admissionregistration.k8s.io/v1"
 
 
 async def copy_workload(platform: Platform, source: Object, name: str) -> None:
@@ -147,7 +146,7 @@ async def test_what_is_no_container_of_the_pod_is_left_alone(
     assert "env" not in prepare
 
 
-async def test_the_gateway_is_the_tracking_uri_and_the_address_where_there_is_none(
+async def test_the_gateway_is_the_tracking_uri_and_a_gap_in_the_status_rolls_nobody(
     start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
 ) -> None:
     await platform.managed_and_ready(mlflow.url)
@@ -164,9 +163,17 @@ async def test_the_gateway_is_the_tracking_uri_and_the_address_where_there_is_no
 
         await eventually(found)
 
+    async def kept() -> None:
+        workload = await platform.request("GET", workload_path(team, "weather"))
+        assert environment(workload)["MLFLOW_TRACKING_URI"] == GATEWAY
+
     await expect_uri(GATEWAY)
     await platform.set_mlflow_status(address=mlflow.url)
-    await expect_uri(mlflow.url)
+    await always(kept, seconds=2)
+    await platform.set_mlflow_status(address=mlflow.url, url="https://elsewhere.example")
+    await always(kept, seconds=2)
+    await platform.set_mlflow_status(address=mlflow.url, url=GATEWAY)
+    await always(kept, seconds=2)
 
 
 async def test_the_user_interface_is_told_where_the_dashboard_is_if_it_is_there(
@@ -202,48 +209,27 @@ async def frozen(
     platform: Platform, namespace: str, operator: KubeClient, workload: str
 ) -> AsyncGenerator[None]:
     """A policy of the platform's forbids the operator to change the namespace's Deployments."""
-    resources = {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"]}
-    expression = (
-        f"object.metadata.namespace != '{namespace}' || "
-        "!request.userInfo.username.endsWith(':controller-manager')"
-    )
-    spec = {
-        "failurePolicy": "Fail",
-        "matchConstraints": {"resourceRules": [{**resources, "operations": ["UPDATE"]}]},
-        "validations": [{"expression": expression, "message": "this namespace is frozen"}],
-    }
-    name = f"frozen-{namespace}"
-    policy = f"{POLICIES}/validatingadmissionpolicies/{name}"
-    bound = f"{POLICIES}/validatingadmissionpolicybindings/{name}"
-    binding = {"policyName": name, "validationActions": ["Deny"]}
-    for path, kind, content in (
-        (policy, "ValidatingAdmissionPolicy", spec),
-        (bound, "ValidatingAdmissionPolicyBinding", binding),
+
+    async def probe() -> bytes:
+        return await operator.raw(
+            "PATCH",
+            workload_path(namespace, workload),
+            params={"dryRun": "All"},
+            body=b'{"metadata":{"annotations":{"probe":"1"}}}',
+            content_type="application/merge-patch+json",
+        )
+
+    async with forbidden(
+        platform,
+        f"frozen-{namespace}",
+        group="apps",
+        resource="deployments",
+        operations=["UPDATE"],
+        when=f"object.metadata.namespace == '{namespace}' && "
+        "request.userInfo.username.endsWith(':controller-manager')",
+        probe=probe,
     ):
-        body = {"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}}
-        await platform.put(path, body | {"spec": content})
-
-    async def in_force() -> None:
-        try:
-            await operator.raw(
-                "PATCH",
-                workload_path(namespace, workload),
-                params={"dryRun": "All"},
-                body=b'{"metadata":{"annotations":{"probe":"1"}}}',
-                content_type="application/merge-patch+json",
-            )
-        except ApiError as error:
-            if "frozen" not in str(error):
-                raise
-        else:
-            raise AssertionError("the policy is not in force yet")
-
-    try:
-        await eventually(in_force)
         yield
-    finally:
-        for path in (bound, policy):
-            await platform.delete(path)
 
 
 async def test_a_workload_that_may_not_be_changed_loses_the_right_all_the_same(
@@ -270,7 +256,7 @@ async def test_a_workload_that_may_not_be_changed_loses_the_right_all_the_same(
                 for e in await platform.events(team, "weather")
                 if e["reason"] == "MLflowNotConfigured"
             ]
-            assert any("this namespace is frozen" in note for note in notes)
+            assert any(MESSAGE in note for note in notes)
 
         await eventually(withdrawn)
         workload = await platform.request("GET", workload_path(team, "weather"))

@@ -4,7 +4,14 @@ import asyncio
 from collections import Counter
 
 from kagenti_operator.controllers.wiring import AGENT_WORKERS
-from tests.integration.reconcile.agents import MLFLOW_ONLY, environment, expect_granted
+from tests.integration.reconcile.agents import (
+    MLFLOW_ONLY,
+    binding_path,
+    environment,
+    expect_configured,
+    expect_granted,
+    role_path,
+)
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
 from tests.integration.reconcile.mlflow_counter import counting
@@ -125,3 +132,45 @@ async def test_no_more_agents_roll_at_once_than_are_allowed_and_namespaces_take_
         # Five of the others were there before it.
         assert len(finished) < 3 or "alone" in rolling
     assert len(rolling) == 9
+
+
+async def test_no_more_agents_roll_at_once_when_they_are_released_but_their_right_goes_at_once(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    names = "abcdef"
+    await platform.managed_and_ready(mlflow.url)
+    start_with_mlflow("--max-concurrent-rolls=3", features=MLFLOW_ONLY)
+    for name in names:
+        await platform.workload(team, name)
+    for name in names:
+        await expect_configured(platform, mlflow, team, name)
+        # Without a node its pods never start.
+        await platform.patch(workload_path(team, name), {"spec": {"replicas": 1}})
+    for name in names:
+        await platform.patch(workload_path(team, name), {"metadata": {"labels": {"kagenti.io/type": None}}})
+
+    async def released() -> set[str]:
+        for name in names:
+            assert await platform.get(binding_path(team, name)) is None
+        found = await deployments(platform, team)
+        return {w["metadata"]["name"] for w in found if "MLFLOW_EXPERIMENT_ID" not in environment(w)}
+
+    async def expect_number(number: int) -> set[str]:
+        async def reached() -> set[str]:
+            done = await released()
+            assert len(done) == number
+            return done
+
+        return await eventually(reached, seconds=60)
+
+    rolling = await expect_number(3)
+
+    async def no_more() -> None:
+        assert await released() == rolling
+        for name in set(names) - rolling:
+            assert await platform.get(role_path(team, name)) is not None
+
+    await always(no_more, seconds=3)
+    await finish_rollout(platform, team, min(rolling))
+    rolling = await expect_number(4)
+    await always(no_more, seconds=2)

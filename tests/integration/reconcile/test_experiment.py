@@ -2,19 +2,26 @@
 
 import asyncio
 import urllib.error
+from collections.abc import Awaitable, Callable
+
+import pytest
 
 from tests.integration.reconcile.collector import CONFIG, expect_headers
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
 from tests.integration.reconcile.platform import (
     BINDING,
+    INTEGRATION,
     OPENSHIFT_CRD,
     RBAC,
+    SYSTEM,
     Object,
     Platform,
     always,
     eventually,
+    workload_path,
 )
+from tests.permissions.chart import ACCOUNT
 
 
 async def test_workspace_and_experiment_reach_the_configuration_and_stay_while_mlflow_is_away(
@@ -64,6 +71,96 @@ async def test_the_grant_comes_before_the_configuration_that_needs_it(
     binding = await platform.get(f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}")
     assert binding is not None
     assert int(binding["metadata"]["resourceVersion"]) < int(config["metadata"]["resourceVersion"])
+
+
+async def the_cluster_role_appears(platform: Platform) -> None:
+    await platform.cluster_role(INTEGRATION)
+
+
+async def somebody_else_manages_it(platform: Platform) -> None:
+    await platform.set_state("Unmanaged")
+
+
+@pytest.mark.parametrize("settle", [the_cluster_role_appears, somebody_else_manages_it])
+async def test_a_grant_of_an_earlier_installation_counts_as_soon_as_nothing_speaks_against_it(
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
+    team: str,
+    settle: Callable[[Platform], Awaitable[None]],
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(team, "weather")
+    await allow_operator(platform, team)
+    first = start_with_mlflow(f"--mlflow-workspace={team}", features=("--enable-mlflow",))
+    await asyncio.to_thread(first.wait_for_log, "Created/found MLflow experiment")
+    binding = f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}"
+
+    async def granted() -> None:
+        assert await platform.get(binding) is not None
+
+    await eventually(granted)
+    first.stop()
+    await platform.delete(f"{RBAC}/clusterroles/{INTEGRATION}")
+    second = start_with_mlflow(f"--mlflow-workspace={team}")
+    await asyncio.to_thread(second.wait_for_log, "Created/found MLflow experiment")
+    await asyncio.to_thread(second.wait_for_log, "OTel collector bootstrap complete")
+
+    async def held_back() -> None:
+        found = await platform.get(CONFIG)
+        assert found is not None
+        assert "x-mlflow" not in found["data"]["base.yaml"]
+
+    await always(held_back, seconds=2)
+    # The binding stays as it is: it is no news that wakes anybody.
+    await settle(platform)
+    experiment = await mlflow.experiment(team, "kagenti-traces")
+    assert experiment is not None
+    await expect_headers(platform, team, experiment["experiment_id"])
+
+
+async def allow_operator(platform: Platform, workspace: str) -> None:
+    """Let it use that workspace's experiments, whether MLflow's own ClusterRole exists or not."""
+    meta = {"name": "experiments-for-the-operator", "namespace": workspace}
+    rule = {"apiGroups": ["mlflow.kubeflow.org"], "resources": ["experiments"], "verbs": ["*"]}
+    role: Object = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": meta}
+    await platform.put(f"{RBAC}/namespaces/{workspace}/roles/{meta['name']}", {**role, "rules": [rule]})
+    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}
+    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": meta["name"]}
+    binding = {**role, "kind": "RoleBinding", "roleRef": reference, "subjects": [subject]}
+    await platform.put(f"{RBAC}/namespaces/{workspace}/rolebindings/{meta['name']}", binding)
+
+
+async def test_access_that_ends_is_told_each_time_for_another_reason(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(team, "weather")
+    start_with_mlflow(f"--mlflow-workspace={team}")
+
+    async def told(*expected: str) -> None:
+        events = await platform.events("default", "mlflow")
+        reasons = {e["reason"] for e in events if "refuses spans" in e["note"] and team in e["note"]}
+        assert reasons == set(expected)
+
+    async def known() -> Object:
+        found = await mlflow.experiment(team, "kagenti-traces")
+        assert found is not None
+        return found
+
+    experiment = await eventually(known)
+    before = await expect_headers(platform, team, experiment["experiment_id"])
+    await told()
+    await platform.delete(workload_path(team, "weather"))
+    await eventually(lambda: told("WorkspaceWithoutAgents"))
+    await platform.set_state("Removed")
+    await eventually(lambda: told("WorkspaceWithoutAgents", "MLflowNotManaged"))
+    # All the while the collector goes on to send there.
+    after = await platform.get(CONFIG)
+    assert after is not None
+    assert after["data"] == before["data"]
 
 
 async def test_a_workspace_that_does_not_exist_yet_is_told_and_awaited(

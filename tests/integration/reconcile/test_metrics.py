@@ -7,11 +7,21 @@ from pathlib import Path
 
 from cryptography import x509
 
+from kagenti_operator.controllers.span_refusals import REASONS
 from kagenti_operator.runtime.self_signed import build_self_signed
 from tests.integration.conftest import Cluster
 from tests.integration.reconcile.conftest import StartOperator
 from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import OPENSHIFT_CRD, RBAC, Platform, workload_path
+from tests.integration.reconcile.platform import (
+    BINDING,
+    OPENSHIFT_CRD,
+    RBAC,
+    SYSTEM,
+    Platform,
+    always,
+    eventually,
+    workload_path,
+)
 from tests.integration.reconcile.scrape import expect, free_port, get, scrape, wait_for_server
 from tests.unit.chart.queries import dashboard_queries, names_and_labels, rule_queries
 from tests.unit.runtime.test_serving_certificate import shown_at
@@ -71,6 +81,55 @@ async def test_grants_configuration_and_reaction_are_told(
     await expect(port, "kagenti_agents", 0, state="waiting")
 
 
+async def test_a_collector_that_does_not_run_is_told_from_one_whose_configuration_is_not_in_place(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    port = free_port()
+    await wait_for_server(start_operator(*plain(port), features=("--enable-otel-bootstrap",)))
+    await expect(port, "kagenti_collector_found", 0)
+    await expect(port, "kagenti_collector_ready", 0)
+
+    async def collector(*, replicas: int, image: str = "example.org/collector:1") -> None:
+        await platform.workload(SYSTEM, "otel-collector", agent=False, replicas=replicas, image=image)
+
+    async def pods_say(ready: bool) -> None:
+        """There is no node: what it would say of the pods says the test."""
+        condition = {"type": "Ready", "status": str(ready)}
+        pods = f"/api/v1/namespaces/{SYSTEM}/pods"
+        found = await platform.request("GET", pods, params={"labelSelector": "app=otel-collector"})
+        for pod in found["items"]:
+            path = f"{pods}/{pod['metadata']['name']}/status"
+            await platform.patch(path, {"status": {"conditions": [condition]}})
+
+    async def becomes(ready: bool) -> None:
+        async def shown() -> None:
+            await pods_say(ready)
+            assert (await scrape(port)).value("kagenti_collector_ready") == ready
+
+        await eventually(shown, seconds=40)
+
+    # None is wanted, so none takes spans.
+    await collector(replicas=0)
+    await expect(port, "kagenti_collector_config_in_place", 1)
+    await expect(port, "kagenti_collector_found", 1)
+    await expect(port, "kagenti_collector_ready", 0)
+    await collector(replicas=1)
+    await becomes(ready=True)
+    await becomes(ready=False)
+    await becomes(ready=True)
+    # A new pod that crashes, beside which the old one stays.
+    await collector(replicas=1, image="example.org/collector:2")
+    await expect(port, "kagenti_collector_ready", 0)
+
+    async def stays_so() -> None:
+        assert (await scrape(port)).value("kagenti_collector_ready") == 0
+
+    await always(stays_so, seconds=3)
+    await becomes(ready=True)
+    assert (await scrape(port)).value("kagenti_collector_config_in_place") == 1
+    assert (await scrape(port)).value("kagenti_collector_found") == 1
+
+
 async def test_an_agent_is_timed_until_it_has_access_and_not_at_all_when_it_goes_before(
     start_operator: StartOperator, platform: Platform, team: str
 ) -> None:
@@ -95,16 +154,46 @@ async def test_an_agent_is_timed_until_it_has_access_and_not_at_all_when_it_goes
     assert seconds >= waited
 
 
+async def expect_refused(port: int, reason: str | None) -> None:
+    for each in REASONS:
+        await expect(port, "kagenti_spans_refused", each == reason, reason=each)
+
+
 async def test_the_refusals_that_can_be_foreseen_are_told(
-    start_operator: StartOperator, platform: Platform
+    start_operator: StartOperator, platform: Platform, team: str
 ) -> None:
     port = free_port()
     await platform.install_crd(OPENSHIFT_CRD)
     await platform.managed_and_ready()
     operator = start_operator(*plain(port))
     await wait_for_server(operator)
-    await expect(port, "kagenti_spans_refused", 1, reason="WorkspaceNotConfigured")
-    await expect(port, "kagenti_spans_refused", 0, reason="WorkspaceWithoutAgents")
+    await expect_refused(port, "WorkspaceNotConfigured")
+    operator.kill()
+
+    await platform.set_mlflow_endpoint(ready=False)
+    port = free_port()
+    operator = start_operator(*plain(port), f"--mlflow-workspace={team}")
+    await wait_for_server(operator)
+    await expect_refused(port, "WorkspaceWithoutAgents")
+    await platform.workload(team, "weather")
+    await expect_refused(port, "WorkspaceNotGranted")
+    other = f"{team}-other"
+    await platform.namespace(other)
+    await platform.workload(other, "news")
+    await platform.set_mlflow_endpoint(ready=True)
+    await expect_refused(port, None)
+    await platform.set_state("Unmanaged")
+    await platform.delete(f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}")
+    await expect(port, "kagenti_agent_namespaces_granted", 1)
+    await expect_refused(port, None)
+    # Another namespace's binding is nothing that spans depend on.
+    await platform.set_state("Managed")
+    await expect(port, "kagenti_agent_namespaces_granted", 2)
+    await platform.set_mlflow_endpoint(ready=False)
+    await expect(port, "kagenti_mlflow_ready", 0)
+    await platform.delete(f"{RBAC}/namespaces/{other}/rolebindings/{BINDING}")
+    await expect(port, "kagenti_agent_namespaces_granted", 1)
+    await expect_refused(port, None)
 
 
 async def test_who_may_read_is_asked_of_the_api_server(

@@ -18,7 +18,7 @@ def helm(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
 
     def run(command: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        name = ["kagenti-operator"] if command == "template" else []
+        name = ["kagenti-operator"] if command in ("install", "template") else []
         call = [binaries.find("helm"), command, *name, CHART, "--namespace", "kagenti-system", *arguments]
         return subprocess.run(call, env=environment, capture_output=True, text=True, check=False)
 

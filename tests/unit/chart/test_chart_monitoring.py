@@ -4,6 +4,7 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -63,6 +64,28 @@ def test_no_panel_lies_on_another() -> None:
         assert not cells & taken, panel["title"]
         taken |= cells
     assert len({panel["id"] for panel in read_panels()}) == len(read_panels())
+
+
+@pytest.mark.parametrize("platform", ["openshift", "kubernetes"])
+@pytest.mark.parametrize("certificate", ["", "metrics-certificate"])
+def test_no_file_of_prometheus_is_named_where_the_token_is_in_a_secret(
+    platform: str, certificate: str, helm: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    values = f"prometheus.enable=true,platform={platform},metrics.certificateSecret={certificate}"
+    with_file = read_endpoint(helm("template", "--set", values))
+    assert with_file["bearerTokenFile"] == "/var/run/secrets/kubernetes.io/serviceaccount/token"
+    assert "authorization" not in with_file
+    with_secret = read_endpoint(helm("template", "--set", f"{values},prometheus.tokenSecret=scraper"))
+    assert with_secret["authorization"] == {"credentials": {"name": "scraper", "key": "token"}}
+    # As the Prometheus operator looks: by the names of the fields, in the TLS settings as well.
+    named = {*with_secret, *with_secret["tlsConfig"]}
+    assert [name for name in named if name.lower().endswith("file")] == []
+
+
+def read_endpoint(rendered: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    (monitor,) = [m for m in yaml.safe_load_all(rendered.stdout) if m["kind"] == "ServiceMonitor"]
+    (endpoint,) = monitor["spec"]["endpoints"]
+    return endpoint
 
 
 def test_the_chart_carries_both_as_they_are(helm: Callable[..., subprocess.CompletedProcess[str]]) -> None:

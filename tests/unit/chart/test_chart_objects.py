@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kagenti_operator.cli.main import build_parser
 from tests.unit.chart.queries import read_panels
 
 RENDERED = sorted((Path(__file__).parent / "cases").glob("*.golden.yaml"))
@@ -36,6 +37,25 @@ def test_the_operators_selectors_do_not_find_the_pod_of_helm_test(rendered: Path
     (deployment,) = [o for o in objects if o["kind"] == "Deployment"]
     selector = deployment["spec"]["selector"]["matchLabels"].items()
     assert not selector <= tested["metadata"]["labels"].items()
+
+
+@pytest.mark.parametrize("rendered", RENDERED, ids=lambda path: path.name.removesuffix(".golden.yaml"))
+def test_the_operator_takes_the_arguments_of_its_pods(rendered: Path) -> None:
+    objects: list[dict[str, Any]] = list(yaml.safe_load_all(rendered.read_text()))
+    pods = [o["spec"]["template"] for o in objects if o["kind"] == "Deployment"]
+    pods += [o for o in objects if o["kind"] == "Pod"]
+    for pod in pods:
+        for container in pod["spec"]["containers"]:
+            # Refused ones end the test by SystemExit, with the usage.
+            assert build_parser().parse_args(container["args"]).command == container["args"][0]
+
+
+def test_what_is_tuned_by_values_is_what_the_operator_is_told() -> None:
+    tuned = Path(__file__).parent / "cases" / "tuned.golden.yaml"
+    (deployment,) = [o for o in yaml.safe_load_all(tuned.read_text()) if o["kind"] == "Deployment"]
+    args = build_parser().parse_args(deployment["spec"]["template"]["spec"]["containers"][0]["args"])
+    assert (args.max_concurrent_rolls, args.mlflow_poll_interval) == (2_000_000, 900)
+    assert (args.log_format, args.log_level) == ("text", "debug")
 
 
 @pytest.fixture

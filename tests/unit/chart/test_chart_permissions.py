@@ -7,7 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-ALL = ("mlflow.enable=true", "otelBootstrap.enable=true", "platform=openshift")
+ALL = (
+    "mlflow.enable=true",
+    "otelBootstrap.enable=true",
+    "openshiftConsole.link=true",
+    "platform=openshift",
+)
 # Writing these anywhere, or under any name, is what the least permissions are about.
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 

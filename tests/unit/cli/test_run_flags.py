@@ -67,6 +67,27 @@ def test_a_flag_that_cannot_be_meant_is_refused(flag: str, capsys: pytest.Captur
     assert flag.partition("=")[0] in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--vers"],
+        ["run", "--enable-ml"],
+        ["run", "--mlflow-work=team1"],
+        ["check", "--select=a=b"],
+        ["sandbox", "up", "--platf=kubernetes"],
+        ["sandbox", "down", "--dir=/tmp"],
+    ],
+    ids=" ".join,
+)
+def test_the_beginning_of_a_flag_is_not_the_flag(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as refused:
+        build_parser().parse_args(command)
+    assert refused.value.code == 2
+    assert "usage: kagenti-operator" in capsys.readouterr().err
+
+
 def test_the_namespace_is_the_pods(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("POD_NAMESPACE", raising=False)
     assert build_settings(parse()).namespace == "kagenti-system"

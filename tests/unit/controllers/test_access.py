@@ -9,6 +9,7 @@ from kagenti_operator.controllers.access import (
     build_binding,
     decide,
     has_foreign_owner,
+    is_granted,
 )
 from kagenti_operator.kube.models import KubeObject, ObjectMeta, OwnerReference
 from kagenti_operator.kube.rbac_models import RbacLabels, RbacMeta, RoleBinding, RoleRef
@@ -16,11 +17,11 @@ from kagenti_operator.kube.rbac_models import RbacLabels, RbacMeta, RoleBinding,
 READY = Platform(state="Managed", ready=True, cluster_role="integration")
 
 
-def binding(*, ours: bool = True, role: str = "integration") -> RoleBinding:
+def binding(*, ours: bool = True, role: str = "integration", kind: str = "ClusterRole") -> RoleBinding:
     labels = RbacLabels(managed_by="kagenti-operator" if ours else None)
     return RoleBinding(
         metadata=RbacMeta(name="otel-collector-mlflow", namespace="team1", labels=labels),
-        role_ref=RoleRef(kind="ClusterRole", name=role),
+        role_ref=RoleRef(kind=kind, name=role),
     )
 
 
@@ -68,6 +69,24 @@ def platform(
 )
 def test_decision(facts: Platform, wanted: bool, current: RoleBinding | None, expected: Decision) -> None:
     assert decide(facts, wanted=wanted, current=current) == expected
+
+
+@pytest.mark.parametrize(
+    ("current", "role", "expected"),
+    [
+        (binding(), "integration", True),
+        (binding(ours=False), "integration", True),
+        (binding(role="edit"), "integration", False),
+        (binding(kind="Role"), "integration", False),
+        (binding(), None, False),
+        (None, "integration", False),
+        (None, None, False),
+    ],
+)
+def test_only_the_clusterrole_itself_counts_as_granted(
+    current: RoleBinding | None, role: str | None, expected: bool
+) -> None:
+    assert is_granted(current, role) is expected
 
 
 def test_binding_names_the_collector_of_the_platform() -> None:

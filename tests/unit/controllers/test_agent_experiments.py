@@ -44,10 +44,16 @@ def workload(name: str = "weather", *, uid: str = "u1", written: Experiment | No
     return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, AgentWorkload)
 
 
-def role_of(uid: str) -> Role:
+def role_of(uid: str, *names: str, experiment_id: str = "7") -> Role:
+    """The Role that the operator wrote for that workload."""
     owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "weather", "uid": uid}
-    metadata = {"name": "kagenti-mlflow-weather", "namespace": "team1", "ownerReferences": [owner]}
-    return msgspec.convert({"metadata": metadata}, Role)
+    metadata = {
+        "name": "kagenti-mlflow-weather",
+        "namespace": "team1",
+        "ownerReferences": [owner],
+        "annotations": {"mlflow.kagenti.io/experiment-id": experiment_id} if experiment_id else {},
+    }
+    return msgspec.convert({"metadata": metadata, "rules": [{"resourceNames": names}]}, Role)
 
 
 def created(experiment_id: str) -> Answer:
@@ -72,6 +78,9 @@ class Desk:
     experiments: AgentExperiments
     cluster: Cluster
     clock: ManualClock
+
+    def put_role(self, role: Role) -> None:
+        self.cluster.roles.store.put(("team1", role.metadata.name), role)
 
     def put(self, *agents: AgentWorkload) -> None:
         for agent in agents:
@@ -133,7 +142,7 @@ async def test_a_new_agent_does_not_keep_others_waiting_while_mlflow_is_away(des
 
 
 async def test_after_a_restart_the_fleet_is_known_without_asking(desk: Desk) -> None:
-    desk.cluster.roles.store.put(("team1", "kagenti-mlflow-weather"), role_of("u1"))
+    desk.put_role(role_of("u1", "renamed"))
     async with serving(found("7", "renamed")) as mlflow:
         server = Server(URI, mlflow.url)
         assert await desk.experiments.resolve(KEY, workload(written=RENAMED), server) == RENAMED
@@ -143,12 +152,58 @@ async def test_after_a_restart_the_fleet_is_known_without_asking(desk: Desk) -> 
         assert mlflow.calls == ["get"]
 
 
-@pytest.mark.parametrize("role", [None, role_of("another")])
+@pytest.mark.parametrize("name", ["news", "renamed"])
+async def test_what_a_workloads_author_writes_on_it_is_never_granted(desk: Desk, name: str) -> None:
+    """With the operator away anybody who may change the workload may edit what it wrote there."""
+    desk.put_role(role_of("u1", "renamed"))
+    forged = workload(written=Experiment(id="77", name=name))
+    async with serving(found("7", "renamed")) as mlflow:
+        server = Server(URI, mlflow.url)
+        assert await desk.experiments.resolve(KEY, forged, server) == RENAMED
+        assert desk.experiments.names([KEY]) == ("renamed",)
+        desk.clock.time += 600
+        assert await desk.experiments.resolve(KEY, forged, server) == RENAMED
+        assert mlflow.asked[0].query == {"experiment_id": "7"}
+
+
+async def test_a_role_of_an_older_version_tells_nothing_and_the_name_gives_the_same_experiment(
+    desk: Desk,
+) -> None:
+    desk.put_role(role_of("u1", "weather", experiment_id=""))
+    async with serving(created("7")) as mlflow:
+        server = Server(URI, mlflow.url)
+        assert await desk.experiments.resolve(KEY, workload(written=WEATHER), server) == WEATHER
+        assert mlflow.calls == ["create"]
+
+
+async def test_a_role_that_names_two_experiments_is_asked_about_at_once(desk: Desk) -> None:
+    """It was renamed shortly before the operator was started anew: which name is the old one?"""
+    desk.put_role(role_of("u1", "renamed", "weather"))
+    async with serving(found("7", "weather")) as mlflow:
+        server = Server(URI, mlflow.url)
+        assert await desk.experiments.resolve(KEY, workload(written=WEATHER), server) == WEATHER
+        assert mlflow.calls == ["get"]
+    assert desk.experiments.names([KEY]) == ("renamed", "weather")
+
+
+async def test_an_id_is_common_only_where_all_have_it(desk: Desk) -> None:
+    twin = "StatefulSet/team1/weather"
+    async with serving(created("7"), created("8")) as mlflow:
+        server = Server(URI, mlflow.url)
+        await desk.experiments.resolve(KEY, workload(), server)
+        assert desk.experiments.common_id([KEY]) == "7"
+        assert desk.experiments.common_id([KEY, twin]) is None
+        await desk.experiments.resolve(twin, workload(uid="u2"), server)
+        assert desk.experiments.common_id([KEY, twin]) is None
+    assert desk.experiments.common_id([twin]) == "8"
+
+
+@pytest.mark.parametrize("role", [None, role_of("another", "news")])
 async def test_a_workload_that_carries_anothers_annotations_is_not_believed(
     desk: Desk, role: Role | None
 ) -> None:
     if role:
-        desk.cluster.roles.store.put(("team1", "kagenti-mlflow-weather"), role)
+        desk.put_role(role)
     async with serving(created("9")) as mlflow:
         copied = workload(written=Experiment(id="7", name="news"))
         experiment = await desk.experiments.resolve(KEY, copied, Server(URI, mlflow.url))

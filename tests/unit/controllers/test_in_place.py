@@ -5,12 +5,12 @@ from kagenti_operator.collector.render import config_hash, render
 from kagenti_operator.controllers.in_place import describe, find_problem
 from kagenti_operator.kube.models import ConfigMap, LabelledMeta
 from kagenti_operator.kube.workload_models import (
-    CheckedDeployment,
-    CheckedMeta,
-    CheckedSpec,
     PodTemplate,
     RolloutStatus,
     TemplateMeta,
+    Workload,
+    WorkloadMeta,
+    WorkloadSpec,
 )
 
 
@@ -31,11 +31,11 @@ def config_map(text: str = TEXT, hashed: str = TEXT) -> ConfigMap:
     return ConfigMap(metadata=metadata, data={"base.yaml": text})
 
 
-def collector(text: str = TEXT, *, generation: int = 2, available: int = 1) -> CheckedDeployment:
+def collector(text: str = TEXT, *, generation: int = 2, available: int = 1) -> Workload:
     annotations = {"kagenti.io/otel-config-hash": config_hash(text)}
-    return CheckedDeployment(
-        metadata=CheckedMeta(name="otel-collector", generation=generation),
-        spec=CheckedSpec(template=PodTemplate(metadata=TemplateMeta(annotations=annotations))),
+    return Workload(
+        metadata=WorkloadMeta(name="otel-collector", generation=generation),
+        spec=WorkloadSpec(template=PodTemplate(metadata=TemplateMeta(annotations=annotations))),
         status=RolloutStatus(observed_generation=2, updated_replicas=1, available_replicas=available),
     )
 
@@ -55,9 +55,7 @@ def test_written_by_the_operator_and_rolled_out_is_in_place() -> None:
         (config_map(), collector(available=0), "pods are not ready"),
     ],
 )
-def test_what_is_missing_is_told(
-    found: ConfigMap | None, deployment: CheckedDeployment | None, told: str
-) -> None:
+def test_what_is_missing_is_told(found: ConfigMap | None, deployment: Workload | None, told: str) -> None:
     problem = find_problem(found, deployment)
     assert problem is not None
     assert told in problem

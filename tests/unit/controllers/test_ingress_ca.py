@@ -1,8 +1,7 @@
 import pytest
 
 from kagenti_operator.controllers.ingress_ca import build_bundle, build_config_map
-from kagenti_operator.kube.models import LabelledMeta
-from kagenti_operator.kube.workload_models import Workload
+from kagenti_operator.kube.workload_models import Workload, WorkloadMeta
 
 
 @pytest.mark.parametrize(
@@ -22,7 +21,7 @@ def test_the_bundle_is_the_ingress_ca_then_the_root_ca(
 
 
 def test_the_bundle_goes_with_the_operator() -> None:
-    owner = Workload(metadata=LabelledMeta(name="controller-manager", namespace="kagenti-system", uid="1-2"))
+    owner = Workload(metadata=WorkloadMeta(name="controller-manager", namespace="kagenti-system", uid="1-2"))
     body = build_config_map("kagenti-system", "INGRESS\n", owner)
     assert body["metadata"]["ownerReferences"] == [
         {"apiVersion": "apps/v1", "kind": "Deployment", "name": "controller-manager", "uid": "1-2"}

@@ -13,7 +13,9 @@ from kagenti_operator.controllers.injection import (
     plan_injection,
 )
 from kagenti_operator.kube.agent_models import AgentSandbox, AgentWorkload
+from kagenti_operator.kube.rbac_models import Role
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES, AGENT_STATEFUL_SETS
+from kagenti_operator.runtime.applier import differs
 
 INJECTION = Injection(
     tracking_uri="https://mlflow.example/mlflow",
@@ -137,6 +139,16 @@ def test_another_tracking_uri_replaces_what_is_ours() -> None:
     assert plan.body["spec"]["template"]["spec"]["containers"][0]["env"] == environment(moved)
 
 
+def test_edited_annotations_are_written_again_without_taking_a_variable_out() -> None:
+    """What an apply leaves out goes, and would come back with a second roll."""
+    edited = dict(INJECTION.annotations()) | {"mlflow.kagenti.io/experiment-id": "77"}
+    changed = agent({"name": "agent", "env": environment()}, annotations=edited)
+    plan = plan_injection(changed, AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == ()
+    assert plan.body is not None
+    assert plan.body["spec"]["template"]["spec"]["containers"][0]["env"] == environment()
+
+
 def test_a_sandbox_keeps_its_template_elsewhere() -> None:
     raw = {
         "metadata": {"name": "s", "namespace": "team1"},
@@ -169,6 +181,7 @@ def test_access_names_the_experiment_and_the_pods_account() -> None:
         "weather",
         ("weather",),
         (Grantee(resource=AGENT_DEPLOYMENTS, agent=agent(service_account="weather-sa")),),
+        experiment_id="7",
     )
     assert role["rules"] == [
         {
@@ -182,6 +195,8 @@ def test_access_names_the_experiment_and_the_pods_account() -> None:
     assert role["metadata"]["ownerReferences"] == [
         {"apiVersion": "apps/v1", "kind": "Deployment", "name": "weather", "uid": "u1"}
     ]
+    assert role["metadata"]["annotations"] == {"mlflow.kagenti.io/experiment-id": "7"}
+    assert "annotations" not in binding["metadata"]
     assert binding["roleRef"] == {
         "apiGroup": "rbac.authorization.k8s.io",
         "kind": "Role",
@@ -195,6 +210,16 @@ def test_a_deployment_and_a_statefulset_of_one_name_share_their_role() -> None:
         Grantee(resource=AGENT_DEPLOYMENTS, agent=agent()),
         Grantee(resource=AGENT_STATEFUL_SETS, agent=agent(service_account="other")),
     )
-    role, binding = build_access("team1", "weather", ("weather",), both)
+    role, binding = build_access("team1", "weather", ("weather",), both, experiment_id="7")
     assert [o["kind"] for o in role["metadata"]["ownerReferences"]] == ["Deployment", "StatefulSet"]
     assert [s["name"] for s in binding["subjects"]] == ["default", "other"]
+
+
+def test_an_id_that_is_not_common_is_taken_back() -> None:
+    grantees = (Grantee(resource=AGENT_DEPLOYMENTS, agent=agent()),)
+    role, _ = build_access("team1", "weather", ("weather",), grantees, experiment_id="7")
+    kept = msgspec.convert(role, Role)
+    assert not differs(role, kept)
+    without, _ = build_access("team1", "weather", ("weather",), grantees, experiment_id=None)
+    assert differs(without, kept)
+    assert not msgspec.convert(without, Role).metadata.annotations.experiment_id

@@ -3,10 +3,11 @@
 from typing import Any
 
 import msgspec
-from hypothesis import given
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kagenti_operator.controllers.injection import Injection, plan_injection
+from kagenti_operator.controllers.injection import Grantee, Injection, build_access, plan_injection
 from kagenti_operator.kube.agent_models import AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 
@@ -88,3 +89,16 @@ def test_a_change_of_mind_reaches_what_is_ours_and_only_that(
         for name, value in second.environment().items():
             if name not in given_by_user:
                 assert found[name] == value
+
+
+@given(st.lists(st.sampled_from(["", "a", "weather"]), max_size=3), st.integers(0, 2))
+@example([], 1)
+@example(["weather"], 0)
+def test_no_role_ever_grants_all_experiments(names: list[str], grantees: int) -> None:
+    agents = tuple(Grantee(resource=AGENT_DEPLOYMENTS, agent=build([], {})) for _ in range(grantees))
+    if not names or "" in names or not grantees:
+        with pytest.raises(ValueError, match="team1/weather"):
+            build_access("team1", "weather", tuple(names), agents, experiment_id="7")
+    else:
+        role, _ = build_access("team1", "weather", tuple(names), agents, experiment_id="7")
+        assert [rule["resourceNames"] for rule in role["rules"]] == [names]

@@ -21,8 +21,15 @@ class ManualClock:
         self.time += seconds
 
 
-def workload(*, generation: int, observed: int, updated: int, available: int) -> AgentWorkload:
-    status = {"observedGeneration": observed, "updatedReplicas": updated, "availableReplicas": available}
+def workload(
+    *, generation: int, observed: int, updated: int, available: int, replicas: int = 1
+) -> AgentWorkload:
+    status = {
+        "observedGeneration": observed,
+        "replicas": replicas,
+        "updatedReplicas": updated,
+        "availableReplicas": available,
+    }
     metadata = {"name": "a", "namespace": "n", "generation": generation}
     return msgspec.convert({"metadata": metadata, "spec": {"replicas": 1}, "status": status}, AgentWorkload)
 
@@ -54,6 +61,15 @@ def test_no_more_workloads_roll_than_there_are_places() -> None:
     assert woken == [key("c")]
     assert slots.take(key("c"))
     assert not slots.take(key("d"))
+
+
+def test_a_new_pod_that_crashes_beside_an_old_one_that_runs_keeps_the_place() -> None:
+    slots = build(1)
+    begin(slots, key("a"))
+    slots.follow(key("a"), workload(generation=2, observed=2, replicas=2, updated=1, available=1))
+    assert not slots.take(key("b"))
+    slots.follow(key("a"), workload(generation=2, observed=2, replicas=1, updated=1, available=1))
+    assert slots.take(key("b"))
 
 
 def test_what_is_told_of_the_rollout_before_does_not_give_the_place_back() -> None:
@@ -140,3 +156,66 @@ def test_a_rollout_that_never_ends_does_not_hold_its_place_for_ever() -> None:
     assert not slots.take(key("b"))
     clock.time = PATIENCE_SECONDS + 1
     assert slots.take(key("b"))
+
+
+def test_an_offer_that_is_not_needed_is_passed_on() -> None:
+    woken: list[str] = []
+    slots = build(1, woken)
+    begin(slots, key("a"))
+    for waiting in (key("b"), key("c")):
+        assert not slots.take(waiting)
+    slots.release(key("a"))
+    assert woken == [key("b")]
+    slots.pass_on(key("unconcerned"))
+    assert woken == [key("b")]
+    slots.pass_on(key("b"))
+    assert woken == [key("b"), key("c")]
+    assert slots.take(key("c"))
+    slots.pass_on(key("c"))
+    assert slots.rolling == 1
+
+
+def test_a_place_is_kept_for_who_was_woken() -> None:
+    woken: list[str] = []
+    slots = build(1, woken)
+    begin(slots, key("a"))
+    assert not slots.take(key("b"))
+    slots.release(key("a"))
+    assert not slots.take(key("late"))
+    assert slots.take(key("b"))
+    slots.release(key("b"))
+    assert woken == [key("b"), key("late")]
+
+
+def test_who_goes_after_it_was_woken_leaves_its_place_to_the_next() -> None:
+    woken: list[str] = []
+    slots = build(1, woken)
+    begin(slots, key("a"))
+    for waiting in (key("b"), key("c")):
+        assert not slots.take(waiting)
+    slots.release(key("a"))
+    slots.release(key("b"))
+    assert woken == [key("b"), key("c")]
+
+
+def test_when_several_rollouts_take_too_long_all_their_places_are_given_to_others() -> None:
+    clock, woken = ManualClock(), list[str]()
+    slots = build(3, woken, clock)
+    for rolling in "abc":
+        slots.take(key(rolling))
+    for waiting in "defg":
+        assert not slots.take(key(waiting))
+    clock.time = PATIENCE_SECONDS + 1
+    assert slots.take(key("d"))
+    assert woken == [key("e"), key("f")]
+
+
+def test_a_place_that_is_held_for_too_long_is_held_no_more() -> None:
+    clock, woken = ManualClock(), list[str]()
+    slots = build(1, woken, clock)
+    begin(slots, key("a"))
+    assert not slots.take(key("b"))
+    assert slots.holds(key("a"))
+    clock.time = PATIENCE_SECONDS + 1
+    assert not slots.holds(key("a"))
+    assert woken == [key("b")]

@@ -83,7 +83,8 @@ def test_a_refusal_says_what_to_do(status: int, body: Any, workspace: str | None
 
 
 def test_a_login_page_is_named_as_what_it_may_be() -> None:
-    error = refusal(302, b"", Location="https://login.example.com/")
+    error = refusal(302, b"", Location="https://login.example.com/?state=4711")
+    assert "it points to https://login.example.com/." in str(error)
     assert error.code == "REDIRECT"
     assert "https://login.example.com/" in str(error)
     assert "login page" in str(error)

@@ -233,6 +233,21 @@ async def test_no_server_is_unreachable() -> None:
     with pytest.raises(MLflowUnreachable, match=f"no answer from {server.url}/api") as caught:
         await ensure(server, ImpatientClock())
     assert caught.value.retryable
+    assert "it cannot be reached: Connection refused. Check the address" in str(caught.value)
+
+
+async def test_https_to_a_plain_http_port_is_told_in_words_that_stay_the_same() -> None:
+    told: set[str] = set()
+    async with serving(CREATED) as server:
+        for _ in range(2):
+            async with client(ImpatientClock()) as mlflow:
+                address = server.url.replace("http:", "https:")
+                with pytest.raises(MLflowUnreachable, match="does not speak TLS as expected") as caught:
+                    await mlflow.ensure_experiment(address, "team1", "weather")
+            told.add(str(caught.value))
+    # What changes each time would be an Event of its own each time.
+    assert len(told) == 1
+    assert "object at" not in told.pop()
 
 
 # --- what is not MLflow -------------------------------------------------------------------------------

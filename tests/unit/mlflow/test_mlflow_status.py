@@ -1,5 +1,6 @@
 """What is read out of an MLflow CR's status."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -101,7 +102,6 @@ def test_a_cr_without_status_has_nothing() -> None:
         "https://mlflow.svc:port",
         "https://mlflow.svc:0",
         "https://mlflow.svc:99999",
-        "https://user:secret@mlflow.svc",
         "https://mlflow.svc/a b",
         "https://mlflow.svc/\nx-header: y",
         "https://[fd00::1",
@@ -116,6 +116,25 @@ def test_a_malformed_url_counts_as_unset_and_is_told(malformed: str) -> None:
     assert gateway.startswith(f"status.url of MLflow mlflow is {malformed!r}")
 
 
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://user:secret@mlflow.svc", "carries credentials"),
+        ("https://user:secret@mlflow.svc:port", "carries credentials"),
+        ("https://user:secret@[fd00::1", "carries credentials"),
+        ("https://user:also/secret@mlflow.svc", "not shown here"),
+        ("user:secret@mlflow.svc", "not shown here"),
+    ],
+)
+def test_a_password_in_a_url_is_neither_used_nor_shown(url: str, told: str) -> None:
+    broken = cr(url, url)
+    for read in (status.traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
+        assert read(broken) is None
+    for problem in status.malformed_urls(broken):
+        assert told in problem
+        assert "secret" not in problem
+
+
 @given(st.none() | st.text(), st.none() | st.text())
 def test_any_status_can_be_read(address: str | None, url: str | None) -> None:
     read = cr(address, url)
@@ -123,3 +142,21 @@ def test_any_status_can_be_read(address: str | None, url: str | None) -> None:
     assert traces is None or traces.endswith("/v1/traces")
     assert (status.rest_url(read) is None) == (traces is None)
     assert (status.tracking_uri(read) is None) == (traces is None)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ([], None),
+        ([{"type": "Available", "status": "True"}], None),
+        ([{"type": "Available", "status": "True", "lastTransitionTime": "yesterday"}], None),
+        ([{"type": "Available", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00"}], None),
+        ([{"type": "Available", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}], None),
+        (
+            [{"type": "Available", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+    ],
+)
+def test_since_when_it_is_available(conditions: list[dict[str, str]], expected: datetime | None) -> None:
+    assert status.available_since(cr(conditions=conditions)) == expected

@@ -365,13 +365,51 @@ async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked
                 await (await desk.list_request()).refuse(403, "Forbidden", message="not yours")
                 await desk.informer.wait_synced()
                 assert desk.names == []
-                await desk.pause(of_at_most=30)
-            await desk.watching(10, wire("a", 3))
+                await until(lambda: desk.clock.sleeping)
+                await desk.clock.advance(299)
+                assert desk.peer.idle
+                await desk.clock.advance(301)
+            watch = await desk.watching(10, wire("a", 3))
             await until(lambda: desk.names == ["a"])
         assert [line["event"] for line in logs] == [
             "No permission to list, counts as absent",
             "Up to date again",
         ]
+        # The permission is taken away again.
+        watch.send(bookmark(11))
+        watch.end()
+        await (await desk.watch_request(11)).refuse(403, "Forbidden", message="not yours")
+        await (await desk.list_request()).refuse(403, "Forbidden", message="not yours")
+        await until(lambda: desk.names == [])
+        await until(lambda: desk.clock.sleeping)
+        await desk.clock.advance(299)
+        assert desk.peer.idle
+
+
+async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_served() -> None:
+    async with opened_desk(where_served="friends.example.com") as desk:
+
+        async def asked() -> PeerRequest:
+            request = await desk.peer.request()
+            assert request.path == "/apis/friends.example.com"
+            return request
+
+        await (await asked()).answer(404)
+        await desk.informer.wait_synced()
+        assert (desk.informer.present, desk.names) == (False, [])
+        await until(lambda: desk.clock.sleeping)
+        await desk.clock.advance(299)
+        assert desk.peer.idle
+        # Its CRD was made, and discovery follows a moment later.
+        desk.informer.retry_now()
+        await (await asked()).answer(404)
+        await desk.pause(of_at_most=FIRST_BACKOFF)
+        await (await asked()).answer(200, {})
+        await desk.listed(10, wire("a", 1))
+        await until(lambda: desk.names == ["a"])
+        # Once it is there only a new list asks again.
+        (await desk.stream(10, bookmark(11))).end()
+        await desk.watch_request(11)
 
 
 async def test_an_object_that_does_not_fit_is_told_and_treated_as_absent(desk: Desk) -> None:

@@ -21,10 +21,11 @@ from kagenti_operator.runtime.reflection import (
 
 JITTER = st.floats(0, 1, exclude_max=True)
 NOT_FOUND = ApiError("list", status=404)
+FORBIDDEN = ApiError("list", status=403)
 GONE = ApiError("watch", status=410)
 BUSY = ApiError("list", status=429, retry_after=12)
 LOST = Unreachable("connection refused")
-ERRORS = st.sampled_from([NOT_FOUND, GONE, BUSY, LOST, ApiError("x", status=403), ApiError("x", status=500)])
+ERRORS = st.sampled_from([NOT_FOUND, GONE, BUSY, LOST, FORBIDDEN, ApiError("x", status=500)])
 
 
 @given(st.integers(0, 1000), JITTER)
@@ -69,6 +70,24 @@ def test_an_announced_api_is_asked_for_soon_and_then_seldom_again() -> None:
         waits.append(round(absent.seconds, 1))
         listing = after_absence(absent, told=False)
     assert waits == [0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0, ABSENT_SECONDS / 2]
+
+
+def test_a_permission_that_is_needed_is_asked_for_again_soon() -> None:
+    assert after_refused_list(Listing(), FORBIDDEN, 0) == Waiting(0.8, Listing(failures=1))
+
+
+@given(st.integers(0, HOPEFUL_TRIES), JITTER)
+def test_what_may_be_missing_and_is_not_permitted_is_asked_for_as_seldom_as_an_absent_api(
+    hopeful: int, jitter: float
+) -> None:
+    following = after_refused_list(Listing(hopeful=hopeful), FORBIDDEN, jitter, optional=True)
+    assert following == after_refused_list(Listing(), NOT_FOUND, jitter)
+
+
+def test_a_watch_that_is_not_permitted_any_longer_asks_the_list_where_that_may_be() -> None:
+    end = WatchEnd("5", 400, FORBIDDEN)
+    assert after_watch(Watching("5"), end, 0, optional=True) == Listing(failures=1)
+    assert after_watch(Watching("5"), end, 0) == Waiting(0.8, Watching("5", failures=1))
 
 
 def test_hope_survives_a_hiccup() -> None:
@@ -133,16 +152,16 @@ def test_only_a_lost_version_or_a_lost_api_lists_again(
         assert resumed.resource_version == version
 
 
-@given(st.lists(st.tuples(ERRORS, JITTER), min_size=1))
-def test_trouble_never_makes_a_tight_circle(troubles: list[tuple[KubeError, float]]) -> None:
+@given(st.lists(st.tuples(ERRORS, JITTER), min_size=1), st.booleans())
+def test_trouble_never_makes_a_tight_circle(troubles: list[tuple[KubeError, float]], optional: bool) -> None:
     """However a server fails, there are at most two requests without a wait between them."""
     state: Listing | Watching = Watching("5")
     hurried = 0
     for error, jitter in troubles:
         if isinstance(state, Watching):
-            following = after_watch(state, WatchEnd("5", 0, error), jitter)
+            following = after_watch(state, WatchEnd("5", 0, error), jitter, optional=optional)
         else:
-            following = after_refused_list(state, error, jitter)
+            following = after_refused_list(state, error, jitter, optional=optional)
         hurried = hurried + 1 if isinstance(following, Listing | Watching) else 0
         assert hurried <= 1
         if isinstance(following, Absent):

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from kagenti_operator.kube.resources import Resource
-from tests.unit.kube.peer import PeerRequest
+from tests.unit.kube.peer import PeerRequest, until
 from tests.unit.runtime.gadgets import GADGETS, Gadget, event, page, wire
 from tests.unit.runtime.test_reflector import FIRST_BACKOFF, Desk, opened_desk
 
@@ -49,6 +49,19 @@ async def test_a_version_that_appears_is_found_when_the_watch_ends() -> None:
         await request_at(desk, NEW, watch=True)
         assert desk.informer.resource.api_version == "example.com/v2"
         assert desk.told == ["+a", "~a"]
+
+
+async def test_a_version_that_is_tried_is_not_the_one_to_write_with_yet() -> None:
+    async with opened_desk(VERSIONED) as desk:
+        watch = await watch_older(desk, listed=10)
+        watch.send(event("MODIFIED", wire("a", 11)))
+        watch.end()
+        tried = await request_at(desk, NEW)
+        assert desk.informer.resource.api_version == "example.com/v1"
+        await tried.answer(404)
+        await (await request_at(desk, OLD)).answer(404)
+        await until(lambda: desk.told[-1] == "-a")
+        assert desk.informer.resource.api_version == "example.com/v1"
 
 
 async def test_an_older_version_that_is_no_longer_served_costs_no_object() -> None:

@@ -1,5 +1,6 @@
 """The logs of a workload's pods, read as `sandbox logs` reads them."""
 
+import re
 from pathlib import Path
 
 from kagenti_operator.sandbox.logview import find_logs, read_lines
@@ -32,6 +33,6 @@ class PodLogs:
         return [line for path in paths for line in read_lines(path, None)[self._marks.get(path, 0) :]]
 
     def _find(self, namespace: str, workload: str) -> list[Path]:
-        # A pod is named after what made it.
-        beginning = f"{namespace}/{workload}-"
-        return [log.path for log in find_logs(self._paths) if log.name.startswith(beginning)]
+        # A pod is named after what made it: a ReplicaSet with a hash of its own, or a StatefulSet.
+        pods = re.compile(rf"{re.escape(f'{namespace}/{workload}')}-([a-z0-9]+-[a-z0-9]{{5}}|\d+)/")
+        return [log.path for log in find_logs(self._paths) if pods.match(log.name)]

@@ -192,8 +192,9 @@ def write(paths: StatePaths, pod: str, text: str) -> Path:
 
 def test_logs_of_a_workload_are_those_of_its_pods(tmp_path: Path):
     paths = StatePaths(tmp_path)
-    write(paths, "weather-agent-abc-1", "one\n")
+    write(paths, "weather-agent-6d5f7c9b8d-x7k2p", "one\n")
     write(paths, "weather-1", "another's\n")
+    write(paths, "weather-agent-test", "a test's\n")
     assert PodLogs(paths).read("team1", "weather-agent") == ["one"]
 
 

@@ -1,0 +1,76 @@
+"""What the operator asks for only where it is on OpenShift, and that it finds out late as well."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.conftest import Cluster
+from tests.integration.reconcile.agents import expect_configured
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.platform import (
+    OPENSHIFT_CRD,
+    SYSTEM,
+    Platform,
+    config_map_path,
+    eventually,
+    grant,
+)
+from tests.permissions.chart import object_path, render_permissions
+from tests.permissions.requests import RecordRequests, collect_requests, read_audit_log
+
+ACCOUNT = "plain-operator"
+USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
+
+
+@pytest.fixture
+async def plain_account(platform: Platform) -> AsyncIterator[str]:
+    """An account with all that the chart grants on Kubernetes without OpenShift; gone after the test."""
+    rendered = render_permissions(account=ACCOUNT, platform="kubernetes")
+    await grant(platform, rendered, ACCOUNT)
+    yield ACCOUNT
+    for manifest in rendered:
+        await platform.delete(object_path(manifest))
+
+
+async def test_without_openshift_nothing_that_the_operator_asks_for_is_refused(
+    cluster: Cluster,
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
+    team: str,
+    plain_account: str,
+    record_requests: RecordRequests,
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(team, "weather")
+    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, plain_account)
+    operator = start_with_mlflow("--leader-elect", kubeconfig=kubeconfig)
+    await asyncio.to_thread(operator.wait_for_log, "OTel collector bootstrap complete")
+    await expect_configured(platform, mlflow, team, "weather")
+    assert operator.stop() == 0
+    audit_log = cluster.control_plane.audit_log
+    asked = collect_requests(read_audit_log(audit_log, USER))
+    assert {"configmaps", "rolebindings", "deployments"} <= {request.resource for request in asked}
+    assert [str(request) for request in asked if request.refusal] == []
+    record_requests(audit_log, USER)
+
+
+async def test_openshift_that_is_found_late_has_its_certificates_bundled(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.config_map(
+        "openshift-config-managed", "default-ingress-cert", {"ca-bundle.crt": "INGRESS"}
+    )
+    operator = start_operator()
+    await asyncio.to_thread(operator.wait_for_log, "OTel collector bootstrap complete")
+    assert await platform.get(config_map_path(SYSTEM, "otel-ingress-ca")) is None
+    await platform.install_crd(OPENSHIFT_CRD)
+
+    async def bundled() -> None:
+        found = await platform.get(config_map_path(SYSTEM, "otel-ingress-ca"))
+        assert found is not None
+        assert found["data"]["ca-bundle.crt"].startswith("INGRESS\n-----BEGIN CERTIFICATE-----")
+
+    await eventually(bundled)

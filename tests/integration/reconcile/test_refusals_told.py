@@ -1,0 +1,205 @@
+"""A write that the cluster refuses is told by one Event, on the object that a person would describe."""
+
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from tests.integration.reconcile.agents import MLFLOW_ONLY, environment, expect_configured
+from tests.integration.reconcile.conftest import StartOperator
+from tests.integration.reconcile.mlflow import MLflow
+from tests.integration.reconcile.platform import (
+    BINDING,
+    DSC_CRD,
+    EDIT,
+    INTEGRATION,
+    MLFLOW_CRD,
+    MLFLOWS,
+    OPENSHIFT_CRD,
+    RBAC,
+    SYSTEM,
+    Object,
+    Platform,
+    config_map_path,
+    eventually,
+    workload_path,
+)
+from tests.integration.reconcile.policies import MESSAGE, forbidden
+
+DRY_RUN = {"dryRun": "All"}
+RBAC_GROUP = "rbac.authorization.k8s.io"
+
+
+async def expect_told(platform: Platform, namespace: str, name: str, reason: str, *words: str) -> None:
+    async def told() -> None:
+        found = [e for e in await platform.events(namespace, name) if e["reason"] == reason]
+        # However often it is tried.
+        assert len(found) == 1
+        assert found[0]["type"] == "Warning"
+        assert all(word in found[0]["note"] for word in (MESSAGE, "It is tried again", *words))
+
+    await eventually(told, seconds=40)
+
+
+def no_new_bindings(platform: Platform, namespace: str) -> AbstractAsyncContextManager[None]:
+    binding = {
+        "metadata": {"name": "probe"},
+        "roleRef": {"apiGroup": RBAC_GROUP, "kind": "ClusterRole", "name": INTEGRATION},
+    }
+
+    async def probe() -> Object:
+        path = f"{RBAC}/namespaces/{namespace}/rolebindings"
+        return await platform.request("POST", path, binding, params=DRY_RUN)
+
+    return forbidden(
+        platform,
+        f"no-new-bindings-{namespace}",
+        group=RBAC_GROUP,
+        resource="rolebindings",
+        operations=["CREATE"],
+        when=f"object.metadata.namespace == '{namespace}'",
+        probe=probe,
+    )
+
+
+async def test_a_grant_that_is_refused_is_told_on_mlflow_and_on_the_agent(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(team, "weather")
+    async with no_new_bindings(platform, team):
+        start_with_mlflow(features=MLFLOW_ONLY)
+        await expect_told(platform, "default", "mlflow", "AccessNotGranted", f"{team}/{BINDING}")
+        await expect_told(platform, team, "weather", "MLflowNotGranted", f"{team}/kagenti-mlflow-weather")
+        # Its pods must not ask before they may.
+        assert environment(await platform.request("GET", workload_path(team, "weather"))) == {}
+    await expect_configured(platform, mlflow, team, "weather", seconds=90)
+    await expect_told(platform, "default", "mlflow", "AccessNotGranted")
+    await expect_told(platform, team, "weather", "MLflowNotGranted")
+
+
+async def test_a_binding_that_cannot_be_replaced_is_told(
+    start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    await platform.managed_and_ready()
+    await platform.delete(f"{RBAC}/clusterroles/{INTEGRATION}")
+    await platform.cluster_role(EDIT)
+    await platform.workload(team, "weather")
+    start_operator(features=MLFLOW_ONLY)
+
+    async def granted(role: str) -> None:
+        found = await platform.binding(team)
+        assert found is not None
+        assert found["roleRef"]["name"] == role
+
+    await eventually(lambda: granted(EDIT))
+
+    async def probe() -> Object:
+        path = f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}"
+        return await platform.request("DELETE", path, params=DRY_RUN)
+
+    async with forbidden(
+        platform,
+        f"kept-bindings-{team}",
+        group=RBAC_GROUP,
+        resource="rolebindings",
+        operations=["DELETE"],
+        when=f"oldObject.metadata.namespace == '{team}'",
+        probe=probe,
+    ):
+        await platform.cluster_role(INTEGRATION)
+        await expect_told(platform, "default", "mlflow", "AccessNotGranted", "delete RoleBinding", team)
+        await granted(EDIT)
+    await eventually(lambda: granted(INTEGRATION), seconds=90)
+
+
+def fixed_config_maps(platform: Platform, *names: str) -> AbstractAsyncContextManager[None]:
+    body: Mapping[str, Any] = {"metadata": {"name": names[0]}}
+    path = config_map_path(SYSTEM, names[0])
+
+    async def probe() -> Object:
+        return await platform.request(
+            "PATCH",
+            path,
+            {"apiVersion": "v1", "kind": "ConfigMap", **body, "data": {"probe": ""}},
+            content_type="application/apply-patch+yaml",
+            params={**DRY_RUN, "fieldManager": "probe"},
+        )
+
+    return forbidden(
+        platform,
+        "fixed-config-maps",
+        group="",
+        resource="configmaps",
+        operations=["CREATE", "UPDATE"],
+        when=f"object.metadata.namespace == '{SYSTEM}' && object.metadata.name in {list(names)}",
+        probe=probe,
+    )
+
+
+async def exists(platform: Platform, path: str) -> Object:
+    found = await platform.get(path)
+    assert found is not None
+    return found
+
+
+async def test_a_configuration_that_is_refused_is_told_on_the_collector(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.workload(SYSTEM, "otel-collector", agent=False)
+    async with fixed_config_maps(platform, "otel-collector-config"):
+        start_operator()
+        await expect_told(platform, SYSTEM, "otel-collector", "ConfigurationNotWritten")
+    path = config_map_path(SYSTEM, "otel-collector-config")
+    await eventually(lambda: exists(platform, path), seconds=90)
+
+
+async def test_where_there_is_no_collector_it_is_told_on_the_operator(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.workload(SYSTEM, "kagenti-controller-manager", agent=False)
+    async with fixed_config_maps(platform, "otel-collector-config"):
+        start_operator()
+        await expect_told(platform, SYSTEM, "kagenti-controller-manager", "ConfigurationNotWritten")
+
+
+async def test_certificates_and_address_that_are_refused_are_told(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.config_map(
+        "openshift-config-managed", "default-ingress-cert", {"ca-bundle.crt": "INGRESS"}
+    )
+    await platform.workload(SYSTEM, "otel-collector", agent=False)
+    await platform.config_map(SYSTEM, "kagenti-ui-config", {"THEME": "dark"})
+    await platform.managed_and_ready()
+    await platform.set_mlflow_status(address=None, url="https://gateway.example/mlflow")
+    async with fixed_config_maps(platform, "otel-ingress-ca", "kagenti-ui-config"):
+        start_operator()
+        await expect_told(platform, SYSTEM, "otel-collector", "IngressCANotWritten")
+        await expect_told(platform, SYSTEM, "kagenti-ui-config", "DashboardAddressNotWritten")
+    await eventually(lambda: exists(platform, config_map_path(SYSTEM, "otel-ingress-ca")), seconds=90)
+
+
+async def test_an_mlflow_that_is_refused_is_told_on_the_data_science_cluster(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    for crd in (DSC_CRD, MLFLOW_CRD):
+        await platform.install_crd(crd)
+    await platform.set_state("Managed")
+    body = {"apiVersion": "mlflow.opendatahub.io/v1", "kind": "MLflow", "metadata": {"name": "probe"}}
+
+    async def probe() -> Object:
+        return await platform.request("POST", f"{MLFLOWS}/mlflows", body, params=DRY_RUN)
+
+    async with forbidden(
+        platform,
+        "no-mlflow",
+        group="mlflow.opendatahub.io",
+        resource="mlflows",
+        operations=["CREATE"],
+        when="true",
+        probe=probe,
+    ):
+        start_operator(features=MLFLOW_ONLY)
+        await expect_told(platform, "default", "default-dsc", "MLflowNotCreated")
+    await eventually(lambda: exists(platform, f"{MLFLOWS}/mlflows/mlflow"), seconds=90)

@@ -1,0 +1,95 @@
+"""What helm says after an install: what is missing, and the next command."""
+
+import subprocess
+from collections.abc import Callable
+
+import pytest
+
+type Helm = Callable[..., subprocess.CompletedProcess[str]]
+type Say = Callable[..., str]
+
+READERS = "metrics.readers[0].name=prometheus-k8s,metrics.readers[0].namespace=monitoring"
+
+
+@pytest.fixture
+def say(helm: Helm) -> Say:
+    """`say("mlflow.enable=true", ...)`: the notes."""
+
+    def run(*values: str) -> str:
+        done = helm("install", "--dry-run=client", *(f"--set={value}" for value in values))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.partition("\nNOTES:\n")[2]
+
+    return run
+
+
+SCRAPED = ("mlflow.enable=true", "prometheus.enable=true")
+
+
+def test_who_may_scrape_is_told_where_nobody_may(say: Say) -> None:
+    refused = "Every scrape is answered 403 until the scraper's ServiceAccount may get /metrics"
+    told = say(*SCRAPED)
+    assert f"{refused}: name it in metrics.readers, or bind it to ClusterRole kagenti-metrics-reader." in told
+    assert refused not in say(*SCRAPED, READERS)
+    assert refused not in say(*SCRAPED, "metrics.secure=false")
+    assert refused not in say("mlflow.enable=true")
+    assert refused in say("prometheus.enable=true")
+    # Then the chart does not make that ClusterRole.
+    told = say(*SCRAPED, "rbac.enable=false")
+    assert f"{refused}: bind it to a ClusterRole that allows that, as rbac.enable is false." in told
+
+
+def test_openshifts_prometheus_is_told_of_where_it_would_skip_the_monitor(say: Say) -> None:
+    skipped = "prometheus.tokenSecret is empty"
+    assert skipped in say(*SCRAPED, "platform=openshift")
+    assert skipped not in say(*SCRAPED, "platform=openshift", "prometheus.tokenSecret=scraper")
+    assert skipped not in say(*SCRAPED, "platform=openshift", "metrics.secure=false")
+    assert skipped not in say(*SCRAPED)
+
+
+BOTH = ("mlflow.enable=true", "otelBootstrap.enable=true")
+WORKSPACE = "mlflow.workspace is empty"
+NOT_TO_MLFLOW = "mlflow.enable is false: the collector's configuration sends nothing to MLflow."
+LOGS = (
+    "  kubectl -n kagenti-system logs --prefix --tail=-1 -l app.kubernetes.io/instance=kagenti-operator,"
+    "app.kubernetes.io/component=controller-manager | grep -E "
+)
+LABEL = "kubectl -n NAMESPACE label deployment AGENT kagenti.io/type=agent"
+
+
+def test_an_operator_that_does_nothing_is_told_what_to_do(say: Say) -> None:
+    told = say()
+    assert "It does nothing yet" in told
+    assert "Next" not in told
+
+
+def test_the_next_commands_are_told(say: Say) -> None:
+    told = say(*BOTH)
+    assert "and see that the collector's configuration is in place" in told
+    assert "kubectl -n kagenti-system rollout status deployment/kagenti-controller-manager" in told
+    assert "helm test kagenti-operator --namespace kagenti-system" in told
+    assert f"{LOGS}'Found available MLflow CR|bootstrap complete'\n" in told
+    assert LABEL in told
+
+
+def test_without_mlflow_nothing_is_said_of_agents_and_workspaces(say: Say) -> None:
+    told = say("otelBootstrap.enable=true", "platform=openshift")
+    assert NOT_TO_MLFLOW in told
+    assert WORKSPACE not in told
+    assert f"{LOGS}'bootstrap complete'\n" in told
+    assert LABEL not in told
+
+
+def test_without_the_configuration_nothing_is_said_of_it(say: Say) -> None:
+    told = say("mlflow.enable=true", "platform=openshift")
+    assert "configuration" not in told
+    assert WORKSPACE not in told
+    assert f"{LOGS}'Found available MLflow CR'\n" in told
+    assert LABEL in told
+
+
+def test_a_workspace_is_missed_where_mlflow_wants_one(say: Say) -> None:
+    assert WORKSPACE in say(*BOTH, "platform=openshift")
+    assert WORKSPACE not in say(*BOTH, "platform=openshift", "mlflow.workspace=team1")
+    assert WORKSPACE not in say(*BOTH)
+    assert NOT_TO_MLFLOW not in say(*BOTH)
