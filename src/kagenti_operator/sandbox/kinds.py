@@ -32,7 +32,6 @@ class ServerStatus(KubeStruct, frozen=True):
 
     observed_generation: int = 0
     ready_replicas: int = 0
-    updated_replicas: int = 0
 
 
 class Server(KubeObject, frozen=True):

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from kagenti_operator.kube.resources import Resource
 from tests.unit.kube.peer import PeerRequest, until
+from tests.unit.runtime.desk import FIRST_BACKOFF, Desk, opened_desk
 from tests.unit.runtime.gadgets import GADGETS, Gadget, event, page, wire
-from tests.unit.runtime.test_reflector import FIRST_BACKOFF, Desk, opened_desk
 
 VERSIONED: Resource[Gadget] = replace(GADGETS, version="v2", older_versions=("v1",))
 NEW, OLD = "/apis/example.com/v2/gadgets", "/apis/example.com/v1/gadgets"

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from kagenti_operator.sandbox import binaries
 
 ROOT = Path(__file__).parents[3]
+BUILD = (sys.executable, str(ROOT / "tools" / "build.py"))
 
 # Notes each call and writes what the real ones write: the binary, the collector's main program.
 GO = """\
@@ -25,7 +25,7 @@ case "$1 $2" in
     [ -z "$BROKEN" ] || { echo "undefined: everything" >&2; exit 1; }
     while [ "$1" != -o ]; do shift; done
     [ "$3" != . ] || { cp main.go go.mod "$COPIES"; }
-    sleep 0.2
+    while [ -e "$HOLD" ]; do sleep 0.02; done
     echo built > "$2" ;;
 esac
 """
@@ -38,6 +38,8 @@ class Machine:
         self.cache = folder / "cache"
         self.calls = folder / "calls"
         self.copies = folder / "copies"
+        # As long as this file is there, a build does not end.
+        self.hold = folder / "hold"
         self.copies.mkdir()
         self.calls.touch()
         self._environ = {
@@ -46,14 +48,19 @@ class Machine:
             "KAGENTI_CACHE_DIR": str(self.cache),
             "CALLS": str(self.calls),
             "COPIES": str(self.copies),
+            "HOLD": str(self.hold),
         }
         (folder / "go").write_text(GO)
         (folder / "go").chmod(0o755)
 
     def build(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(ROOT / "tools" / "build.py"), *arguments]
         return subprocess.run(
-            command, env=self._environ | environ, capture_output=True, text=True, check=False
+            [*BUILD, *arguments], env=self._environ | environ, capture_output=True, text=True, check=False
+        )
+
+    def begin(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*BUILD, *arguments], env=self._environ, stdout=subprocess.PIPE, text=True, bufsize=1
         )
 
     def builds(self) -> list[str]:
@@ -80,10 +87,19 @@ def test_what_is_missing_is_built_once(machine: Machine) -> None:
 
 
 def test_two_builders_do_not_collide(machine: Machine) -> None:
-    with ThreadPoolExecutor() as pool:
-        both = list(pool.map(machine.build, ["etcd", "etcd"]))
-    assert [done.returncode for done in both] == [0, 0]
-    assert "waiting for it" in both[0].stdout + both[1].stdout
+    machine.hold.touch()
+    first = machine.begin("etcd")
+    try:
+        assert first.stdout is not None
+        assert "building etcd: about" in first.stdout.readline()
+        second = machine.begin("etcd")
+        assert second.stdout is not None
+        assert "waiting for it" in second.stdout.readline()
+    finally:
+        machine.hold.unlink()
+        first.communicate()
+    second.communicate()
+    assert [first.returncode, second.returncode] == [0, 0]
     assert len(machine.builds()) == 1
 
 

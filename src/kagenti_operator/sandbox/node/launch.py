@@ -74,7 +74,7 @@ class RunningContainer:
         """End it and all it started."""
         self._signal(signal.SIGUSR1)
 
-    async def execute(self, command: Sequence[str], _seconds: float) -> tuple[int, str]:
+    async def execute(self, command: Sequence[str]) -> tuple[int, str]:
         """Run a command inside; returns its exit code and the end of its output."""
         process = await asyncio.create_subprocess_exec(
             *program("execute", str(os.getpid()), str(self._init_pid)),

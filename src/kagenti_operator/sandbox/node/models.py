@@ -1,7 +1,5 @@
 """What the node reads of pods: partial typed objects, as in `kube.models`."""
 
-from typing import Any
-
 import msgspec
 
 from kagenti_operator.kube.models import KubeObject, KubeStruct, ObjectMeta
@@ -30,7 +28,6 @@ class EnvSource(KubeStruct, frozen=True):
     field_ref: FieldRef | None = None
     config_map_key_ref: KeySelector | None = None
     secret_key_ref: KeySelector | None = None
-    resource_field_ref: dict[str, Any] | None = None
 
 
 class EnvVar(KubeStruct, frozen=True):
@@ -258,7 +255,6 @@ class PodSpec(KubeStruct, frozen=True):
     termination_grace_period_seconds: int = 30
     hostname: str = ""
     subdomain: str = ""
-    host_network: bool = False
     scheduling_gates: tuple[dict[str, str], ...] | None = None
 
 

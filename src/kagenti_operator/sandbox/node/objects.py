@@ -35,7 +35,6 @@ class ClaimSpec(KubeStruct, frozen=True):
 
     access_modes: tuple[str, ...] | None = None
     resources: dict[str, dict[str, str]] | None = None
-    volume_name: str = ""
 
 
 class ClaimStatus(KubeStruct, frozen=True):
@@ -65,7 +64,6 @@ class ServiceSpec(KubeStruct, frozen=True):
     type: str = "ClusterIP"
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     ports: tuple[ServicePort, ...] | None = None
-    external_name: str = ""
     publish_not_ready_addresses: bool = False
 
 
@@ -80,7 +78,6 @@ class SliceConditions(KubeStruct, frozen=True):
 
     ready: bool | None = None
     serving: bool | None = None
-    terminating: bool | None = None
 
 
 class SliceEndpoint(KubeStruct, frozen=True):

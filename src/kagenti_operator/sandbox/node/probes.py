@@ -30,7 +30,7 @@ class ProbeState:
 
 
 # Runs a command inside the container; returns its exit code and the end of its output.
-type Execute = Callable[[tuple[str, ...], float], Awaitable[tuple[int, str]]]
+type Execute = Callable[[tuple[str, ...]], Awaitable[tuple[int, str]]]
 
 
 class Prober:
@@ -60,7 +60,7 @@ class Prober:
             writer.close()
             return None
         if probe.exec is not None:
-            code, output = await self._execute(probe.exec.command, probe.timeout_seconds)
+            code, output = await self._execute(probe.exec.command)
             return None if code == 0 else f"the command exited with {code}: {output.strip()}"
         return "the probe is of a kind that the sandbox does not know"
 

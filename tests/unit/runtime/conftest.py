@@ -1,0 +1,13 @@
+"""The reflector's desk, for whoever wants none of its options."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.unit.runtime.desk import Desk, opened_desk
+
+
+@pytest.fixture
+async def desk() -> AsyncIterator[Desk]:
+    async with opened_desk() as opened:
+        yield opened
