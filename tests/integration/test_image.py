@@ -220,7 +220,7 @@ def test_it_answers(image: Image, arguments: tuple[str, ...]) -> None:
 def test_the_sandbox_says_that_it_is_not_for_the_image(image: Image) -> None:
     done = image.run("sandbox", "up")
     assert done.returncode == 1
-    assert "the sandbox needs more packages than the operator" in done.stderr
+    assert "the sandbox needs a package that the operator does not" in done.stderr
 
 
 @pytest.fixture
