@@ -55,7 +55,7 @@ class Moment:
             case promql.Call():
                 return self._call(expression)
             case _:
-                raise NotImplementedError(expression.prettify())
+                raise ValueError(f"not understood here: {expression.prettify()}")
 
     def _select(self, selector: promql.VectorSelector) -> Vector:
         matchers = selector.matchers.matchers
@@ -89,7 +89,7 @@ class Moment:
             case dict(), float(), _:
                 return {labels: value for labels, value in left.items() if _COMPARE[sign](value, right)}
             case _:
-                raise NotImplementedError(expression.prettify())
+                raise ValueError(f"not understood here: {expression.prettify()}")
 
     def _call(self, call: promql.Call) -> Vector | float:
         match call.func.name:
@@ -102,4 +102,4 @@ class Moment:
             case "histogram_quantile":
                 return {}
             case name:
-                raise NotImplementedError(name)
+                raise ValueError(f"function not understood here: {name}")

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from kagenti_operator.controllers.span_refusals import REASONS
 from tests.unit.chart.evaluate import Moment, Series, series
 from tests.unit.chart.queries import read_rules
 
 JOB = "kagenti-controller-manager-metrics"
-REASONS = ("WorkspaceNotConfigured", "WorkspaceWithoutAgents", "WorkspaceNotGranted")
 NOW = 1_000_000.0
 
 # One replica that leads, on OpenShift with agents in two namespaces.
