@@ -95,17 +95,13 @@ def after_refused_list(
     return Waiting(_delay(error, state.failures, jitter), replace(state, failures=failures))
 
 
-def after_watch(state: Watching, end: WatchEnd, jitter: float, *, optional: bool = False) -> State:
-    """Resume where the watch ended; list again only when the server no longer knows that version.
-
-    `optional`: where the watch is not permitted any longer the list says whether anything is.
-    """
+def after_watch(state: Watching, end: WatchEnd, jitter: float) -> State:
+    """Resume where the watch ended; list again only when the server no longer knows that version."""
     error = end.error
     steady = end.lasted >= STEADY_SECONDS and (error is None or isinstance(error, Interrupted))
     worked = steady or end.resource_version != state.resource_version
     failures = 0 if worked else state.failures
-    private = optional and isinstance(error, ApiError) and error.forbidden
-    if private or (isinstance(error, ApiError) and (error.gone or error.not_found)):
+    if isinstance(error, ApiError) and (error.gone or error.not_found):
         # A version that came from a list just now and is too old already: do not list in a tight circle.
         listing = Listing(failures=failures + 1)
         return Waiting(backoff(failures, jitter), listing) if state.fresh and not worked else listing

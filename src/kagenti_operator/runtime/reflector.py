@@ -71,8 +71,9 @@ class Reflector[T: KubeObject]:
     """Lists and watches what a selector admits of one resource, and tells a sink.
 
     `resource` is what was listed last: of the versions that it was given, the newest that is served.
-    `optional`: what may not be listed counts as absent, until a later try may.
-    `where_served`: an API group; while it is not served nothing is asked for, and there is nothing.
+    `optional`: what may not be listed counts as absent, until a later try may. A watch that is refused after
+    that is trouble: an API server that has just started knows no permissions for a moment.
+    `where_served`: an API group; until it is served nothing is asked for, and there is nothing.
     `retry_now` ends a wait: somebody knows that the API appeared.
     """
 
@@ -177,7 +178,7 @@ class Reflector[T: KubeObject]:
         return after_page(state, version, page.continue_)
 
     async def _first_page(self) -> ListPage[T]:
-        if self._where_served:
+        if self._where_served and not self._complete:
             # Refused as "not found" where it is not served: that is just what it means here.
             await self._client.raw("GET", f"/apis/{self._where_served}")
         *newer, oldest = self._versions
@@ -228,7 +229,7 @@ class Reflector[T: KubeObject]:
             self._tell_trouble("watch", error)
         lasted = self._clock.monotonic() - began
         end = WatchEnd(version, lasted, failure)
-        following = after_watch(state, end, self._rng.random(), optional=self._optional)
+        following = after_watch(state, end, self._rng.random())
         if isinstance(following, Watching) and self.resource is not self._versions[0]:
             # A newer version may be served by now.
             return Listing()

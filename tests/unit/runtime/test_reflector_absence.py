@@ -104,15 +104,13 @@ async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked
             "No permission to list, counts as absent",
             "Up to date again",
         ]
-        # The permission is taken away again.
+        # An API server that has just started knows no permissions for a moment.
         watch.send(bookmark(11))
         watch.end()
         await (await desk.watch_request(11)).refuse(403, "Forbidden", message="not yours")
-        await (await desk.list_request()).refuse(403, "Forbidden", message="not yours")
-        await until(lambda: desk.names == [])
-        await until(lambda: desk.clock.sleeping)
-        await desk.clock.advance(299)
-        assert desk.peer.idle
+        await desk.pause(of_at_most=FIRST_BACKOFF)
+        await desk.watch_request(11)
+        assert desk.names == ["a"]
 
 
 async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_served() -> None:
@@ -136,6 +134,8 @@ async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_serve
         await (await asked()).answer(200, {})
         await desk.listed(10, wire("a", 1))
         await until(lambda: desk.names == ["a"])
-        # Once it is there only a new list asks again.
-        (await desk.stream(10, bookmark(11))).end()
-        await desk.watch_request(11)
+        # From then on it is left at that, however the watch ends.
+        await (await desk.watch_request(10)).refuse(410, "Expired")
+        await desk.pause(of_at_most=FIRST_BACKOFF)
+        await desk.listed(20, wire("a", 1))
+        await desk.watch_request(20)

@@ -84,12 +84,6 @@ def test_what_may_be_missing_and_is_not_permitted_is_asked_for_as_seldom_as_an_a
     assert following == after_refused_list(Listing(), NOT_FOUND, jitter)
 
 
-def test_a_watch_that_is_not_permitted_any_longer_asks_the_list_where_that_may_be() -> None:
-    end = WatchEnd("5", 400, FORBIDDEN)
-    assert after_watch(Watching("5"), end, 0, optional=True) == Listing(failures=1)
-    assert after_watch(Watching("5"), end, 0) == Waiting(0.8, Watching("5", failures=1))
-
-
 def test_hope_survives_a_hiccup() -> None:
     following = after_refused_list(Listing(hopeful=3), LOST, 0)
     assert isinstance(following, Waiting)
@@ -159,7 +153,7 @@ def test_trouble_never_makes_a_tight_circle(troubles: list[tuple[KubeError, floa
     hurried = 0
     for error, jitter in troubles:
         if isinstance(state, Watching):
-            following = after_watch(state, WatchEnd("5", 0, error), jitter, optional=optional)
+            following = after_watch(state, WatchEnd("5", 0, error), jitter)
         else:
             following = after_refused_list(state, error, jitter, optional=optional)
         hurried = hurried + 1 if isinstance(following, Listing | Watching) else 0
