@@ -1,5 +1,6 @@
 """What the steps share: the sandbox they play on, who they are there, and what earlier steps found."""
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
@@ -27,6 +28,12 @@ COLLECTOR = "otel-collector"
 READER = "trace-reader"
 MLFLOW = "mlflow"
 _EVIDENCE_LINES = 15
+
+# MLflow's server closes connections that are idle for 5 s: be first.
+_KEEPALIVE_SECONDS = 4.0
+# Before 3.13.1 asyncio forgets TLS connections that the peer closed (cpython pull request 118960); aiohttp
+# ends them, and warns where that is not needed.
+_FORGETS_CONNECTIONS = sys.version_info < (3, 13, 1)
 
 
 class Stage:
@@ -60,7 +67,10 @@ class Stage:
     async def connect(self) -> None:
         """Open the connections to the sandbox's API server. Raises KubeError."""
         connection = load_connection({"KUBECONFIG": str(self.paths.kubeconfig)})
-        self._session = await self._exits.enter_async_context(aiohttp.ClientSession())
+        connector = aiohttp.TCPConnector(
+            keepalive_timeout=_KEEPALIVE_SECONDS, enable_cleanup_closed=_FORGETS_CONNECTIONS
+        )
+        self._session = await self._exits.enter_async_context(aiohttp.ClientSession(connector=connector))
         client = await self._exits.enter_async_context(KubeClient(connection, field_manager="kagenti-demo"))
         self._api = Api(client, self._session)
 
