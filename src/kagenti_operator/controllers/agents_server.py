@@ -12,6 +12,8 @@ SETTLE_SECONDS = 30.0
 # On installation the address comes first and the gateway a little later, or never: so long after MLflow
 # became available the address is taken for all that will come.
 GATEWAY_SECONDS = 10.0
+# A gateway that only left the status, while the address is the same: a gap, until it has lasted so long.
+GATEWAY_GONE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,7 @@ class AgentsServer:
             self._accepted = replace(accepted, rest_url=rest_url)
             wait = None
         elif accepted and not has_gateway and accepted.rest_url == rest_url:
-            # Nothing but the gateway's URL is missing: a gap in the status, and no other MLflow.
-            wait = None
+            wait = self._lasts(tracking_uri, GATEWAY_GONE_SECONDS)
         elif accepted:
             wait = self._lasts(tracking_uri, SETTLE_SECONDS)
         elif has_gateway:

@@ -6,7 +6,12 @@ import msgspec
 import pytest
 
 from kagenti_operator.controllers.agent_experiments import Server
-from kagenti_operator.controllers.agents_server import GATEWAY_SECONDS, SETTLE_SECONDS, AgentsServer
+from kagenti_operator.controllers.agents_server import (
+    GATEWAY_GONE_SECONDS,
+    GATEWAY_SECONDS,
+    SETTLE_SECONDS,
+    AgentsServer,
+)
 from kagenti_operator.kube.models import MLflow
 from tests.unit.controllers.test_rolls import ManualClock
 
@@ -97,12 +102,17 @@ def test_an_address_that_flaps_is_never_told(server: AgentsServer, clock: Manual
         assert told(server) == GATEWAY
 
 
-def test_a_gateway_that_only_leaves_the_status_is_kept(server: AgentsServer, clock: ManualClock) -> None:
+def test_a_gateway_that_only_leaves_the_status_is_kept_for_long(
+    server: AgentsServer, clock: ManualClock
+) -> None:
     server.observe(mlflow(url=GATEWAY))
-    assert server.observe(mlflow()) is None
-    clock.time += 10 * SETTLE_SECONDS
-    assert server.observe(mlflow()) is None
+    assert server.observe(mlflow()) == GATEWAY_GONE_SECONDS
+    clock.time += GATEWAY_GONE_SECONDS - 1
+    assert server.observe(mlflow()) == 1
     assert server.current == Server(GATEWAY, ADDRESS)
+    clock.time += 1
+    assert server.observe(mlflow()) is None
+    assert server.current == Server(ADDRESS, ADDRESS)
 
 
 def test_an_address_that_moves_with_its_gateway_gone_is_followed(
