@@ -30,7 +30,7 @@ from kagenti_operator.kube.resources import (
     RBAC,
     ROLE_BINDINGS,
 )
-from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
 log = structlog.get_logger("controllers.access")
@@ -131,7 +131,7 @@ class AccessController:
         self._enqueue = enqueue
         self._platform: Platform | None = None
 
-    async def reconcile(self, key: str) -> None:
+    async def reconcile(self, key: str) -> float | None:
         """Bring the binding of namespace `key` to what the decision says."""
         current = self._cluster.collector_bindings.store.get(key, COLLECTOR_BINDING)
         wanted = key == MLFLOW_NAMESPACE or self._cluster.has_agents(key)
@@ -139,15 +139,17 @@ class AccessController:
             case Grant(cluster_role):
                 trouble = f"The collector is not granted access to MLflow for namespace '{key}'"
                 with refusals_told(self._events, self._find_subject(), "AccessNotGranted", trouble):
-                    await self._grant(key, cluster_role, current)
+                    return CONFIRM_SECONDS if await self._grant(key, cluster_role, current) else None
             case Revoke():
                 trouble = f"The collector keeps its access to MLflow for namespace '{key}'"
                 with refusals_told(self._events, self._find_subject(), "AccessNotRevoked", trouble):
                     await self._applier.absent(ROLE_BINDINGS, current)
             case Leave():
                 pass
+        return None
 
-    async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> None:
+    async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> bool:
+        """Make the binding grant that; return whether it had to be written."""
         if current is not None and not is_granted(current, cluster_role):
             # The API refuses to change a roleRef.
             await self._applier.absent(ROLE_BINDINGS, current)
@@ -159,12 +161,13 @@ class AccessController:
             owner=None if has_foreign_owner(current) else self._cluster.operator_role,
         )
         try:
-            await self._applier.ensure(ROLE_BINDINGS, desired, current)
+            return await self._applier.ensure(ROLE_BINDINGS, desired, current)
         except ApiError as error:
             # The agents of a namespace that is going away go with it: their events follow.
             if not (error.namespace_terminating or error.not_found):
                 raise
             log.info("Namespace is going away, no access granted", namespace=namespace)
+            return False
 
     def _observe(self) -> Platform:
         cluster = self._cluster

@@ -31,7 +31,7 @@ from kagenti_operator.kube.rbac_models import RbacObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES, Resource
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.events import EventRecorder
 
@@ -104,7 +104,7 @@ class AgentsController:
             # asked again about what it has just said.
             self._enqueue(key)
             return None
-        await self._grant(key, agent)
+        granted = await self._grant(key, agent)
         injection = Injection(
             tracking_uri=server.tracking_uri,
             experiment_id=experiment.id,
@@ -113,7 +113,8 @@ class AgentsController:
         )
         if not await self._inject(key, kind, agent, injection):
             return PATIENCE_SECONDS
-        return self._experiments.next_look(key)
+        look = self._experiments.next_look(key)
+        return min(look, CONFIRM_SECONDS) if granted else look
 
     async def _go_on_without(self, key: str, agent: Agent, error: MLflowError) -> float:
         """MLflow does not say what an agent needs: tell, let a known one's grant follow it, and try again."""
@@ -134,15 +135,17 @@ class AgentsController:
             if agent is not None and not is_opted_out(agent) and not agent.metadata.deletion_timestamp
         )
 
-    async def _grant(self, key: str, agent: Agent) -> None:
+    async def _grant(self, key: str, agent: Agent) -> bool:
+        """Bring Role and RoleBinding to what they should be; return whether anything had to be written."""
         try:
-            await self._ensure_access(agent.metadata.namespace, agent.metadata.name)
+            wrote = await self._ensure_access(agent.metadata.namespace, agent.metadata.name)
         except ApiError as error:
             self._news.not_granted(key, agent, error)
             raise
         self._news.granted(key)
+        return wrote
 
-    async def _ensure_access(self, namespace: str, name: str) -> None:
+    async def _ensure_access(self, namespace: str, name: str) -> bool:
         grantees = self._grantees(namespace, name)
         keys = [agent_key(g.resource.kind, namespace, name) for g in grantees]
         for key, grantee in zip(keys, grantees, strict=True):
@@ -151,18 +154,19 @@ class AgentsController:
         names = self._experiments.names(keys)
         if not (grantees and names):
             # The last one went meanwhile, and its release takes the grant; or none is known yet.
-            return
+            return False
         role, binding = build_access(
             namespace, name, names, grantees, experiment_id=self._experiments.common_id(keys)
         )
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
-        await self._applier.ensure(ROLES, role, self._cluster.roles.store.get(namespace, role_name(name)))
+        known = self._cluster.roles.store.get(namespace, role_name(name))
+        wrote = await self._applier.ensure(ROLES, role, known)
         current = self._cluster.agent_bindings.store.get(namespace, role_name(name))
         if current is not None and not grants_role(current, role_name(name)):
             # The API refuses to change a roleRef.
             await self._applier.absent(ROLE_BINDINGS, current)
             current = None
-        await self._applier.ensure(ROLE_BINDINGS, binding, current)
+        return await self._applier.ensure(ROLE_BINDINGS, binding, current) or wrote
 
     async def _revoke[T: RbacObject](
         self, key: str, agent: Agent | None, resource: Resource[T], grant: T | None

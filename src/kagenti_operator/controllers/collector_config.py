@@ -32,7 +32,7 @@ from kagenti_operator.kube.models import KubeObject, MLflow
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kagenti_operator.kube.workload_models import Workload
 from kagenti_operator.mlflow import status
-from kagenti_operator.runtime.applier import Applier, differs
+from kagenti_operator.runtime.applier import CONFIRM_SECONDS, Applier, differs
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.events import EventRecorder
 
@@ -143,7 +143,8 @@ class CollectorConfigController:
         desired = build_config_map(cluster.settings.namespace, text, cluster.operator)
         current = cluster.config_map(COLLECTOR_CONFIG)
         rollout = self._rollout.build(text, destination)
-        if differs(desired, current) or (rollout is not None and differs(rollout, cluster.collector)):
+        writes = differs(desired, current) or (rollout is not None and differs(rollout, cluster.collector))
+        if writes:
             self.in_place_since = None
             wait = self._settling()
             if wait:
@@ -158,7 +159,8 @@ class CollectorConfigController:
         self.in_place_since = self.in_place_since or self._clock.now()
         self._announce(text, destination)
         self._refusals.tell(destination)
-        return self._rollout.seconds_to_renewal(destination)
+        renewal = self._rollout.seconds_to_renewal(destination)
+        return min(CONFIRM_SECONDS, renewal or CONFIRM_SECONDS) if writes else renewal
 
     def _destination(self, *, openshift: bool) -> MLflowDestination | None:
         cluster = self._cluster

@@ -10,7 +10,7 @@ from kagenti_operator.controllers.settings import CA_BUNDLE_KEY, INGRESS_CA, MAN
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kagenti_operator.kube.workload_models import Workload
-from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.events import EventRecorder
 
 ROOT_KEY = "ca.crt"
@@ -57,13 +57,14 @@ class IngressCAController:
         self._events = events
         self._applier = Applier(client)
 
-    async def reconcile(self, key: str) -> None:
+    async def reconcile(self, key: str) -> float | None:
         """Copy the certificates where they differ."""
         del key
         bundle = wanted_bundle(self._cluster)
         if bundle is None:
-            return
+            return None
         desired = build_config_map(self._cluster.settings.namespace, bundle, self._cluster.operator)
         trouble = "The collector's configuration waits for the ingress CA, which could not be written"
         with refusals_told(self._events, find_collector(self._cluster), "IngressCANotWritten", trouble):
-            await self._applier.ensure(CONFIG_MAPS, desired, self._cluster.config_map(INGRESS_CA))
+            wrote = await self._applier.ensure(CONFIG_MAPS, desired, self._cluster.config_map(INGRESS_CA))
+        return CONFIRM_SECONDS if wrote else None

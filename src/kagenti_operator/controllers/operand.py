@@ -19,6 +19,7 @@ from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.models import MLflow
 from kagenti_operator.kube.resources import DATA_SCIENCE_CLUSTERS, MLFLOWS
 from kagenti_operator.mlflow import status
+from kagenti_operator.runtime.applier import CONFIRM_SECONDS
 from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
 log = structlog.get_logger("controllers.operand")
@@ -60,13 +61,15 @@ class OperandController:
         self._announced_crd = False
         self._announced_url: str | None = None
 
-    async def reconcile(self, key: str) -> None:
+    async def reconcile(self, key: str) -> float | None:
         """Make the CR where it is wanted and missing; say what was found."""
         del key
         self._announce()
         served = self._cluster.mlflows.present
         if wants_operand(self._cluster.mlflow_state, served=served, current=self._cluster.mlflow):
             await self._create()
+            return CONFIRM_SECONDS
+        return None
 
     def _announce(self) -> None:
         present = self._cluster.mlflows.present
