@@ -65,7 +65,7 @@ test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm and
 	@$(BIN)/pytest tests/unit
 
 .PHONY: bench
-bench: binaries envs ## Measure speed and size into docs/performance.md (17 min; ONLY=1000x10: that alone)
+bench: binaries envs ## Measure speed and size into docs/performance.md (11 to 17 min; ONLY=1000x10: that alone)
 	@$(BIN)/python -m benchmarks $(ONLY) $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: soak
