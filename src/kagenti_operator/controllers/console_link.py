@@ -11,7 +11,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.resources import CLUSTER_ROLES, CONSOLE_LINKS, MLFLOWS
 from kagenti_operator.mlflow import status
-from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.events import EventRecorder, ObjectRef
 
 
@@ -48,7 +48,7 @@ class ConsoleLinkController:
         self._events = events
         self._applier = Applier(client)
 
-    async def reconcile(self, key: str) -> None:
+    async def reconcile(self, key: str) -> float | None:
         """Bring the link to MLflow's address; take it away when the MLflow CR is gone."""
         del key
         cluster = self._cluster
@@ -59,11 +59,13 @@ class ConsoleLinkController:
             trouble = "MLflow is gone, but the link to it could not be deleted"
             with refusals_told(self._events, about, "ConsoleLinkNotDeleted", trouble):
                 await self._applier.absent(CONSOLE_LINKS, current)
-            return
+            return None
         url = status.dashboard_url(cr)
         # The console's API refuses any other scheme.
-        if cluster.console_links.present and url and url.startswith("https://"):
-            owner = cluster.console_link_role.store.get("", CONSOLE_LINK_ROLE)
-            about, trouble = ObjectRef.of(MLFLOWS, cr), "The console's link to MLflow could not be written"
-            with refusals_told(self._events, about, "ConsoleLinkNotWritten", trouble):
-                await self._applier.ensure(CONSOLE_LINKS, build_link(url, owner), current)
+        if not (cluster.console_links.present and url and url.startswith("https://")):
+            return None
+        owner = cluster.console_link_role.store.get("", CONSOLE_LINK_ROLE)
+        about, trouble = ObjectRef.of(MLFLOWS, cr), "The console's link to MLflow could not be written"
+        with refusals_told(self._events, about, "ConsoleLinkNotWritten", trouble):
+            wrote = await self._applier.ensure(CONSOLE_LINKS, build_link(url, owner), current)
+        return CONFIRM_SECONDS if wrote else None

@@ -17,7 +17,7 @@ from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, open_testbed
 from benchmarks.witness import Key, Witness, witness_bindings
 from kagenti_operator.controllers.wiring import ACCESS_WORKERS
-from tests.integration.reconcile.platform import BINDING
+from tests.integration.reconcile.platform import BINDING, RBAC, eventually
 
 # More than can be worked on at once.
 REFUSED = [f"refused-{number}" for number in range(ACCESS_WORKERS + 4)]
@@ -87,6 +87,24 @@ async def test_namespaces_whose_writes_are_refused_hold_up_nobody_else(scene: Sc
 
 def granted_of(bindings: Witness, namespaces: list[str]) -> list[Key]:
     return [key for key in bindings.seen if key[0] in namespaces]
+
+
+async def test_a_grant_that_is_deleted_before_the_operator_has_seen_it_is_restored(scene: Scene) -> None:
+    def is_read_of_bindings(request: web.Request) -> bool:
+        return request.method == "GET" and BINDING in request.query.get("fieldSelector", "")
+
+    scene.day.refuses = is_read_of_bindings
+    scene.day.expire_watches()
+    await scene.appear("unseen")
+    await scene.granted("unseen")
+    await scene.bed.platform.delete(f"{RBAC}/namespaces/unseen/rolebindings/{BINDING}")
+    # The list that comes now shows what the operator knew: no binding there.
+    scene.day.refuses = lambda _: False
+
+    async def restored() -> None:
+        assert await scene.bed.platform.binding("unseen") is not None
+
+    await eventually(restored, seconds=60)
 
 
 async def test_versions_that_are_too_old_everywhere_cost_nobody_their_access(scene: Scene) -> None:
