@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.kube.errors import ApiError, Interrupted, Silent, Unreachable, error_from_response
 from kagenti_operator.kube.watch import LineSplitter
@@ -60,8 +61,8 @@ def retry_delay(method: str, error: ApiError, jitter: float) -> float | None:
     return wait * (1 + jitter / 4)
 
 
-def _build_connector(limit: int) -> aiohttp.TCPConnector:
-    return aiohttp.TCPConnector(limit=limit)
+def _build_connector(limit: int) -> Connector:
+    return Connector(limit=limit)
 
 
 class Transport:
@@ -77,7 +78,7 @@ class Transport:
         max_connections: int,
         request_seconds: float,
         patience_seconds: float,
-        build_connector: Callable[[int], aiohttp.TCPConnector] = _build_connector,
+        build_connector: Callable[[int], Connector] = _build_connector,
     ) -> None:
         """`build_connector` makes the pool, for at most so many connections."""
         self._connection = connection
@@ -205,7 +206,7 @@ class Transport:
 def _abort_unfinished(response: aiohttp.ClientResponse) -> None:
     """Drop the connection of an answer that was left in the middle.
 
-    A polite end of TLS would wait for the server, and outlive `close`.
+    A polite end of TLS would wait for the server, which may be gone.
     """
     connection = response.connection
     if connection is not None and connection.transport is not None:

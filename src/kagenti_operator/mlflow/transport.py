@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aiohttp
 
+from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.answers import Request, build_refusal
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
@@ -110,7 +111,7 @@ class Transport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = aiohttp.TCPConnector(keepalive_timeout=_KEEPALIVE_SECONDS)
+            connector = Connector(keepalive_timeout=_KEEPALIVE_SECONDS)
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
 

@@ -12,6 +12,7 @@ from aiohttp.connector import Connection as AiohttpConnection
 from aiohttp.tracing import Trace
 
 from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.transport import PATIENCE_SECONDS, REQUEST_SECONDS, Observer, Sleeper, Transport
@@ -63,7 +64,7 @@ def _open_socket(address: tuple[Any, ...]) -> socket.socket:
     return opened
 
 
-class _GatedConnector(aiohttp.TCPConnector):
+class _GatedConnector(Connector):
     """Asks when a request gets its connection, after which it is sent without giving way.
 
     Asked before a request is begun, the gate would be blind while that waits for a connection or for its next
@@ -82,7 +83,7 @@ class _GatedConnector(aiohttp.TCPConnector):
         return connection
 
 
-def _build_connector(limit: int, *, may_write: Callable[[], bool]) -> aiohttp.TCPConnector:
+def _build_connector(limit: int, *, may_write: Callable[[], bool]) -> Connector:
     connector = _GatedConnector(limit=limit, socket_factory=_open_socket)
     connector.may_write = may_write
     return connector

@@ -1,12 +1,12 @@
 """What the steps share: the sandbox they play on, who they are there, and what earlier steps found."""
 
-import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 import aiohttp
 
 from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.sandbox.apply import Manifests
 from kagenti_operator.sandbox.demo.api import Api
@@ -29,11 +29,8 @@ READER = "trace-reader"
 MLFLOW = "mlflow"
 _EVIDENCE_LINES = 15
 
-# MLflow's server closes connections that are idle for 5 s: be first.
+# MLflow's server closes connections that are idle for 5 s: do not use one that is about to go.
 _KEEPALIVE_SECONDS = 4.0
-# Before 3.13.1 asyncio forgets TLS connections that the peer closed (cpython pull request 118960); aiohttp
-# ends them, and warns where that is not needed.
-_FORGETS_CONNECTIONS = sys.version_info < (3, 13, 1)
 
 
 class Stage:
@@ -67,10 +64,8 @@ class Stage:
     async def connect(self) -> None:
         """Open the connections to the sandbox's API server. Raises KubeError."""
         connection = load_connection({"KUBECONFIG": str(self.paths.kubeconfig)})
-        connector = aiohttp.TCPConnector(
-            keepalive_timeout=_KEEPALIVE_SECONDS, enable_cleanup_closed=_FORGETS_CONNECTIONS
-        )
-        self._session = await self._exits.enter_async_context(aiohttp.ClientSession(connector=connector))
+        session = aiohttp.ClientSession(connector=Connector(keepalive_timeout=_KEEPALIVE_SECONDS))
+        self._session = await self._exits.enter_async_context(session)
         client = await self._exits.enter_async_context(KubeClient(connection, field_manager="kagenti-demo"))
         self._api = Api(client, self._session)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from kagenti_operator.kube.connector import Connector
 from kagenti_operator.sandbox.node.models import Container, HttpGet, Probe
 
 
@@ -71,7 +72,7 @@ class Prober:
         headers = {header.name: header.value for header in action.http_headers or ()}
         # The kubelet does not verify certificates either.
         async with (
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=_UNVERIFIED)) as session,
+            aiohttp.ClientSession(connector=Connector(ssl=_UNVERIFIED)) as session,
             session.get(url, headers={"User-Agent": "kube-probe/1.0", **headers}) as answer,
         ):
             # Redirects were followed; what is left below 400 is well.

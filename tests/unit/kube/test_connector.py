@@ -1,0 +1,77 @@
+"""Closing a client leaves no connection behind, not even to a server that does not answer."""
+
+import asyncio
+import gc
+import socket
+import ssl
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+
+import pytest
+
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.credentials import Connection, TlsFiles
+from kagenti_operator.sandbox.pki import CertificateAuthority
+
+DEADLINE_SECONDS = 10.0
+
+
+class Mute:
+    """Takes one TLS connection and one request, and says nothing any more, not even that it goes."""
+
+    def __init__(self, folder: Path) -> None:
+        authority = CertificateAuthority("mute")
+        pair = authority.issue_server("mute", ["127.0.0.1"])
+        pair.write(folder / "tls.crt", folder / "tls.key")
+        self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        self.ca = folder / "ca.crt"
+        self.ca.write_bytes(authority.certificate)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(DEADLINE_SECONDS)
+        self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.asked = Event()
+        self._over = Event()
+
+    @contextmanager
+    def serving(self) -> Generator[None]:
+        thread = Thread(target=self._serve)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def _serve(self) -> None:
+        with (
+            self._listener,
+            self._listener.accept()[0] as plain,
+            self._tls.wrap_socket(plain, server_side=True) as connection,
+        ):
+            connection.recv(1000)
+            self.asked.set()
+            self._over.wait(DEADLINE_SECONDS)
+
+
+async def give_up_a_request(server: Mute) -> None:
+    tls = TlsFiles(lambda: ssl.create_default_context(cafile=server.ca), [server.ca])
+    async with KubeClient(Connection(server.url, tls=tls)) as client:
+        request = asyncio.create_task(client.raw("GET", "/x"))
+        assert await asyncio.to_thread(server.asked.wait, DEADLINE_SECONDS)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+
+
+def test_a_request_that_was_given_up_leaves_no_connection_when_the_client_is_closed(tmp_path: Path) -> None:
+    server = Mute(tmp_path)
+    gc.collect()
+    with server.serving(), warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        asyncio.run(give_up_a_request(server))
+        gc.collect()
+    assert [str(warning.message) for warning in warned] == []
