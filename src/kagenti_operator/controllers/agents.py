@@ -89,10 +89,9 @@ class AgentsController:
             return None
         server = self._server.current
         if server is None:
-            if self._experiments.recall(key, agent):
-                # Its pods may run under another account by the time that MLflow is back.
-                await self._grant(key, agent)
-            return None
+            # Its pods may run under another account by the time that MLflow is back.
+            granted = self._experiments.recall(key, agent) and await self._grant(key, agent)
+            return CONFIRM_SECONDS if granted else None
         try:
             experiment = await self._experiments.resolve(key, agent, server)
         except MLflowError as error:
@@ -111,9 +110,8 @@ class AgentsController:
             experiment_name=experiment.name,
             workspace=namespace,
         )
-        if not await self._inject(key, kind, agent, injection):
-            return PATIENCE_SECONDS
-        look = self._experiments.next_look(key)
+        injected = await self._inject(key, kind, agent, injection)
+        look = self._experiments.next_look(key) if injected else PATIENCE_SECONDS
         return min(look, CONFIRM_SECONDS) if granted else look
 
     async def _go_on_without(self, key: str, agent: Agent, error: MLflowError) -> float:

@@ -31,7 +31,7 @@ def foresee_refusal(workspace: str | None, *, state: str | None, bound: bool, ha
     return "WorkspaceNotGranted" if has_agents else "WorkspaceWithoutAgents"
 
 
-def word_refusal(reason: str, workspace: str | None, state: str | None) -> str | None:
+def word_reason(reason: str, workspace: str | None, state: str | None) -> str | None:
     """What people are told, and what to do; None where whoever grants access tells of it."""
     not_managed = (
         f"Component mlflowoperator of DataScienceCluster {DATA_SCIENCE_CLUSTER} is not Managed but "
@@ -83,7 +83,7 @@ class SpanRefusals:
             return
         self._told = refusal
         cr = self._cluster.mlflow
-        message = word_refusal(reason, workspace, self._cluster.mlflow_state) if reason else None
+        message = word_reason(reason, workspace, self._cluster.mlflow_state) if reason else None
         if reason is None or message is None or cr is None:
             return
         log.warning(message, workspace=workspace)

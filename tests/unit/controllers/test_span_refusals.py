@@ -1,6 +1,6 @@
 import pytest
 
-from kagenti_operator.controllers.span_refusals import foresee_refusal, word_refusal
+from kagenti_operator.controllers.span_refusals import foresee_refusal, word_reason
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_what_can_be_foreseen(
 
 
 def test_people_are_told_the_state_the_namespace_and_what_to_do() -> None:
-    message = word_refusal("MLflowNotManaged", "team1", None)
+    message = word_reason("MLflowNotManaged", "team1", None)
     assert message is not None
     for part in (
         "default-dsc",
@@ -39,4 +39,4 @@ def test_people_are_told_the_state_the_namespace_and_what_to_do() -> None:
 
 
 def test_what_is_about_to_be_granted_is_not_told() -> None:
-    assert word_refusal("WorkspaceNotGranted", "team1", "Managed") is None
+    assert word_reason("WorkspaceNotGranted", "team1", "Managed") is None
