@@ -216,6 +216,8 @@ class ControlPlane:
             f"--kubelet-client-certificate={directory / 'kubelet-client.crt'}",
             f"--kubelet-client-key={directory / 'kubelet-client.key'}",
             "--authorization-mode=RBAC",
+            # As on OpenShift: who changes an object's owner must be allowed to delete it.
+            "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             "--allow-privileged=true",
             "--profiling=false",
         ]

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.integration.reconcile.collector import (
     CA_HASH,
     COLLECTOR,
@@ -40,9 +42,12 @@ async def test_an_empty_cluster_gets_a_configuration_that_only_shows_spans(
     await asyncio.to_thread(running.wait_for_log, "OTel collector bootstrap complete")
 
 
+@pytest.mark.parametrize("earlier", [False, True], ids=["made by the operator", "made by somebody before"])
 async def test_the_operators_deployment_owns_the_configuration(
-    start_operator: StartOperator, platform: Platform
+    start_operator: StartOperator, platform: Platform, *, earlier: bool
 ) -> None:
+    if earlier:
+        await platform.config_map(SYSTEM, "otel-collector-config", {"base.yaml": "service: {pipelines: {}}"})
     operator = await platform.workload(SYSTEM, "kagenti-controller-manager", agent=False)
     start_operator(features=BOOTSTRAP_ONLY)
     config = await expect_config(platform, "traces/default")

@@ -108,6 +108,24 @@ RECONCILING_FAILED = "Reconciling failed, will try again"
 NOT_HELD = "is attempting to grant RBAC permissions not currently held"
 
 
+async def test_without_delete_no_owner_is_set_on_what_is_there_already(
+    cluster: Cluster, start_operator: StartOperator, platform: Platform, roles: list[Manifest]
+) -> None:
+    await platform.workload(SYSTEM, "kagenti-controller-manager", agent=False)
+    await platform.config_map(SYSTEM, "otel-collector-config", {"base.yaml": "receivers: {}"})
+    await without(platform, roles, "Role", "configmaps", "delete")
+    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
+    operator = start_operator(features=("--enable-otel-bootstrap",), kubeconfig=kubeconfig)
+
+    def refused(line: dict[str, Any]) -> bool:
+        return "cannot set an ownerRef on a resource you can't delete" in line["error"]
+
+    await asyncio.to_thread(operator.wait_for_log, RECONCILING_FAILED, matching=refused)
+    # With the chart's rule the same is written.
+    await grant(platform, roles, ACCOUNT)
+    await asyncio.to_thread(operator.wait_for_log, "OTel collector bootstrap complete")
+
+
 async def expect_refused_grant(operator: OperatorProcess, kind: str) -> None:
     def matches(line: dict[str, Any]) -> bool:
         return NOT_HELD in line["error"] and kind in line["error"]
