@@ -4,7 +4,7 @@ kagenti-controller-manager
 
 {{- define "kagenti-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: controller-manager
 {{- end }}
 
@@ -45,8 +45,8 @@ true
 
 {{- define "kagenti-operator.subjects" -}}
 - kind: ServiceAccount
-  name: {{ .Values.controllerManager.serviceAccountName }}
-  namespace: {{ .Release.Namespace }}
+  name: {{ .Values.controllerManager.serviceAccountName | quote }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{- /* Name of the Secret with the metrics' certificate, else empty. */}}

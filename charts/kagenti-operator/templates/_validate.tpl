@@ -13,18 +13,20 @@ said by values.schema.json, which has no words for why two do not go together. *
 {{- $said = append $said "metrics.port is 8081, where the probes are: take another" }}
 {{- end }}
 {{- if not $metrics.enable }}
-{{- range $name, $set := dict "prometheus.enable" $prometheus.enable "grafanaDashboard.enable" $grafana.enable "openshiftConsole.dashboard" $console.dashboard }}
+{{- range $name, $set := dict "prometheus.enable" $prometheus.enable "grafanaDashboard.enable" $grafana.enable "openshiftConsole.dashboard" $console.dashboard "metrics.certificateSecret" $metrics.certificateSecret "metrics.readers" $metrics.readers }}
 {{- if $set }}
 {{- $said = append $said (printf "%s is about metrics, but metrics.enable is false" $name) }}
 {{- end }}
 {{- end }}
-{{- end }}
-{{- if not $metrics.secure }}
+{{- else if not $metrics.secure }}
 {{- range $name, $set := dict "metrics.certificateSecret" $metrics.certificateSecret "metrics.readers" $metrics.readers "prometheus.tokenSecret" $prometheus.tokenSecret }}
 {{- if $set }}
 {{- $said = append $said (printf "%s is about HTTPS, but metrics.secure is false: metrics are served by plain HTTP to anybody" $name) }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- if and $prometheus.tokenSecret (not $prometheus.enable) }}
+{{- $said = append $said "prometheus.tokenSecret is for the ServiceMonitor, but prometheus.enable is false" }}
 {{- end }}
 {{- if and $metrics.readers (not .Values.rbac.enable) }}
 {{- $said = append $said "metrics.readers are bound by the chart, but rbac.enable is false: bind them yourself" }}

@@ -50,6 +50,18 @@ def test_the_operator_takes_the_arguments_of_its_pods(rendered: Path) -> None:
             assert build_parser().parse_args(container["args"]).command == container["args"][0]
 
 
+def test_names_reach_the_operator_as_they_are() -> None:
+    awkward = Path(__file__).parent / "cases" / "awkward-names.golden.yaml"
+    objects: list[dict[str, Any]] = list(yaml.safe_load_all(awkward.read_text()))
+    (deployment,) = [o for o in objects if o["kind"] == "Deployment"]
+    pod = deployment["spec"]["template"]["spec"]
+    args = build_parser().parse_args(pod["containers"][0]["args"])
+    assert (args.mlflow_workspace, args.mlflow_experiment_name) == ("1e3", "team #1: {traces}")
+    assert str(args.mlflow_ca_file) == "/etc/ca: of #1.pem"
+    assert (pod["serviceAccountName"], pod["priorityClassName"]) == ("123", "1e3")
+    assert {o["metadata"]["name"] for o in objects if o["kind"] == "ServiceAccount"} >= {"123"}
+
+
 def test_what_is_tuned_by_values_is_what_the_operator_is_told() -> None:
     tuned = Path(__file__).parent / "cases" / "tuned.golden.yaml"
     (deployment,) = [o for o in yaml.safe_load_all(tuned.read_text()) if o["kind"] == "Deployment"]

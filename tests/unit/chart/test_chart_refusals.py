@@ -13,9 +13,15 @@ REFUSED = (
     ("prometheus.enable=true,metrics.enable=false", "prometheus.enable is about metrics"),
     ("grafanaDashboard.enable=true,metrics.enable=false", "grafanaDashboard.enable is about metrics"),
     ("openshiftConsole.dashboard=true,metrics.enable=false", "openshiftConsole.dashboard is about metrics"),
+    ("metrics.certificateSecret=tls,metrics.enable=false", "metrics.certificateSecret is about metrics"),
+    (f"{READER},metrics.enable=false", "metrics.readers is about metrics"),
     ("metrics.certificateSecret=tls,metrics.secure=false", "metrics.certificateSecret is about HTTPS"),
     (f"{READER},metrics.secure=false", "metrics.readers is about HTTPS"),
-    ("prometheus.tokenSecret=scraper,metrics.secure=false", "prometheus.tokenSecret is about HTTPS"),
+    (
+        "prometheus.enable=true,prometheus.tokenSecret=scraper,metrics.secure=false",
+        "prometheus.tokenSecret is about HTTPS",
+    ),
+    ("prometheus.tokenSecret=scraper", "prometheus.tokenSecret is for the ServiceMonitor"),
     (f"{READER},rbac.enable=false", "metrics.readers are bound by the chart, but rbac.enable is false"),
     ("metrics.port=8081", "metrics.port is 8081, where the probes are"),
     (

@@ -89,6 +89,12 @@ def test_the_operator_is_not_cut_off_where_no_ports_are_known(helm: Helm) -> Non
     assert policies[0] == policies[1]
 
 
+def test_the_dashboard_is_found_where_no_labels_are_known(helm: Helm) -> None:
+    rendered = render(helm, "--set=grafanaDashboard.enable=true", "--set=grafanaDashboard.labels=null")
+    (dashboard,) = [o for o in rendered if o["metadata"]["name"].endswith("-dashboard")]
+    assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
+
+
 @pytest.mark.parametrize("block", sorted(FIRST))
 def test_a_block_that_was_always_there_is_missed_by_name(block: str, helm: Helm) -> None:
     refused = helm("template", f"--set={block}=null")
