@@ -24,15 +24,19 @@ class Replica:
         self.port = free_port()
         self.problem = ""
 
-    async def make(self) -> None:
+    async def make(self, name: str = "operator-1") -> None:
         account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}}
         await self._api.put(f"/api/v1/namespaces/{self.namespace}/serviceaccounts/operator", account)
         container = {"name": "manager", "image": "example.org/operator:1"}
         body = {
-            "metadata": {"name": "operator-1", "labels": LABELS},
+            "metadata": {"name": name, "labels": LABELS},
             "spec": {"containers": [container], "serviceAccountName": "operator"},
         }
         await self._api.request("POST", f"/api/v1/namespaces/{self.namespace}/pods", body)
+
+    async def evict(self, name: str) -> None:
+        path = f"/api/v1/namespaces/{self.namespace}/pods/{name}/status"
+        await self._api.patch(path, {"status": {"phase": "Failed", "reason": "Evicted"}})
 
     async def start(self) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/pods/operator-1/status"
@@ -69,6 +73,8 @@ async def test_it_says_what_is_missing_on_the_way_to_all_being_well(
         for word in words:
             assert word in told
 
+    await replica.make("operator-0")
+    await replica.evict("operator-0")
     await refused("no pod has the labels", "app.kubernetes.io/component=controller-manager")
     await replica.make()
     await refused("pod operator-1 has not started", "kubectl describe pod operator-1")

@@ -22,6 +22,7 @@ from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS
 from kagenti_operator.kube.workload_models import Pod
 
 SELECTOR = "app.kubernetes.io/name=kagenti-operator,app.kubernetes.io/component=controller-manager"
+ENDED = ("Failed", "Succeeded")
 PROBES = ("/healthz", "/readyz")
 _PROBE_SECONDS = 5.0
 _POLL_SECONDS = 1.0
@@ -96,7 +97,8 @@ async def _look(
     args: argparse.Namespace, client: KubeClient, session: aiohttp.ClientSession, namespace: str
 ) -> list[str]:
     page = await client.list_page(PODS, namespace=namespace, label_selector=args.selector)
-    pods = [pod for pod in page.items if not pod.metadata.deletion_timestamp]
+    # A pod that was evicted is left over, with another in its place.
+    pods = [p for p in page.items if not p.metadata.deletion_timestamp and p.status.phase not in ENDED]
     if not pods:
         raise NotWell(
             f"no pod has the labels {args.selector}. Is the operator's Deployment there and scaled up?"

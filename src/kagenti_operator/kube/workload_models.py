@@ -130,8 +130,9 @@ class Workload(LabelledObject):
 
 
 class PodStatus(KubeStruct):
-    """Where a pod is reached."""
+    """How far a pod has come, and where it is reached."""
 
+    phase: str = ""
     pod_ip: str | None = msgspec.field(default=None, name="podIP")
 
 
