@@ -185,6 +185,8 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     leadership = Leadership(clock)
+    # Credentials that will never do end it here; later they may be in the middle of a change.
+    await connection.authorization()
     async with AsyncExitStack() as open_things:
         # The lease is written to gain it; everything else only while leading.
         plain = KubeClient(connection, clock=clock, rng=rng, observer=metrics.observe_request)

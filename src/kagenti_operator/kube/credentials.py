@@ -35,10 +35,13 @@ class Connection:
         return self._tls.current() if self._tls else None
 
     async def authorization(self) -> str | None:
-        """Return the Authorization header for the next request, None where TLS says who we are."""
+        """Return the Authorization header for the next request, None where TLS says who we are.
+
+        Raises ConfigError for a token that no header can carry.
+        """
         await self._token.prepare()
         token = self._token.current()
-        return f"Bearer {token}" if token else None
+        return f"Bearer {self._checked(token)}" if token else None
 
     def reject_token(self) -> None:
         """The API server answered 401: the next request uses a token that is read anew."""
@@ -54,6 +57,15 @@ class Connection:
             raise ConfigError(
                 f"the credentials for {self.server} have no bearer token, only a client certificate at most; "
                 "use a kubeconfig with a token"
+            )
+        return self._checked(token)
+
+    def _checked(self, token: str) -> str:
+        # A header carries nothing else, and a line that was folded by mistake is easily overlooked.
+        if not (token.isascii() and token.isprintable()):
+            raise ConfigError(
+                f"the bearer token for {self.server} holds line breaks, control characters or letters that "
+                "no token has: write it anew, on one line"
             )
         return token
 

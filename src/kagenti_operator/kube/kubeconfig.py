@@ -8,6 +8,7 @@ from lightkube.config.client_adapter import verify_cluster
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
 from lightkube.config.models import User
 from lightkube.core.exceptions import ConfigError as LightkubeConfigError
+from yarl import URL
 
 from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.kube.errors import ConfigError
@@ -43,6 +44,12 @@ def _server(config: SingleConfig) -> str:
         raise ConfigError(
             f"the server of context {config.context_name} is '{server}', which is no URL; it begins with https://"
         )
+    try:
+        host = URL(server).host
+    except ValueError as error:
+        raise ConfigError(f"the server of context {config.context_name} is '{server}': {error}") from error
+    if not host:
+        raise ConfigError(f"the server of context {config.context_name} is '{server}', which names no host")
     return server
 
 

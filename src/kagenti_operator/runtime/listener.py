@@ -84,6 +84,8 @@ class Listener:
         site = web.TCPSite(runner, self._address.host or None, self._address.port, ssl_context=context)
         try:
             await site.start()
-        except OSError as error:
-            reason = f"{self._address} cannot be listened on for the {self.name}: {error.strerror or error}"
+        except (OSError, UnicodeError) as error:
+            # The second is a host's name that cannot be one.
+            problem = error.strerror if isinstance(error, OSError) and error.strerror else error
+            reason = f"{self._address} cannot be listened on for the {self.name}: {problem}"
             raise CannotListenError(f"{reason}. Choose another address, or 0 for none") from error

@@ -231,6 +231,13 @@ async def test_an_address_in_use_stops_it_with_the_address_and_the_cure(
     assert "Choose another address, or 0 for none" in said
 
 
+async def test_a_host_that_cannot_be_one_stops_it_too(start_operator: StartOperator) -> None:
+    operator = start_operator("--health-probe-bind-address=a..b:8081", features=())
+    assert operator.process.wait(20) == 1
+    operator.kill()
+    assert "a..b:8081 cannot be listened on for the probes" in operator.text()
+
+
 async def test_an_api_server_that_is_away_keeps_nobody_from_starting(
     start_operator: StartOperator, tmp_path: Path
 ) -> None:

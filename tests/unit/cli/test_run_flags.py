@@ -1,7 +1,9 @@
 """The command line of section 3 of the contract, and what it says of mistakes."""
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,6 +138,38 @@ def test_missing_credentials_are_told_in_a_sentence(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     assert main(["run"]) == 1
     assert "absent" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("user", "told"),
+    [
+        ({"token": "two\nlines"}, "write it anew, on one line"),
+        (
+            {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "false"}},
+            "credential plugin false failed with exit status 1",
+        ),
+    ],
+)
+def test_credentials_that_never_do_stop_it(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    user: dict[str, Any],
+    told: str,
+) -> None:
+    config = {
+        "current-context": "x",
+        "contexts": [{"name": "x", "context": {"cluster": "x", "user": "x"}}],
+        "clusters": [{"name": "x", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "x", "user": user}],
+    }
+    path = tmp_path / "config"
+    path.write_text(json.dumps(config))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    assert main(["run"]) == 1
+    assert told in capsys.readouterr().err
 
 
 def test_metrics_are_secure_unless_told_otherwise() -> None:

@@ -1,6 +1,7 @@
 """Finding the API server and our credentials, in a pod and off the cluster."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -167,10 +168,28 @@ def test_a_file_that_is_no_kubeconfig_is_told(tmp_path: Path, text: str) -> None
         load_connection({"KUBECONFIG": str(tmp_path / "config")})
 
 
-def test_a_server_that_is_no_url_is_told(tmp_path: Path) -> None:
-    environ = kubeconfig(tmp_path, {"token": "t"}, server="api.example.com:6443")
-    with pytest.raises(ConfigError, match=r"'api\.example\.com:6443', which is no URL"):
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("api.example.com:6443", "which is no URL"),
+        ("https://api.example.com:99999", "Port out of range"),
+        ("https://api.example.com:port", "port can't be converted"),
+        ("https://[::1", "Invalid IPv6 URL"),
+        ("https://", "which names no host"),
+    ],
+)
+def test_a_server_that_is_no_url_is_told(tmp_path: Path, server: str, words: str) -> None:
+    environ = kubeconfig(tmp_path, {"token": "t"}, server=server)
+    with pytest.raises(ConfigError, match=f"'{re.escape(server)}'.*{words}"):
         load_connection(environ)
+
+
+@pytest.mark.parametrize("token", ["two\nlines", "caf\u00e9"])
+async def test_a_token_that_no_header_can_carry_is_told_and_not_shown(tmp_path: Path, token: str) -> None:
+    connection = load_connection(kubeconfig(tmp_path, {"token": token}))
+    with pytest.raises(ConfigError, match="write it anew, on one line") as refusal:
+        await connection.authorization()
+    assert token not in str(refusal.value)
 
 
 def test_several_kubeconfigs_are_refused_with_the_cure(tmp_path: Path) -> None:
