@@ -22,6 +22,10 @@ def series(name: str, /, **labels: str) -> Series:
     return name, frozenset(labels.items())
 
 
+def _only(labels: Labels, names: set[str]) -> Labels:
+    return frozenset((name, text) for name, text in labels if name in names)
+
+
 class Moment:
     """All series at one moment; `now`: what `time()` says."""
 
@@ -68,8 +72,7 @@ class Moment:
         by = set(expression.modifier.labels) if expression.modifier else set[str]()
         groups: dict[Labels, list[float]] = {}
         for labels, value in self._vector(expression.expr).items():
-            kept = frozenset((name, text) for name, text in labels if name in by)
-            groups.setdefault(kept, []).append(value)
+            groups.setdefault(_only(labels, by), []).append(value)
         return {labels: _AGGREGATE[str(expression.op)](values) for labels, values in groups.items()}
 
     def _combine(self, expression: promql.BinaryExpr) -> Vector:
@@ -78,8 +81,9 @@ class Moment:
             case dict(), dict(), "and":
                 assert expression.modifier is not None
                 assert expression.modifier.matching is not None
-                assert expression.modifier.matching.labels == []
-                return left if right else {}
+                on = set(expression.modifier.matching.labels)
+                present = {_only(labels, on) for labels in right}
+                return {labels: value for labels, value in left.items() if _only(labels, on) in present}
             case dict(), dict(), "or":
                 return right | left
             case dict(), dict(), "-":

@@ -9,9 +9,14 @@ from tests.unit.chart.queries import read_rules
 JOB = "kagenti-controller-manager-metrics"
 NOW = 1_000_000.0
 
+LEADING = series("leader_election_master_status", name="b7c4ae34.kagenti.dev", job=JOB, instance="a")
+
 # One replica that leads, on OpenShift with agents in two namespaces.
 WELL: Mapping[Series, float] = {
-    series("leader_election_master_status", name="b7c4ae34.kagenti.dev"): 1,
+    LEADING: 1,
+    series("process_start_time_seconds", job=JOB, instance="a"): NOW - 90_000,
+    # Somebody else's.
+    series("process_start_time_seconds", job="grafana", instance="a"): NOW - 900_000,
     series("kagenti_agent_namespaces"): 2,
     series("kagenti_agent_namespaces_granted"): 2,
     series("kagenti_agents", state="configured"): 5,
@@ -46,9 +51,7 @@ def test_none_while_all_is_well() -> None:
 
 
 def test_nobody_leads() -> None:
-    assert firing(without=series("leader_election_master_status", name="b7c4ae34.kagenti.dev")) == {
-        "KagentiOperatorNotLeading": "critical"
-    }
+    assert firing(without=LEADING) == {"KagentiOperatorNotLeading": "critical"}
 
 
 def test_a_namespace_that_spans_do_not_go_to_lacks_the_binding() -> None:
@@ -80,6 +83,13 @@ def test_an_mlflow_that_says_that_it_is_available_but_does_not_answer() -> None:
     assert firing(silent) == {"KagentiMLflowNotAnswering": "warning"}
     away = {series("kagenti_mlflow_available"): 0}
     assert firing(silent | away) == {"KagentiMLflowNotAvailable": "critical"}
+
+
+def test_an_mlflow_that_has_not_answered_since_the_operator_was_started() -> None:
+    contact = series("kagenti_mlflow_last_contact_timestamp_seconds")
+    assert firing(without=contact) == {"KagentiMLflowNotAnswering": "warning"}
+    started = {series("process_start_time_seconds", job=JOB, instance="a"): NOW - 60}
+    assert firing(started, without=contact) == {}
 
 
 def test_an_mlflow_that_was_removed_on_purpose() -> None:
