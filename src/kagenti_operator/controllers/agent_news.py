@@ -47,16 +47,19 @@ class AgentNews:
         """There is nothing to complain of any more: the next refusal is news."""
         self._settle(key, NOT_AVAILABLE)
 
-    def variables_kept(self, key: str, agent: Agent, kept: tuple[str, ...]) -> None:
-        """These variables, if any, are the user's and win."""
+    def variables_kept(
+        self, key: str, agent: Agent, kept: tuple[str, ...], left_out: tuple[str, ...] = ()
+    ) -> None:
+        """Variables that are the user's and win, if any, and those of ours that do not go with them."""
         if not kept:
             self._settle(key, KEPT)
             return
+        without = f"; {', '.join(left_out)} would not go with them and are left out" if left_out else ""
         self._warn(
             key,
             agent,
             KEPT,
-            f"{', '.join(kept)} set by the workload itself win over the operator's values. Remove "
+            f"{', '.join(kept)} set by the workload itself win over the operator's values{without}. Remove "
             "them to use the experiment that the operator made for this agent.",
         )
 

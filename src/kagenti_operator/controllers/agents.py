@@ -182,7 +182,7 @@ class AgentsController:
         """Apply what is missing; False while too many other workloads roll."""
         resource = self._cluster.agents[kind].resource
         plan = plan_injection(agent, resource, injection)
-        self._news.variables_kept(key, agent, plan.kept)
+        self._news.variables_kept(key, agent, plan.kept, plan.left_out)
         if plan.body is None:
             return True
         try:

@@ -1,6 +1,6 @@
 """Pure: what an agent's workload carries so that its `mlflow` client just works."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,14 @@ TRACKING_AUTH = "kubernetes-namespaced"
 OPT_OUT = "disabled"
 # On pod templates for people, and on Roles for the operator itself.
 EXPERIMENT_ID = "mlflow.kagenti.io/experiment-id"
+# On pod templates: what is left out beside variables of the user's.
+LEFT_OUT = "mlflow.kagenti.io/left-out"
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+AUTH_VARIABLE = "MLFLOW_TRACKING_AUTH"
+ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
+NAME_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
+WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +36,16 @@ class Injection:
     workspace: str
 
     def environment(self) -> Mapping[str, str]:
-        """The environment variables of section 2.6 of the contract."""
-        return {
-            "MLFLOW_TRACKING_URI": self.tracking_uri,
-            "MLFLOW_TRACKING_AUTH": TRACKING_AUTH,
-            "MLFLOW_EXPERIMENT_ID": self.experiment_id,
-            "MLFLOW_EXPERIMENT_NAME": self.experiment_name,
-            "MLFLOW_WORKSPACE": self.workspace,
+        """The environment variables of section 2.6 of the contract, as a pod template has them."""
+        values = {
+            URI_VARIABLE: self.tracking_uri,
+            AUTH_VARIABLE: TRACKING_AUTH,
+            ID_VARIABLE: self.experiment_id,
+            NAME_VARIABLE: self.experiment_name,
+            WORKSPACE_VARIABLE: self.workspace,
         }
+        # The kubelet makes `$` of `$$`, and looks for a variable in `$(NAME)`.
+        return {name: value.replace("$", "$$") for name, value in values.items()}
 
     def annotations(self) -> Mapping[str, str]:
         """The pod template's annotations; they also tell later what is ours."""
@@ -49,10 +59,14 @@ class Injection:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """`body`: what to apply, None when the workload has everything; `kept`: variables that are the user's."""
+    """`body`: what to apply, None when the workload has everything.
+
+    `kept`: variables that are the user's, as container/name; `left_out`: ours that do not go with them.
+    """
 
     body: Mapping[str, Any] | None
     kept: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def injected(agent: Agent) -> Injection | None:
@@ -68,9 +82,10 @@ def injected(agent: Agent) -> Injection | None:
     )
 
 
-def _current_annotations(agent: Agent) -> Mapping[str, str | None]:
+def _current_annotations(agent: Agent) -> Mapping[str, str]:
     """Ours on the pod template, as `Injection.annotations` names them."""
-    return msgspec.to_builtins(agent.template.metadata.annotations)
+    found: Mapping[str, str | None] = msgspec.to_builtins(agent.template.metadata.annotations)
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def is_marked(agent: Agent) -> bool:
@@ -91,14 +106,25 @@ def _own_environment(
     A variable is ours when it holds what our annotations say that we wrote, or what we want: left out of an
     apply, one that is ours would go, and people may have edited the annotations.
     """
-    ours: dict[str, str] = {}
-    kept: list[str] = []
-    for name, value in wanted.items():
-        if name not in existing or existing[name] == value or existing[name] == before.get(name, value):
-            ours[name] = value
-        else:
-            kept.append(name)
-    return ours, kept
+    kept = [
+        name
+        for name, value in wanted.items()
+        if name in existing and existing[name] not in (value, before.get(name, value))
+    ]
+    missing = _find_unfit(kept)
+    return {name: value for name, value in wanted.items() if name not in (*kept, *missing)}, kept
+
+
+def _find_unfit(kept: Collection[str]) -> Collection[str]:
+    """Which of our variables would work against those that the user keeps.
+
+    With another server than ours, our token and workspace are none of its business. Of an experiment, the
+    client refuses an id and a name that do not belong together.
+    """
+    if URI_VARIABLE in kept:
+        return (AUTH_VARIABLE, ID_VARIABLE, NAME_VARIABLE, WORKSPACE_VARIABLE)
+    pair = {ID_VARIABLE, NAME_VARIABLE}
+    return pair if pair & set(kept) else ()
 
 
 def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) -> Plan:
@@ -106,22 +132,26 @@ def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) 
     wanted = injection.environment()
     earlier = injected(agent)
     before = earlier.environment() if earlier else dict[str, str]()
-    differs = injection.annotations() != _current_annotations(agent)
+    differs = False
     containers: list[Mapping[str, Any]] = []
     kept: list[str] = []
+    left_out: list[str] = []
     for container in agent.template.spec.containers:
         existing = {var.name: var.value for var in container.env or ()}
         ours, theirs = _own_environment(existing, wanted, before)
         kept += [f"{container.name}/{name}" for name in theirs]
+        left_out += [f"{container.name}/{name}" for name in wanted if name not in (*ours, *theirs)]
         differs = differs or any(existing.get(name) != value for name, value in ours.items())
         env = [{"name": name, "value": value} for name, value in ours.items()]
         containers.append({"name": container.name, "env": env})
-    template = {
-        "metadata": {"annotations": dict(injection.annotations())},
-        "spec": {"containers": containers},
-    }
+    annotations = dict(injection.annotations())
+    if left_out:
+        # Whether a variable that is there is the user's, or ours and to be taken out, is seen nowhere else.
+        annotations[LEFT_OUT] = ",".join(left_out)
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": containers}}
+    differs = differs or annotations != _current_annotations(agent)
     body = _identity(agent, resource) | {"spec": {_template_field(resource): template}} if differs else None
-    return Plan(body=body, kept=tuple(kept))
+    return Plan(body=body, kept=tuple(kept), left_out=tuple(left_out))
 
 
 def build_release(agent: Agent, resource: Resource[Any]) -> Mapping[str, Any]:
@@ -160,7 +190,7 @@ def grants_role(binding: RoleBinding, role: str) -> bool:
 
 def service_account(template: AgentPodTemplate) -> str:
     """The ServiceAccount that the pods run as."""
-    return template.spec.service_account_name or "default"
+    return template.spec.service_account_name or template.spec.service_account or "default"
 
 
 @dataclass(frozen=True, kw_only=True)

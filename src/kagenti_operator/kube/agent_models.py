@@ -26,9 +26,10 @@ class InjectedAnnotations(KubeStruct):
     experiment_name: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/experiment-name")
     tracking_uri: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/tracking-uri")
     tracking_auth: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/tracking-auth")
+    left_out: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/left-out")
 
     def __post_init__(self) -> None:
-        share_fields(self, "experiment_id", "experiment_name", "tracking_uri", "tracking_auth")
+        share_fields(self, "experiment_id", "experiment_name", "tracking_uri", "tracking_auth", "left_out")
 
 
 class AgentTemplateMeta(KubeStruct):
@@ -54,6 +55,8 @@ class AgentPodSpec(KubeStruct):
     """Spec of an agent's pod template."""
 
     service_account_name: str | None = None
+    # Deprecated. The API server copies it for its own kinds, but nobody does in a Sandbox.
+    service_account: str | None = None
     containers: tuple[AgentContainer, ...] = ()
 
 

@@ -6,6 +6,7 @@ import pytest
 from kagenti_operator.controllers.injection import (
     Grantee,
     Injection,
+    Plan,
     build_access,
     build_release,
     is_marked,
@@ -48,6 +49,11 @@ def agent(
 
 def environment(values: Injection = INJECTION) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in values.environment().items()]
+
+
+def names_applied(plan: Plan, container: int = 0) -> list[str]:
+    assert plan.body is not None
+    return [e["name"] for e in plan.body["spec"]["template"]["spec"]["containers"][container]["env"]]
 
 
 def configured(*extra: dict[str, object], values: Injection = INJECTION) -> AgentWorkload:
@@ -107,10 +113,26 @@ def test_a_variable_that_the_user_set_wins_and_is_told() -> None:
     theirs: dict[str, Any] = {"name": "agent", "env": [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]}
     plan = plan_injection(agent(theirs), AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ("agent/MLFLOW_EXPERIMENT_NAME",)
+    # The client refuses an id that does not belong to the name.
+    assert plan.left_out == ("agent/MLFLOW_EXPERIMENT_ID",)
+    assert names_applied(plan) == ["MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_AUTH", "MLFLOW_WORKSPACE"]
+
+
+def test_a_server_of_the_users_own_gets_neither_our_token_nor_our_experiment() -> None:
+    theirs: dict[str, Any] = {"name": "agent", "env": [{"name": "MLFLOW_TRACKING_URI", "value": "http://x"}]}
+    plan = plan_injection(agent(theirs, {"name": "proxy"}), AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == ("agent/MLFLOW_TRACKING_URI",)
+    assert len(plan.left_out) == 4
+    assert names_applied(plan) == []
+    assert len(names_applied(plan, container=1)) == 5
+
+
+def test_what_was_left_out_comes_when_the_users_variable_goes() -> None:
+    annotations = {**INJECTION.annotations(), "mlflow.kagenti.io/left-out": "agent/MLFLOW_EXPERIMENT_ID"}
+    plan = plan_injection(agent(annotations=annotations), AGENT_DEPLOYMENTS, INJECTION)
+    assert len(names_applied(plan)) == 5
     assert plan.body is not None
-    names = [e["name"] for e in plan.body["spec"]["template"]["spec"]["containers"][0]["env"]]
-    assert "MLFLOW_EXPERIMENT_NAME" not in names
-    assert len(names) == 4
+    assert plan.body["spec"]["template"]["metadata"]["annotations"] == INJECTION.annotations()
 
 
 def test_a_variable_from_a_secret_wins() -> None:
@@ -122,11 +144,26 @@ def test_a_variable_from_a_secret_wins() -> None:
 
 
 def test_a_variable_that_the_user_changes_after_us_wins_without_another_roll() -> None:
+    env = [e if e["name"] != "MLFLOW_TRACKING_AUTH" else e | {"value": "mine"} for e in environment()]
+    changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations()))
+    plan = plan_injection(changed, AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == ("agent/MLFLOW_TRACKING_AUTH",)
+    assert plan.body is None
+
+
+def test_a_server_that_the_user_names_after_us_takes_ours_out() -> None:
     env = [e if e["name"] != "MLFLOW_TRACKING_URI" else e | {"value": "http://mine"} for e in environment()]
     changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations()))
     plan = plan_injection(changed, AGENT_DEPLOYMENTS, INJECTION)
-    assert plan.kept == ("agent/MLFLOW_TRACKING_URI",)
-    assert plan.body is None
+    assert plan.body is not None
+    assert names_applied(plan) == []
+
+
+def test_the_kubelet_makes_of_a_value_what_mlflow_has() -> None:
+    odd = Injection(tracking_uri="https://m", experiment_id="7", experiment_name="$(A) $$", workspace="team1")
+    assert odd.environment()["MLFLOW_EXPERIMENT_NAME"] == "$$(A) $$$$"
+    assert odd.annotations()["mlflow.kagenti.io/experiment-name"] == "$(A) $$"
+    assert plan_injection(configured(values=odd), AGENT_DEPLOYMENTS, odd).body is None
 
 
 def test_another_tracking_uri_replaces_what_is_ours() -> None:
@@ -203,6 +240,16 @@ def test_access_names_the_experiment_and_the_pods_account() -> None:
         "name": "kagenti-mlflow-weather",
     }
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "weather-sa", "namespace": "team1"}]
+
+
+def test_a_sandbox_may_name_its_account_as_pods_did_before() -> None:
+    raw = {
+        "metadata": {"name": "s", "namespace": "team1"},
+        "spec": {"podTemplate": {"spec": {"serviceAccount": "coder", "containers": [{"name": "c"}]}}},
+    }
+    grantee = Grantee(resource=AGENT_SANDBOXES, agent=msgspec.convert(raw, AgentSandbox))
+    _, binding = build_access("team1", "s", ("s",), (grantee,), experiment_id="7")
+    assert [subject["name"] for subject in binding["subjects"]] == ["coder"]
 
 
 def test_a_deployment_and_a_statefulset_of_one_name_share_their_role() -> None:
