@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 import msgspec
 import structlog
 
+from kagenti_operator.controllers.agent_access import role_name
 from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster
-from kagenti_operator.controllers.injection import injected, role_name
+from kagenti_operator.controllers.injection import injected
 from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError

@@ -63,6 +63,18 @@ class AgentNews:
             "them to use the experiment that the operator made for this agent.",
         )
 
+    def undone(self, key: str, agent: Agent) -> None:
+        """Somebody undoes each time what is done to the workload."""
+        self._warn(
+            key,
+            agent,
+            "MLflowConfigurationUndone",
+            "Somebody undoes each time what the operator does to MLFLOW_* variables and annotations of the "
+            "pod template, and each time that rolls its pods: from now on it waits longer and longer, up to "
+            "five minutes. Let whoever keeps the pod template leave these alone, or opt out by annotation "
+            'mlflow.kagenti.io/inject: "disabled", with none of them in the template that is kept.',
+        )
+
     def not_configured(self, key: str, agent: Agent, error: ApiError) -> None:
         """The API server did not take a change of the workload."""
         self._write_refused(key, agent, NOT_CONFIGURED, "The pod template could not be changed", error)

@@ -1,31 +1,30 @@
 """Each agent's experiment: made in its namespace's workspace, granted to its pods, told to its containers."""
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
+from kagenti_operator.controllers.agent_access import (
+    Grantee,
+    build_access,
+    grants_role,
+    role_name,
+    without_foreign_owners,
+    workload_name,
+)
 from kagenti_operator.controllers.agent_experiments import AgentExperiments
 from kagenti_operator.controllers.agent_news import AgentNews
+from kagenti_operator.controllers.agent_workloads import AgentWorkloads
 from kagenti_operator.controllers.agents_server import AgentsServer
 from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster, agent_key, namespace_of_key
 from kagenti_operator.controllers.experiment_refusals import ExperimentRefusals
-from kagenti_operator.controllers.injection import (
-    Grantee,
-    Injection,
-    build_access,
-    build_release,
-    grants_role,
-    is_marked,
-    is_opted_out,
-    plan_injection,
-    role_name,
-)
-from kagenti_operator.controllers.rolls import PATIENCE_SECONDS, RollSlots
+from kagenti_operator.controllers.injection import Injection, is_marked, is_opted_out
+from kagenti_operator.controllers.rolls import RollSlots
 from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import ApiError, KubeError
+from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.models import KubeObject
 from kagenti_operator.kube.rbac_models import RbacObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES, Resource
@@ -69,6 +68,7 @@ class AgentsController:
         self._rolls = RollSlots(max_rolls, clock, enqueue, bucket=namespace_of_key)
         self._refusals = ExperimentRefusals(enqueue, rng)
         self._news = AgentNews(events, clock)
+        self._workloads = AgentWorkloads(client, cluster, self._rolls, self._news, clock)
         self._server = AgentsServer(clock)
 
     async def reconcile(self, key: str) -> float | None:
@@ -110,8 +110,8 @@ class AgentsController:
             experiment_name=experiment.name,
             workspace=namespace,
         )
-        injected = await self._inject(key, kind, agent, injection)
-        look = self._experiments.next_look(key) if injected else PATIENCE_SECONDS
+        wait = await self._workloads.inject(key, kind, agent, injection)
+        look = self._experiments.next_look(key) if wait is None else wait
         return min(look, CONFIRM_SECONDS) if granted else look
 
     async def _go_on_without(self, key: str, agent: Agent, error: MLflowError) -> float:
@@ -133,6 +133,14 @@ class AgentsController:
             if agent is not None and not is_opted_out(agent) and not agent.metadata.deletion_timestamp
         )
 
+    def _recall_names(self, namespace: str, name: str, grantees: Sequence[Grantee]) -> tuple[str, ...]:
+        """What their experiments are called, as far as these are known."""
+        keys = _keys(namespace, name, grantees)
+        for key, grantee in zip(keys, grantees, strict=True):
+            # After a restart the first of twins must not take what the Role tells of the other.
+            self._experiments.recall(key, grantee.agent)
+        return self._experiments.names(keys)
+
     async def _grant(self, key: str, agent: Agent) -> bool:
         """Bring Role and RoleBinding to what they should be; return whether anything had to be written."""
         try:
@@ -145,26 +153,21 @@ class AgentsController:
 
     async def _ensure_access(self, namespace: str, name: str) -> bool:
         grantees = self._grantees(namespace, name)
-        keys = [agent_key(g.resource.kind, namespace, name) for g in grantees]
-        for key, grantee in zip(keys, grantees, strict=True):
-            # After a restart the first of twins must not take what the Role tells of the other.
-            self._experiments.recall(key, grantee.agent)
-        names = self._experiments.names(keys)
-        if not (grantees and names):
+        names = self._recall_names(namespace, name, grantees)
+        if not names:
             # The last one went meanwhile, and its release takes the grant; or none is known yet.
             return False
-        role, binding = build_access(
-            namespace, name, names, grantees, experiment_id=self._experiments.common_id(keys)
-        )
+        common_id = self._experiments.common_id(_keys(namespace, name, grantees))
+        role, binding = build_access(namespace, name, names, grantees, experiment_id=common_id)
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
         known = self._cluster.roles.store.get(namespace, role_name(name))
-        wrote = await self._applier.ensure(ROLES, role, known)
+        wrote = await self._applier.ensure(ROLES, role, without_foreign_owners(known))
         current = self._cluster.agent_bindings.store.get(namespace, role_name(name))
         if current is not None and not grants_role(current, role_name(name)):
             # The API refuses to change a roleRef.
             await self._applier.absent(ROLE_BINDINGS, current)
             current = None
-        return await self._applier.ensure(ROLE_BINDINGS, binding, current) or wrote
+        return await self._applier.ensure(ROLE_BINDINGS, binding, without_foreign_owners(current)) or wrote
 
     async def _revoke[T: RbacObject](
         self, key: str, agent: Agent | None, resource: Resource[T], grant: T | None
@@ -176,47 +179,7 @@ class AgentsController:
                 self._news.not_revoked(key, agent, error)
             raise
 
-    # --- workload --------------------------------------------------------------------------------------
-
-    async def _inject(self, key: str, kind: str, agent: Agent, injection: Injection) -> bool:
-        """Apply what is missing; False while too many other workloads roll."""
-        resource = self._cluster.agents[kind].resource
-        plan = plan_injection(agent, resource, injection)
-        self._news.variables_kept(key, agent, plan.kept, plan.left_out)
-        if plan.body is None:
-            return True
-        try:
-            if not await self._roll(key, kind, agent, plan.body):
-                return False
-        except ApiError as error:
-            if error.not_found:
-                return True
-            raise
-        log.info(
-            "Configured agent for MLflow",
-            kind=kind,
-            namespace=agent.metadata.namespace,
-            name=agent.metadata.name,
-            experimentID=injection.experiment_id,
-        )
-        self._news.configured(key, agent, injection)
-        return True
-
-    async def _roll(self, key: str, kind: str, agent: Agent, body: Mapping[str, Any]) -> bool:
-        """Apply a change that rolls the workload; False while too many others roll. Raises KubeError."""
-        if not self._rolls.take(key):
-            return False
-        try:
-            changed = await self._client.apply(self._cluster.agents[kind].resource, body)
-        except KubeError as error:
-            # Where only the answer was lost the workload may roll; but its place would be kept for minutes.
-            meta = agent.metadata
-            self._rolls.refused(key, self._cluster.agent(kind, meta.namespace, meta.name))
-            if isinstance(error, ApiError):
-                self._news.not_configured(key, agent, error)
-            raise
-        self._rolls.began(key, changed)
-        return True
+    # --- what is left -----------------------------------------------------------------------------------
 
     async def _release(self, kind: str, namespace: str, name: str, agent: Agent | None) -> float | None:
         """Take out what is ours: the right, then environment and annotations. Data stays in MLflow."""
@@ -231,21 +194,21 @@ class AgentsController:
             agent = await self._client.get(resource, name, namespace)
         if agent is not None and agent.metadata.deletion_timestamp:
             agent = None
-        shared = bool(self._grantees(namespace, name))
+        grantees = self._grantees(namespace, name)
+        # A twin of which nothing is known has no right yet, and none is kept for it.
+        shared = bool(self._recall_names(namespace, name, grantees))
         if not shared:
             # At once, however long the workload waits for its turn, or may not be changed. The Role goes on
             # telling, also after a restart, that something is left to do.
             await self._revoke(key, agent, ROLE_BINDINGS, binding)
-        if agent is not None and is_marked(agent):
-            if not await self._roll(key, kind, agent, build_release(agent, resource)):
-                return PATIENCE_SECONDS
-            log.info("Released workload from MLflow", kind=kind, namespace=namespace, name=name)
-        else:
+        if agent is None or not is_marked(agent):
             self._rolls.follow(key, agent)
-        if shared:
-            self._wake_peers(kind, namespace, name)
-        else:
+        elif wait := await self._workloads.release(key, kind, agent):
+            return wait
+        if not shared:
             await self._revoke(key, agent, ROLES, role)
+        if grantees:
+            self._wake_peers(kind, namespace, name)
         self._news.forget(key)
         if self._rolls.holds(key):
             # Nothing tells of a workload without the label.
@@ -265,9 +228,13 @@ class AgentsController:
     def on_grant(self, old: RbacObject | None, new: RbacObject | None) -> None:
         """A Role or RoleBinding of ours changed: whoever it serves, or served until now, is looked at."""
         for grant in filter(None, (old, new)):
-            for owner in grant.metadata.owner_references:
-                if owner.kind in AGENT_KINDS:
-                    self._enqueue(agent_key(owner.kind, grant.metadata.namespace, owner.name))
+            namespace = grant.metadata.namespace
+            owners = {(o.kind, o.name) for o in grant.metadata.owner_references if o.kind in AGENT_KINDS}
+            # An agent that was deleted as an orphan's owner left no trace of its kind.
+            if not owners and (name := workload_name(grant.metadata.name)):
+                owners = {(kind, name) for kind in AGENT_KINDS}
+            for kind, name in owners:
+                self._enqueue(agent_key(kind, namespace, name))
 
     def on_platform(self, *_: KubeObject | None) -> None:
         """MLflow's CR changed; where its address has to last first, look again when it has."""
@@ -289,3 +256,7 @@ class AgentsController:
         for other in AGENT_KINDS:
             if other != kind and self._cluster.agent(other, namespace, name):
                 self._enqueue(agent_key(other, namespace, name))
+
+
+def _keys(namespace: str, name: str, grantees: Sequence[Grantee]) -> list[str]:
+    return [agent_key(grantee.resource.kind, namespace, name) for grantee in grantees]

@@ -44,8 +44,9 @@ class AgentsServer:
             self.current = None
             return None
         wait = self._settle(cr, tracking_uri, rest_url)
-        # Only the tracking URI rolls agents; the operator itself may ask the newest address at once.
-        self.current = Server(self._accepted.tracking_uri, rest_url) if self._accepted else None
+        accepted = self._accepted
+        # Of whom agents are told: another MLflow would give ids that mean something else there, or nothing.
+        self.current = Server(accepted.tracking_uri, accepted.rest_url) if accepted else None
         return wait
 
     def _settle(self, cr: MLflow, tracking_uri: str, rest_url: str) -> float | None:

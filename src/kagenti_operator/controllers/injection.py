@@ -6,11 +6,8 @@ from typing import Any
 
 import msgspec
 
-from kagenti_operator.controllers.owners import build_owner
-from kagenti_operator.controllers.settings import MANAGED_LABELS
-from kagenti_operator.kube.agent_models import Agent, AgentPodTemplate
-from kagenti_operator.kube.rbac_models import RoleBinding
-from kagenti_operator.kube.resources import RBAC, ROLE_BINDINGS, ROLES, Resource
+from kagenti_operator.kube.agent_models import Agent, InjectedAnnotations
+from kagenti_operator.kube.resources import Resource
 
 TRACKING_AUTH = "kubernetes-namespaced"
 OPT_OUT = "disabled"
@@ -18,6 +15,8 @@ OPT_OUT = "disabled"
 EXPERIMENT_ID = "mlflow.kagenti.io/experiment-id"
 # On pod templates: what is left out beside variables of the user's.
 LEFT_OUT = "mlflow.kagenti.io/left-out"
+
+_ANNOTATIONS = frozenset(field.encode_name for field in msgspec.structs.fields(InjectedAnnotations))
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 AUTH_VARIABLE = "MLFLOW_TRACKING_AUTH"
@@ -178,77 +177,26 @@ def _template_field(resource: Resource[Any]) -> str:
     return "podTemplate" if resource.kind == "Sandbox" else "template"
 
 
-def role_name(workload: str) -> str:
-    """Name of an agent's Role and RoleBinding."""
-    return f"kagenti-mlflow-{workload}"
+def build_removal(
+    workload: Mapping[str, Any], resource: Resource[Any], injection: Injection | None
+) -> list[Mapping[str, Any]]:
+    """A JSON patch that takes our annotations, and the variables of an injection, out of a whole workload.
 
-
-def grants_role(binding: RoleBinding, role: str) -> bool:
-    """Whether a RoleBinding is to that Role of its namespace; somebody may have made it for another."""
-    return (binding.role_ref.kind, binding.role_ref.name) == (ROLES.kind, role)
-
-
-def service_account(template: AgentPodTemplate) -> str:
-    """The ServiceAccount that the pods run as."""
-    return template.spec.service_account_name or template.spec.service_account or "default"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grantee:
-    """A workload that shares the Role of its name: kinds have names of their own."""
-
-    resource: Resource[Any]
-    agent: Agent
-
-
-def build_access(
-    namespace: str,
-    workload: str,
-    experiments: tuple[str, ...],
-    grantees: tuple[Grantee, ...],
-    *,
-    experiment_id: str | None,
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve.
-
-    `experiment_id`: of the one experiment that all of them have. It is kept on the Role, which those who may
-    write workloads cannot write; None where there is no such one.
-
-    Raises ValueError where there is nothing or nobody to grant: a rule without names grants every experiment
-    of the namespace, and what has no owner outlives its agents.
+    For what others own as well: a rollback writes all of an earlier pod template as its own. Raises
+    `conflict` in the API server when the workload has changed meanwhile.
     """
-    if not (experiments and all(experiments) and grantees):
-        raise ValueError(
-            f"the grant of agent {namespace}/{workload} needs experiments and workloads, not {experiments!r} "
-            f"and {len(grantees)} workloads"
-        )
-    name = role_name(workload)
-    metadata = {
-        "name": name,
-        "namespace": namespace,
-        "labels": MANAGED_LABELS,
-        "ownerReferences": [build_owner(g.resource, g.agent) for g in grantees],
-    }
-    role = {
-        "apiVersion": ROLES.api_version,
-        "kind": ROLES.kind,
-        # Never left out: what is not in an apply is not compared either, and an outdated id would stay.
-        "metadata": metadata | {"annotations": {EXPERIMENT_ID: experiment_id or ""}},
-        "rules": [
-            {
-                "apiGroups": ["mlflow.kubeflow.org"],
-                "resources": ["experiments"],
-                "resourceNames": list(experiments),
-                "verbs": ["get", "update"],
-            }
-        ],
-    }
-    accounts = sorted({service_account(g.agent.template) for g in grantees})
-    binding = {
-        "apiVersion": ROLE_BINDINGS.api_version,
-        "kind": ROLE_BINDINGS.kind,
-        "metadata": metadata,
-        "roleRef": {"apiGroup": RBAC, "kind": ROLES.kind, "name": name},
-        "subjects": [{"kind": "ServiceAccount", "name": a, "namespace": namespace} for a in accounts],
-    }
-    return role, binding
+    version, field = workload["metadata"]["resourceVersion"], _template_field(resource)
+    ops: list[Mapping[str, Any]] = [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}]
+    template = workload["spec"][field]
+    for name in template["metadata"].get("annotations", {}):
+        if name in _ANNOTATIONS:
+            escaped = name.replace("~", "~0").replace("/", "~1")
+            ops.append({"op": "remove", "path": f"/spec/{field}/metadata/annotations/{escaped}"})
+    ours = injection.environment() if injection else dict[str, str]()
+    for i, container in enumerate(template["spec"]["containers"]):
+        env: list[Mapping[str, Any]] = container.get("env", [])
+        for j in reversed(range(len(env))):
+            name = env[j]["name"]
+            if name in ours and env[j].get("value") == ours[name]:
+                ops.append({"op": "remove", "path": f"/spec/{field}/spec/containers/{i}/env/{j}"})
+    return ops

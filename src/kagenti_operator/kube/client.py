@@ -1,7 +1,7 @@
 """The verbs of the Kubernetes API, on typed partial objects."""
 
 import random
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +26,7 @@ from kagenti_operator.kube.watch import ListPage, WatchEvent, decode_event, deco
 FIELD_MANAGER = "kagenti-operator"
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 PAGE_SIZE = 500
 # Bookmarks come about once a minute where anything happens, so a watch that is silent for longer may be dead,
 # whatever TCP believes. Short enough for load balancers, which forget idle connections after some minutes.
@@ -199,6 +200,14 @@ class KubeClient:
         what = _what("patch", resource, name, namespace)
         return await self._write("PATCH", resource, path, what, body, MERGE_PATCH)
 
+    async def json_patch[T: KubeObject](
+        self, resource: Resource[T], name: str, operations: Sequence[Mapping[str, Any]], namespace: str | None
+    ) -> T:
+        """Carry out the operations of a JSON patch (RFC 6902), all or none."""
+        path = resource.path(namespace, name)
+        what = _what("patch", resource, name, namespace)
+        return await self._write("PATCH", resource, path, what, operations, JSON_PATCH)
+
     async def patch_status[T: KubeObject](
         self, resource: Resource[T], name: str, status: Mapping[str, Any], namespace: str | None = None
     ) -> T:
@@ -256,7 +265,7 @@ class KubeClient:
         resource: Resource[T],
         path: str,
         what: str,
-        body: Mapping[str, Any],
+        body: Mapping[str, Any] | Sequence[Mapping[str, Any]],
         content_type: str,
         params: Mapping[str, str] | None = None,
     ) -> T:

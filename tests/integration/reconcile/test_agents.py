@@ -100,10 +100,14 @@ async def test_a_variable_of_the_user_wins_and_an_event_says_so(
         assert "MLFLOW_TRACKING_URI" in events[0]["note"]
         workload = await platform.get(workload_path(team, "weather"))
         assert workload is not None
-        assert environment(workload)["MLFLOW_TRACKING_URI"] == "http://mine"
-        assert environment(workload)["MLFLOW_WORKSPACE"] == team
+        # Another server than ours is not sent the token of the pod.
+        assert environment(workload) == {"MLFLOW_TRACKING_URI": "http://mine"}
 
     await eventually(told)
+    container = {"name": "weather", "image": "example.org/agent:1"}
+    without = {"spec": {"template": {"spec": {"containers": [container]}}}}
+    await platform.patch(workload_path(team, "weather"), without)
+    await expect_configured(platform, mlflow, team, "weather")
 
 
 async def test_a_container_and_an_account_that_come_later_are_followed(

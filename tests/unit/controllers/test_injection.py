@@ -3,12 +3,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from kagenti_operator.controllers.agent_access import Grantee, build_access
 from kagenti_operator.controllers.injection import (
-    Grantee,
     Injection,
     Plan,
-    build_access,
     build_release,
+    build_removal,
     is_marked,
     is_opted_out,
     plan_injection,
@@ -200,6 +200,27 @@ def test_a_sandbox_keeps_its_template_elsewhere() -> None:
 def test_releasing_applies_nothing_but_the_identity() -> None:
     body = build_release(configured(), AGENT_DEPLOYMENTS)
     assert set(body) == {"apiVersion", "kind", "metadata"}
+
+
+def test_what_others_own_too_is_taken_out_by_position_and_nothing_else() -> None:
+    mine = {"name": "MINE", "value": "x"}
+    changed = {"name": "MLFLOW_TRACKING_AUTH", "value": "theirs"}
+    env = [mine, *(changed if e["name"] == changed["name"] else e for e in environment()), mine]
+    annotations = {"note": "x", **INJECTION.annotations()}
+    template = {
+        "metadata": {"annotations": annotations},
+        "spec": {"containers": [{"name": "proxy"}, {"name": "agent", "env": env}]},
+    }
+    workload = {"metadata": {"resourceVersion": "5"}, "spec": {"template": template}}
+    lock, *removals = build_removal(workload, AGENT_DEPLOYMENTS, INJECTION)
+    assert lock == {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"}
+    assert {op["op"] for op in removals} == {"remove"}
+    paths = [op["path"] for op in removals]
+    container = "/spec/template/spec/containers/1/env"
+    # From the end on, so that each position is still right.
+    assert paths[4:] == [f"{container}/{position}" for position in (5, 4, 3, 1)]
+    assert paths[0] == "/spec/template/metadata/annotations/mlflow.kagenti.io~1experiment-id"
+    assert not any("note" in path for path in paths)
 
 
 @pytest.mark.parametrize(("value", "expected"), [("disabled", True), ("enabled", False), (None, False)])

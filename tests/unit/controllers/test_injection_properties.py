@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kagenti_operator.controllers.injection import Grantee, Injection, build_access, plan_injection
+from kagenti_operator.controllers.agent_access import Grantee, build_access
+from kagenti_operator.controllers.injection import Injection, plan_injection
 from kagenti_operator.kube.agent_models import AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 
