@@ -25,6 +25,8 @@ images:
 - image: example/shell
   entrypoint: [sh, -c]
   env: {FROM_IMAGE: "yes"}
+- image: example/typo
+  entrypoint: ["{bin:foo}"]
 - image: example/outgoing
   entrypoint: ["{python}", -u]
   egress: true

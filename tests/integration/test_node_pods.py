@@ -111,6 +111,17 @@ async def test_an_unknown_image_says_where_to_add_it(bench: Bench) -> None:
     await bench.until("the pod's status names the table", told)
 
 
+async def test_a_mistake_in_the_table_of_images_is_told_by_the_pod(bench: Bench) -> None:
+    await bench.create_pod("typo", {"containers": [{"name": "main", "image": "example/typo"}]})
+
+    async def told() -> bool:
+        statuses = (await bench.get("pods", "typo"))["status"].get("containerStatuses")
+        waiting: dict[str, str] = statuses[0]["state"].get("waiting", {}) if statuses else {}
+        return waiting.get("reason") == "ErrImagePull" and "no binary has that name" in waiting["message"]
+
+    await bench.until("the pod's status names the mistake", told)
+
+
 async def test_a_container_that_crashes_runs_again_and_is_counted(bench: Bench) -> None:
     await bench.create_pod("crash", pod_spec("echo again; exit 7"))
     await bench.until_logged("crash", "again\nagain\n")

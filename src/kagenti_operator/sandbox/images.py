@@ -79,6 +79,7 @@ def load_images(paths: Iterable[Path]) -> tuple[Image, ...]:
 @lru_cache(maxsize=64)
 def locate(kind: str, name: str) -> str:
     """What a placeholder stands for on this machine. Raises ImageError that says how to get it."""
+    _check_name(kind, name)
     try:
         match kind:
             case "bin":
@@ -93,6 +94,21 @@ def locate(kind: str, name: str) -> str:
                 return sys.executable
     except (binaries.BinaryMissing, environments.EnvironmentMissing) as error:
         raise ImageError(str(error)) from error
+
+
+def _check_name(kind: str, name: str) -> None:
+    match kind:
+        case "bin":
+            what, known = "binary", tuple(binaries.TOOLS)
+        case "env":
+            what, known = "environment", environments.SANDBOX
+        case _:
+            return
+    if name not in known:
+        raise ImageError(
+            f"the table of images says {{{kind}:{name}}}, but no {what} has that name: "
+            f"there are {', '.join(known)}"
+        )
 
 
 def _source_tree() -> Path:

@@ -67,6 +67,19 @@ def test_an_unknown_image_is_an_error_that_says_where_to_add_it() -> None:
         ImageTable([], find).resolve("example/web:1")
 
 
+@pytest.mark.parametrize(
+    ("placeholder", "told"),
+    [
+        ("{bin:foo}", r"\{bin:foo\}, but no binary has that name: there are etcd, .*otelcol"),
+        ("{env:foo}", r"\{env:foo\}, but no environment has that name: there are mlflow, agent"),
+    ],
+)
+def test_a_placeholder_for_what_does_not_exist_is_told_with_what_does(placeholder: str, told: str) -> None:
+    images = ImageTable([Image(image="example/web", entrypoint=(placeholder,))])
+    with pytest.raises(ImageError, match=told):
+        images.resolve("example/web:1")
+
+
 def test_a_table_with_a_mistake_is_named(tmp_path: Path) -> None:
     table = tmp_path / "images.yaml"
     table.write_text("images: [{image: x, comand: [y]}]")
