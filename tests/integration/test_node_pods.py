@@ -303,11 +303,12 @@ async def test_what_people_should_know_is_told_by_events(bench: Bench) -> None:
     async def told() -> bool:
         events = (await bench.get("events"))["items"]
         return any(
-            e["involvedObject"]["name"] == "broken" and e["reason"] == "Failed" and e["type"] == "Warning"
+            (e["involvedObject"]["name"], e["reason"], e["type"], e["reportingComponent"])
+            == ("broken", "Failed", "Warning", "sandbox-node")
             for e in events
         )
 
-    await bench.until("an event about the pod", told)
+    await bench.until("an event of the node about the pod", told)
 
 
 async def test_logs_are_served_through_the_api_server(bench: Bench) -> None:

@@ -62,9 +62,18 @@ class EventSink(Protocol):
 class EventRecorder:
     """Takes events at any time and sends them one after the other while `run` runs."""
 
-    def __init__(self, client: EventSink, *, instance: str, clock: Clock, rng: random.Random) -> None:
-        """`instance` says which replica reports: the pod's name."""
+    def __init__(
+        self,
+        client: EventSink,
+        *,
+        instance: str,
+        clock: Clock,
+        rng: random.Random,
+        controller: str = REPORTING_CONTROLLER,
+    ) -> None:
+        """`controller` says which program reports, `instance` which replica of it: the pod's name."""
         self._client = client
+        self._controller = controller
         self._instance = instance
         self._clock = clock
         self._rng = rng
@@ -196,7 +205,7 @@ class EventRecorder:
             "action": statement.action,
             "note": _shorten(statement.note),
             "regarding": about.to_wire(),
-            "reportingController": REPORTING_CONTROLLER,
+            "reportingController": self._controller,
             "reportingInstance": self._instance,
         }
         if series.count > 1:

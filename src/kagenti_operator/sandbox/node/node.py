@@ -32,6 +32,8 @@ from kagenti_operator.sandbox.paths import StatePaths
 
 log = structlog.get_logger("sandbox.node")
 
+# What the node's Events are found by: the operator's are found by the operator's own name.
+REPORTING_CONTROLLER = "sandbox-node"
 # Many Services change at once when something is installed.
 _HOSTS_SETTLE_SECONDS = 0.05
 
@@ -57,7 +59,9 @@ class Node:
         self._version = version
         self._clock = clock
         self._rng = rng
-        self._events = EventRecorder(client, instance=NODE_NAME, clock=clock, rng=rng)
+        self._events = EventRecorder(
+            client, controller=REPORTING_CONTROLLER, instance=NODE_NAME, clock=clock, rng=rng
+        )
         self._pods = self._follow(PODS)
         self._config_maps = self._follow(FULL_CONFIG_MAPS)
         self._secrets = self._follow(SECRETS)
