@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from kagenti_operator.kube.client import KubeClient
@@ -80,14 +81,15 @@ async def test_events_about_cluster_scoped_objects_are_in_default(admin: KubeCli
     assert event["involvedObject"]["kind"] == "ClusterRole"
 
 
-async def test_the_longest_names_and_texts_are_taken(admin: KubeClient, namespace: str) -> None:
-    about = ObjectRef(api_version="v1", kind="ConfigMap", name="a" * 253, namespace=namespace)
+@pytest.mark.parametrize("name", ["a" * 253, "a" * 235 + "-" + "a" * 17])
+async def test_the_longest_names_and_texts_are_taken(admin: KubeClient, namespace: str, name: str) -> None:
+    about = ObjectRef(api_version="v1", kind="ConfigMap", name=name, namespace=namespace)
     with capture_logs() as logs:
         async with recording(admin) as recorder:
             recorder.normal(about, "Configured", "ä" * 2000)
             await recorder.flush(PATIENCE)
     assert not logs
-    (event,) = await find(admin, namespace, "a" * 253)
+    (event,) = await find(admin, namespace, name)
     assert event["message"].endswith("…")
 
 

@@ -144,7 +144,8 @@ class EventRecorder:
 
     def _event_name(self, about: ObjectRef) -> str:
         suffix = f".{self._rng.getrandbits(64):016x}"
-        return about.name[: _MAX_NAME - len(suffix)] + suffix
+        # Where a long name is cut there may be a character that must not come before a dot.
+        return about.name[: _MAX_NAME - len(suffix)].rstrip("-.") + suffix
 
     def _may_say(self, about: ObjectRef) -> bool:
         now = self._clock.monotonic()

@@ -109,6 +109,19 @@ async def test_an_event_names_the_program_that_reports(bench: Bench) -> None:
     assert event["reportingController"] == "sandbox-node"
 
 
+@pytest.mark.parametrize("separator", ["-", ".", "-.-"])
+async def test_a_long_name_is_cut_where_the_api_server_takes_it(bench: Bench, separator: str) -> None:
+    # A name of 253 characters has room for 236 of the object's.
+    name = "a" * (236 - len(separator)) + separator + "b" * 17
+    about = ObjectRef(api_version="v1", kind="ConfigMap", name=name, namespace="team1")
+    async with bench.sending():
+        bench.recorder.normal(about, "Configured", "x")
+    (event,) = bench.sent.created
+    kept, _, suffix = event["metadata"]["name"].partition(".")
+    assert kept == "a" * (236 - len(separator))
+    assert len(suffix) == 16
+
+
 async def test_an_event_about_a_cluster_scoped_object_is_in_default(bench: Bench) -> None:
     role = KubeObject(metadata=ObjectMeta(name="edit", uid="u2"))
     async with bench.sending():
