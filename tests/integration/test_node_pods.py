@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import subprocess
 from typing import Any
 
-from kagenti_operator.sandbox import binaries
 from tests.integration.node_cluster import Bench, pod_spec
 from tests.integration.processes import command_lines
 
@@ -309,31 +307,6 @@ async def test_what_people_should_know_is_told_by_events(bench: Bench) -> None:
         )
 
     await bench.until("an event of the node about the pod", told)
-
-
-async def test_logs_are_served_through_the_api_server(bench: Bench) -> None:
-    await bench.create_pod("talker", pod_spec("seq 1 5; exec sleep 600"))
-    await bench.until_logged("talker", "5\n")
-    path = bench.path("pods", "talker") + "/log"
-    assert await bench.client.raw("GET", path) == b"1\n2\n3\n4\n5\n"
-    assert await bench.client.raw("GET", path, params={"tailLines": "2"}) == b"4\n5\n"
-
-
-async def test_kubectl_follows_a_log_until_its_pod_is_gone(bench: Bench) -> None:
-    await bench.create_pod(
-        "talker", pod_spec("trap 'echo end; exit' TERM; echo begin; while :; do sleep 0.1; done")
-    )
-    await bench.until_logged("talker", "begin")
-    command = [binaries.find("kubectl"), f"--kubeconfig={bench.cluster.paths.kubeconfig}"]
-    following = await asyncio.create_subprocess_exec(
-        *command, "logs", "--follow", f"--namespace={bench.namespace}", "talker", stdout=subprocess.PIPE
-    )
-    assert following.stdout is not None
-    # Deleted once the following has begun, and not before.
-    assert await following.stdout.readline() == b"begin\n"
-    await bench.delete("pods", "talker")
-    assert await following.stdout.read() == b"end\n"
-    assert await following.wait() == 0
 
 
 async def test_a_force_deleted_pod_leaves_no_process(bench: Bench) -> None:

@@ -119,7 +119,7 @@ class Supervisor:
 
     async def _serve(self, control_plane: ControlPlane, client: KubeClient, node: Node) -> None:
         async with asyncio.TaskGroup() as group:
-            logs = LogServer(self._paths, exists=node.has_pod)
+            logs = LogServer(self._paths, exists=node.has_pod, find_state=node.container_state)
             working = [
                 group.create_task(node.run(), name="node"),
                 group.create_task(

@@ -26,6 +26,7 @@ from kagenti_operator.sandbox.node.pod import PodWorker
 from kagenti_operator.sandbox.node.registration import NODE_NAME, keep_registered, node_labels
 from kagenti_operator.sandbox.node.scheduler import Scheduler
 from kagenti_operator.sandbox.node.services import BY_SERVICE, ServiceProxies, index_by_service
+from kagenti_operator.sandbox.node.state import State
 from kagenti_operator.sandbox.node.tasks import log_failure
 from kagenti_operator.sandbox.node.volumes import ClaimDirectory
 from kagenti_operator.sandbox.paths import StatePaths
@@ -189,6 +190,12 @@ class Node:
         """Whether a pod is on the node."""
         pod = self._pods.store.get(namespace, name)
         return pod is not None and pod.metadata.uid in self._workers
+
+    def container_state(self, namespace: str, pod: str, container: str) -> State | None:
+        """How a container is; None where the node has no such container."""
+        found = self._pods.store.get(namespace, pod)
+        worker = self._workers.get(found.metadata.uid) if found else None
+        return worker.container_state(container) if worker else None
 
     # --- what pods ask -------------------------------------------------------------------------------
 

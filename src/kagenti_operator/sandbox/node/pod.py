@@ -18,7 +18,7 @@ from kagenti_operator.sandbox.node.models import PODS, Container, Pod
 from kagenti_operator.sandbox.node.network import NODE_ADDRESS, PodNetwork
 from kagenti_operator.sandbox.node.prepare import RESOLV_CONF, PodFiles, prepare, write_in_place
 from kagenti_operator.sandbox.node.runner import ContainerRunner
-from kagenti_operator.sandbox.node.state import ContainerRecord, Waiting, build_status
+from kagenti_operator.sandbox.node.state import ContainerRecord, State, Waiting, build_status
 from kagenti_operator.sandbox.node.tasks import log_failure
 from kagenti_operator.sandbox.node.volumes import PodVolumes
 
@@ -64,6 +64,10 @@ class PodWorker:
     def namespace(self) -> str:
         """The pod's namespace."""
         return self._pod.metadata.namespace
+
+    def container_state(self, name: str) -> State | None:
+        """How one of its containers is; None where it has none of that name."""
+        return next((r.state for r in (*self._init, *self._main) if r.container.name == name), None)
 
     # --- what the node tells -------------------------------------------------------------------------
 
