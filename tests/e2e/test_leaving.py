@@ -135,13 +135,20 @@ def test_on_plain_kubernetes_with_a_model_of_ones_own(
     assert "POST /v1/chat/completions" in model.communicate()[1]
 
 
-def test_a_second_run_takes_the_sandbox_that_runs_and_once_leaves_nothing(directory: Path, demo: Played):
+def test_a_second_run_takes_the_sandbox_that_runs_with_another_model_and_once_leaves_nothing(
+    directory: Path, demo: Played, own_model: tuple[Mapping[str, str], "subprocess.Popen[str]"]
+):
+    variables, model = own_model
     assert demo.status == 0, demo.output
     keeper = find_keeper(StatePaths(directory))
     assert keeper is not None
     processes = descendants(keeper)
-    again = play(directory, "--once", seconds=300.0)
+    again = play(directory, "--once", seconds=300.0, model=variables)
     assert again.status == 0, again.output
     assert "running already" in again.block("Start the sandbox")
+    # The agent that ran with the stand-in was rolled.
+    assert "chat my-model " in again.block("Find the trace of that request in MLflow")
+    model.kill()
+    assert "POST /v1/chat/completions" in model.communicate()[1]
     assert alive(processes) == []
     assert json.loads(StatePaths(directory).status.read_text())["phase"] == "stopped"

@@ -52,7 +52,7 @@ _OPENSHIFT: tuple[Step[Stage], ...] = (
     _ASK,
     Step(
         title="Find the trace of that request in MLflow",
-        checks="MLflow's REST API has it in the experiment, with the spans of agent, model and tool",
+        checks="MLflow's REST API has it in the experiment, with the spans of agent, chosen model and tool",
         run=steps_agent.read_trace,
     ),
     Step(

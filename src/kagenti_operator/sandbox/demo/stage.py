@@ -17,6 +17,7 @@ from kagenti_operator.sandbox.demo.logs import PodLogs
 from kagenti_operator.sandbox.demo.mlflow_reader import MLflowReader
 from kagenti_operator.sandbox.demo.report import Console
 from kagenti_operator.sandbox.demo.waiting import Overdue, until
+from kagenti_operator.sandbox.demo.workloads import annotate_templates
 from kagenti_operator.sandbox.options import SandboxOptions
 from kagenti_operator.sandbox.paths import StatePaths
 
@@ -57,6 +58,8 @@ class Stage:
         # What earlier steps found, for later ones.
         self.addresses: Mapping[str, str] = {}
         self.stand_in = True
+        # None: not chosen in this run.
+        self.model: str | None = None
         self.experiment_id = ""
         self.trace_id = ""
         self.experiments: dict[str, str] = {}
@@ -99,10 +102,10 @@ class Stage:
             self._mlflow = MLflowReader(self._session, self.mlflow_url, token, authority)
         return self._mlflow
 
-    async def apply_example(self, name: str) -> None:
-        """Apply the manifests of a folder of `examples/`."""
+    async def apply_example(self, name: str, *, template_annotations: Mapping[str, str] = {}) -> None:
+        """Apply the manifests of a folder of `examples/`, with annotations on the pods of its Deployments."""
         files = sorted(checkout_path(f"examples/{name}").glob("*.yaml"))
-        await self.api.apply(Manifests.read(*files))
+        await self.api.apply(annotate_templates(Manifests.read(*files), template_annotations))
 
     async def until[T](
         self,

@@ -18,6 +18,8 @@ AGENT = "weather-agent"
 QUESTION = "What is the weather like in Prague?"
 _AGENT_SECONDS = 180.0
 _TRACE_SECONDS = 60.0
+_CHAT = "CHAT_MODEL"
+_MODEL = "gen_ai.request.model"
 _CLIENT_KIND = 3
 _OK = 1
 _DEBUG_COUNT = re.compile(r'"otelcol.signal": "traces".*"spans": (\d+)')
@@ -107,10 +109,10 @@ def build_client_span(trace: str, span: str, begun: int, ended: int) -> dict[str
 
 
 async def read_trace(stage: Stage) -> Outcome:
-    """The trace is found in the experiment and has the spans of agent, model and tool."""
+    """The trace is found in the experiment and has the spans of agent, chosen model and tool."""
     mlflow = await stage.mlflow()
     # A model of the user's own may answer without the tool.
-    wanted = {"AGENT", "CHAT_MODEL"} | ({"TOOL"} if stage.stand_in else set[str]())
+    wanted = {"AGENT", _CHAT} | ({"TOOL"} if stage.stand_in else set[str]())
 
     async def complete() -> tuple[Span, ...]:
         try:
@@ -130,9 +132,23 @@ async def read_trace(stage: Stage) -> Outcome:
         )
     except StepFailed as late:
         raise await _find_broken_hop(stage, late.problem) from late
+    others = find_other_models(spans, stage.model) if stage.model else []
+    if others:
+        raise StepFailed(
+            Hop.AGENT,
+            f"the agent asked the model {', '.join(others)}, not {stage.model}",
+            excerpt=render_tree(spans),
+            advice=f"kubectl -n {TEAM} rollout restart deployment {AGENT}, and the demo again",
+        )
     return Outcome(
         f"{len(spans)} spans in experiment {stage.experiment_id} of {TEAM}", tuple(render_tree(spans))
     )
+
+
+def find_other_models(spans: Iterable[Span], model: str) -> list[str]:
+    """The models other than this one that were asked in a trace."""
+    asked = {str(span.attributes.get(_MODEL, "without a name")) for span in spans if span.type == _CHAT}
+    return sorted(asked - {model})
 
 
 async def _find_broken_hop(stage: Stage, problem: str) -> StepFailed:

@@ -16,6 +16,9 @@ from kagenti_operator.sandbox.status import Status, read_status
 
 SECRET = "llama-stack-inference-model-secret"
 SECRET_KEYS = ("INFERENCE_MODEL", "VLLM_URL", "VLLM_TLS_VERIFY", "VLLM_API_TOKEN")
+# Which version of the secret the agent's pods have read: they get it as variables, once.
+SECRET_VERSION = "sandbox.kagenti.io/model-secret-version"
+_SECRET_PATH = f"/api/v1/namespaces/{TEAM}/secrets/{SECRET}"
 _READY_SECONDS = 300.0
 
 
@@ -62,7 +65,15 @@ async def prepare_team(stage: Stage) -> Outcome:
         stage.stand_in = False
         await stage.api.apply(Manifests((build_secret(given),)))
         told = f"its model: {given['INFERENCE_MODEL']} at {given['VLLM_URL']}"
-    await stage.apply_example("weather-agent")
+    # Applying what is there already makes no new version: then nothing is rolled.
+    secret = await stage.api.get(_SECRET_PATH)
+    if secret is None:
+        raise StepFailed(
+            Hop.AGENT, f"secret {SECRET} of {TEAM} was deleted while the demo plays", advice="the demo again"
+        )
+    stage.model = base64.b64decode(secret["data"]["INFERENCE_MODEL"]).decode()
+    version = {SECRET_VERSION: secret["metadata"]["resourceVersion"]}
+    await stage.apply_example("weather-agent", template_annotations=version)
     return Outcome("namespace, secret and agent are deployed", (told,))
 
 

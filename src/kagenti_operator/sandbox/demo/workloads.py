@@ -1,7 +1,9 @@
-"""Workloads as the API server tells of them. Pure."""
+"""Workloads as the API server tells of them, and as they are given to it. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
+
+from kagenti_operator.sandbox.apply import Manifest, Manifests
 
 
 def workload_path(plural: str, namespace: str, name: str) -> str:
@@ -25,3 +27,18 @@ def environment(workload: Mapping[str, Any]) -> dict[str, str]:
     """Variables of the first container that have a plain value."""
     container = workload["spec"]["template"]["spec"]["containers"][0]
     return {v["name"]: v["value"] for v in container.get("env", []) if "value" in v}
+
+
+def annotate_templates(manifests: Manifests, annotations: Mapping[str, str]) -> Manifests:
+    """The same objects, with annotations on Deployments' pods: a Deployment is rolled where they change."""
+    return Manifests(tuple(_annotate(m, annotations) for m in manifests.objects))
+
+
+def _annotate(manifest: Manifest, annotations: Mapping[str, str]) -> Manifest:
+    if manifest["kind"] != "Deployment":
+        return manifest
+    spec = manifest["spec"]
+    template = spec["template"]
+    metadata = template.get("metadata", {})
+    merged = {**metadata, "annotations": {**metadata.get("annotations", {}), **annotations}}
+    return {**manifest, "spec": {**spec, "template": {**template, "metadata": merged}}}

@@ -4,20 +4,23 @@ from typing import Any
 
 import pytest
 
+from kagenti_operator.sandbox.apply import Manifests
 from kagenti_operator.sandbox.demo.failures import Hop, StepFailed
 from kagenti_operator.sandbox.demo.logs import PodLogs
 from kagenti_operator.sandbox.demo.steps_agent import (
     build_client_span,
     build_message,
     count_spans,
+    find_other_models,
     is_export_error,
     locate_loss,
     read_answer,
 )
 from kagenti_operator.sandbox.demo.steps_operator import MESSAGES, find_messages, parse_log
 from kagenti_operator.sandbox.demo.steps_sandbox import build_secret, choose_model
+from kagenti_operator.sandbox.demo.traces import Span
 from kagenti_operator.sandbox.demo.waiting import NotYet, Overdue, until
-from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out
+from kagenti_operator.sandbox.demo.workloads import annotate_templates, environment, is_rolled_out
 from kagenti_operator.sandbox.paths import StatePaths
 
 # --- the user's model ----------------------------------------------------------------------------------
@@ -47,6 +50,40 @@ def test_half_a_model_is_told(given: str, missing: str):
 def test_the_secret_carries_the_values():
     secret: Any = build_secret({"VLLM_API_TOKEN": "s3cret"})
     assert base64.b64decode(secret["data"]["VLLM_API_TOKEN"]) == b"s3cret"
+
+
+def test_the_pods_of_deployments_carry_the_secrets_version_and_all_else_is_as_it_was():
+    service = {"kind": "Service", "spec": {"ports": [{"port": 8000}]}}
+    template: dict[str, Any] = {
+        "metadata": {"labels": {"a": "b"}, "annotations": {"own": "1"}},
+        "spec": {"containers": []},
+    }
+    deployment = {"kind": "Deployment", "spec": {"replicas": 1, "template": template}}
+    marked = annotate_templates(Manifests((service, deployment)), {"version": "7"})
+    wanted = {**template, "metadata": {"labels": {"a": "b"}, "annotations": {"own": "1", "version": "7"}}}
+    assert marked.objects == (
+        service,
+        {"kind": "Deployment", "spec": {"replicas": 1, "template": wanted}},
+    )
+
+
+def chat(**attributes: str) -> Span:
+    return Span(id="1", name="chat", type="CHAT_MODEL", attributes=attributes)
+
+
+@pytest.mark.parametrize(
+    ("spans", "others"),
+    [
+        ([chat(**{"gen_ai.request.model": "chosen"}), Span(id="2", name="a", attributes={})], []),
+        (
+            [chat(**{"gen_ai.request.model": "old"}), chat(**{"gen_ai.request.model": "chosen"})],
+            ["old"],
+        ),
+        ([chat()], ["without a name"]),
+    ],
+)
+def test_a_model_that_was_not_chosen_is_found_in_a_trace(spans: list[Span], others: list[str]):
+    assert find_other_models(spans, "chosen") == others
 
 
 # --- the operator's log --------------------------------------------------------------------------------
