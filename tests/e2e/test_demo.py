@@ -21,6 +21,10 @@ def test_the_demo_succeeds(demo: Played):
     assert demo.status == 0, demo.output
 
 
+def test_the_agent_was_rolled_for_its_environment_and_for_nothing_else(demo: Played):
+    assert "the agent runs, at generation 2 of its Deployment" in demo.block("See the agent ready")
+
+
 def test_the_four_messages_are_shown_with_their_keys(demo: Played):
     shown = demo.block("Read the operator's log")
     assert "MLflow CRD detected, discovering MLflow CR" in shown
