@@ -210,6 +210,8 @@ def _down(args: argparse.Namespace) -> int:
     stopped = stop(args.directory)
     print("the sandbox is down" if stopped else "no sandbox was up")
     if args.purge and args.directory.exists():
-        purge(args.directory)
-        print(f"removed {args.directory}")
+        if purge(args.directory):
+            print(f"removed {args.directory}")
+        else:
+            print(f"removed the sandbox's files from {args.directory}, and left what else is in it")
     return 0

@@ -18,7 +18,7 @@ from kagenti_operator.runtime.logging import configure
 from kagenti_operator.sandbox.doors import API_SERVER, Inheritance
 from kagenti_operator.sandbox.egress import SOCKET as EGRESS_SOCKET
 from kagenti_operator.sandbox.egress import EgressProxy
-from kagenti_operator.sandbox.node.logs import remove_tree
+from kagenti_operator.sandbox.folder import remove
 from kagenti_operator.sandbox.options import SandboxOptions
 from kagenti_operator.sandbox.paths import StatePaths
 from kagenti_operator.sandbox.process.enter import REFUSED_EXIT_CODE
@@ -52,7 +52,7 @@ def start_time(pid: int) -> int | None:
 def write_holder(paths: StatePaths, pid: int) -> None:
     """Tell which process keeps the sandbox."""
     holder = Holder(pid=pid, started=start_time(pid) or 0)
-    temporary = paths.pid.with_suffix(f".{os.getpid()}")
+    temporary = paths.pid.with_name(f".{paths.pid.name}.{os.getpid()}")
     temporary.write_bytes(msgspec.json.encode(holder))
     temporary.replace(paths.pid)
 
@@ -68,10 +68,7 @@ class Keeper:
     def prepare(self) -> None:
         """Begin with an empty cluster: remove what an earlier one left."""
         for path in (*self._paths.volatile, self._paths.logs):
-            if path.is_dir():
-                remove_tree(path)
-            else:
-                path.unlink(missing_ok=True)
+            remove(path)
         self._paths.run.mkdir()
 
     def _listen(self) -> dict[str, socket.socket]:
@@ -132,17 +129,15 @@ class Keeper:
             status = msgspec.structs.replace(status, phase="failed", message=self._explain(code))
         write_status(self._paths.status, status)
         for path in self._paths.volatile:
-            if path.is_dir():
-                remove_tree(path) if path != self._paths.control_plane else self._keep_logs_only(path)
+            if path == self._paths.control_plane and path.is_dir():
+                self._keep_logs_only(path)
             else:
-                path.unlink(missing_ok=True)
+                remove(path)
 
     def _keep_logs_only(self, directory: Path) -> None:
         for entry in directory.iterdir():
-            if entry.is_dir():
-                remove_tree(entry)
-            elif entry.suffix != ".log":
-                entry.unlink()
+            if entry.suffix != ".log":
+                remove(entry)
 
     def _explain(self, code: int) -> str:
         lines = self._paths.node_log.read_text(errors="replace").splitlines()[-_TAIL_LINES:]

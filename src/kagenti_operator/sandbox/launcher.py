@@ -14,8 +14,8 @@ from typing import IO
 import msgspec
 
 from kagenti_operator.sandbox.errors import SandboxError
+from kagenti_operator.sandbox.folder import check_own, remove_own
 from kagenti_operator.sandbox.keeper import Holder, start_time, write_holder
-from kagenti_operator.sandbox.node.logs import remove_tree
 from kagenti_operator.sandbox.options import SandboxOptions
 from kagenti_operator.sandbox.paths import StatePaths
 from kagenti_operator.sandbox.process.program import program
@@ -35,7 +35,8 @@ class AlreadyRunning(SandboxError):
 
 def _take_lock(path: Path) -> IO[bytes] | None:
     """Lock the state folder for as long as the file stays open somewhere; None where it is locked."""
-    file = path.open("wb")
+    # Whatever it holds: it may be somebody else's.
+    file = path.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -87,10 +88,12 @@ def start(
     """Start a sandbox and return when it is ready; `say` hears of each step.
 
     `tethered`: it dies with this process, even if that is killed; otherwise it stays until `stop`. Raises
-    AlreadyRunning, or SandboxError with the reason why it did not become ready. Interrupted, it leaves
-    nothing. A tether holds to the calling thread, so call it from the main one.
+    AlreadyRunning, or SandboxError with the reason why it did not become ready; a folder that holds something
+    else is one. Interrupted, it leaves nothing. A tether holds to the calling thread, so call it from the
+    main one.
     """
     paths = StatePaths(options.directory)
+    check_own(paths)
     paths.root.mkdir(parents=True, exist_ok=True)
     paths.root.chmod(0o700)
     lock = _lock(paths)
@@ -184,8 +187,14 @@ def stop(directory: Path) -> bool:
     return True
 
 
-def purge(directory: Path) -> None:
-    """Remove everything that a stopped sandbox left, logs included. Raises AlreadyRunning."""
-    if find_keeper(StatePaths(directory)) is not None:
+def purge(directory: Path) -> bool:
+    """Remove everything that a stopped sandbox left, logs included; returns whether the folder is gone.
+
+    It stays when there is something else in it. Raises AlreadyRunning, or SandboxError for a folder that is
+    not a sandbox's.
+    """
+    paths = StatePaths(directory)
+    check_own(paths)
+    if find_keeper(paths) is not None:
         raise AlreadyRunning(f"a sandbox is running in {directory}: stop it first")
-    remove_tree(directory)
+    return remove_own(paths)

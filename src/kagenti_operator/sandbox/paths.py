@@ -80,6 +80,11 @@ class StatePaths:
         """Logs of containers, by namespace and pod; kept until the next start."""
         return self.root / "logs"
 
+    @property
+    def helm(self) -> Path:
+        """What the demo's helm remembers."""
+        return self.root / "helm"
+
     def container_log(self, namespace: str, pod: str, container: str) -> Path:
         """Log of one container."""
         return self.logs / namespace / pod / f"{container}.log"

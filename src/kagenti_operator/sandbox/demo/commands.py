@@ -28,12 +28,11 @@ async def run_helm(paths: StatePaths, arguments: Sequence[str]) -> str:
         helm = binaries.find("helm")
     except binaries.BinaryMissing as error:
         raise SandboxError(str(error)) from error
-    homes = paths.root / "helm"
     environment = {
         **os.environ,
         "KUBECONFIG": str(paths.kubeconfig),
         # Nothing of the user's own helm takes part, and nothing of ours stays in it.
-        **{f"HELM_{kind}_HOME": str(homes / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")},
+        **{f"HELM_{kind}_HOME": str(paths.helm / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")},
     }
     process = await asyncio.create_subprocess_exec(
         helm,
