@@ -19,7 +19,9 @@ from kagenti_operator.kube.errors import KubeError
 if TYPE_CHECKING:
     from kagenti_operator.sandbox.status import Status
 
-_EXTRA = "the sandbox needs a package that the operator does not: pip install 'kagenti-operator[sandbox]'"
+_EXTRA = (
+    "the sandbox needs a package that the operator does not: run `pip install '.[sandbox]'` in the checkout"
+)
 _LOOK_SECONDS = 1.0
 
 
