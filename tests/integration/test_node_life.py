@@ -55,6 +55,25 @@ except SandboxError as error:
     print(error)
 """
 
+# Ctrl-C comes in the very moment when the keeper has been started.
+_INTERRUPTED = """
+import os, signal, sys
+from kagenti_operator.sandbox.launcher import start
+from kagenti_operator.sandbox.options import SandboxOptions
+signal.signal(signal.SIGINT, signal.default_int_handler)
+spawn = os.posix_spawn
+def spawn_and_interrupt(*arguments, **named):
+    pid = spawn(*arguments, **named)
+    print("started", flush=True)
+    os.kill(os.getpid(), signal.SIGINT)
+    return pid
+os.posix_spawn = spawn_and_interrupt
+try:
+    start(SandboxOptions.decode(sys.argv[1]))
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
 
 @pytest.fixture
 def options(tmp_path: Path) -> Iterator[SandboxOptions]:
@@ -86,6 +105,13 @@ def processes_of(options: SandboxOptions) -> list[int]:
     return [os.pidfd_open(pid) for pid in found]
 
 
+def signals_held_back(options: SandboxOptions) -> int:
+    """Signals that a sandbox's keeper does not hear of, and so none of what it starts (proc(5), SigBlk)."""
+    keeper = find_keeper(StatePaths(options.directory))
+    lines = Path(f"/proc/{keeper}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk:"))
+
+
 def assert_ended(handles: list[int]) -> None:
     for handle in handles:
         # Readable when the process has ended.
@@ -113,6 +139,7 @@ async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: Sa
     with pytest.raises(_Left):
         await run_pod(options)
     handles = processes_of(options)
+    assert signals_held_back(options) == 0
     paths = StatePaths(options.directory)
 
     assert stop(options.directory)
@@ -205,6 +232,14 @@ def test_a_kernel_that_forbids_namespaces_is_told_with_what_to_do(
     assert told.startswith("this kernel does not let an ordinary user make ")
     assert "sysctl -w user.max_user_namespaces=" in told
     assert "Traceback" not in told
+    assert find_keeper(StatePaths(options.directory)) is None
+
+
+def test_a_start_that_is_interrupted_at_once_leaves_nothing(options: SandboxOptions) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, options.encode()], check=True, capture_output=True, text=True
+    ).stdout
+    assert told == "started\ninterrupted\n"
     assert find_keeper(StatePaths(options.directory)) is None
 
 

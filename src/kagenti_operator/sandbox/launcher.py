@@ -100,16 +100,22 @@ def start(
     command = [sys.executable, "-P", "-m", "kagenti_operator.sandbox.keeper", options.encode()]
     if tethered:
         command = program("tether", str(os.getpid()), *command)
-    with lock:
-        paths.status.unlink(missing_ok=True)
-        keeper = _spawn(command, paths, lock.fileno())
+    # Ctrl-C waits until it would end the keeper as well.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
-        return _wait_ready(paths, keeper, say)
-    except BaseException:
-        _end(keeper)
-        raise
+        with lock:
+            paths.status.unlink(missing_ok=True)
+            keeper = _spawn(command, paths, lock.fileno())
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            return _wait_ready(paths, keeper, say)
+        except BaseException:
+            _end(keeper)
+            raise
+        finally:
+            os.close(keeper)
     finally:
-        os.close(keeper)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _spawn(command: list[str], paths: StatePaths, lock: int) -> int:
@@ -128,6 +134,8 @@ def _spawn(command: list[str], paths: StatePaths, lock: int) -> int:
             ],
             # Ctrl-C in this terminal is for us.
             setsid=True,
+            # What we hold back is not for it to hold back.
+            setsigmask=(),
         )
     finally:
         os.close(output)
