@@ -12,12 +12,17 @@ _AGAIN_SECONDS = 0.2
 
 async def bring_up(stage: Stage) -> Status:
     """Start a sandbox on a leash. Raises SandboxError; cancelled, it leaves nothing."""
-    stage.leash = Leash(stage.paths.root)
+    stage.leash = leash = Leash(stage.paths.root)
     starting = asyncio.create_task(
         asyncio.to_thread(launcher.start, stage.options, say=stage.console.note), name="start"
     )
     try:
         return await asyncio.shield(starting)
+    except launcher.AlreadyRunning:
+        # Somebody else was faster, and the sandbox is theirs.
+        stage.leash = None
+        leash.release()
+        raise
     except asyncio.CancelledError:
         # The thread cannot be interrupted, but it ends when the sandbox does.
         while not starting.done():

@@ -29,8 +29,9 @@ async def run_demo(
 ) -> bool:
     """Play the plan and return whether all checks hold.
 
-    The sandbox stays up, with `once` it is taken down. If this is cancelled or breaks, a sandbox that it
-    started is taken down; and so it is, by the leash, if the process is killed.
+    The sandbox stays up, with `once` it is taken down, unless it is somebody else's on which nothing was
+    played. If this is cancelled or breaks, a sandbox that it started is taken down; and so it is, by the
+    leash, if the process is killed.
     """
     async with AsyncExitStack() as exits:
         stage = Stage(options, console, exits, environ)
@@ -46,7 +47,7 @@ async def run_demo(
     console.say(
         [f"{'All checks hold' if passed else 'NOT ALL CHECKS HOLD'}, in {time.monotonic() - begun:.0f} s."]
     )
-    if once:
+    if once and (stage.leash or stage.is_connected):
         await _stop(stage)
         console.say(["The sandbox is down; nothing runs any more."])
     else:

@@ -1,0 +1,74 @@
+"""The demo and a sandbox of somebody else's, told by a process that holds its lock."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from kagenti_operator.sandbox import launcher
+from kagenti_operator.sandbox.demo.bring_up import bring_up
+from kagenti_operator.sandbox.demo.report import Console
+from kagenti_operator.sandbox.demo.session import run_demo
+from kagenti_operator.sandbox.demo.stage import Stage
+from kagenti_operator.sandbox.keeper import write_holder
+from kagenti_operator.sandbox.options import SandboxOptions
+from kagenti_operator.sandbox.paths import StatePaths
+from kagenti_operator.sandbox.status import Status, write_status
+
+_HOLD = """
+import fcntl, sys
+lock = open(sys.argv[1], "ab")
+fcntl.flock(lock, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StatePaths:
+    return StatePaths(tmp_path)
+
+
+@pytest.fixture
+def keeper(paths: StatePaths) -> Generator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(paths.lock)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        write_holder(paths, process.pid)
+        write_status(paths.status, Status(phase="ready", platform="openshift"))
+        yield process
+        process.kill()
+
+
+async def test_a_demo_that_is_refused_leaves_the_sandbox_that_it_was_refused_on(
+    paths: StatePaths, keeper: "subprocess.Popen[str]"
+):
+    out = io.StringIO()
+    options = SandboxOptions(directory=paths.root, platform="kubernetes")
+    assert not await run_demo(options, Console(out), os.environ, once=True)
+    said = out.getvalue()
+    assert "the sandbox that runs looks like openshift, not like kubernetes" in said
+    assert "is down" not in said
+    assert keeper.poll() is None
+    assert launcher.find_keeper(paths) == keeper.pid
+
+
+async def test_a_demo_that_came_second_does_not_take_the_other_sandbox_for_its_own(
+    paths: StatePaths, keeper: "subprocess.Popen[str]"
+):
+    async with AsyncExitStack() as exits:
+        stage = Stage(SandboxOptions(directory=paths.root), Console(io.StringIO()), exits, {})
+        with pytest.raises(launcher.AlreadyRunning):
+            await bring_up(stage)
+    assert stage.leash is None
+    assert launcher.find_keeper(paths) == keeper.pid
