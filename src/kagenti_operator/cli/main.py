@@ -1,17 +1,20 @@
 """Entry point of `kagenti-operator`."""
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from kagenti_operator.cli import check, run, sandbox
 from kagenti_operator.cli.errors import UsageError
-from kagenti_operator.cli.flags import Parser
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line: one subparser per command, each with its `main` as default."""
+    # Not above: they take a while to load, and Ctrl-C meanwhile is for `main` to answer.
+    from kagenti_operator.cli import check, run, sandbox
+    from kagenti_operator.cli.flags import Parser
+
     parser = Parser(
         prog="kagenti-operator",
         description="Keeps AI agents' traces flowing into MLflow, in the right workspace and only there.",
@@ -26,12 +29,14 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit status."""
-    args = build_parser().parse_args(argv)
     try:
+        args = build_parser().parse_args(argv)
         return args.main(args)
     except UsageError as error:
         print(f"kagenti-operator: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 if __name__ == "__main__":

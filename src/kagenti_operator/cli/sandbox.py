@@ -79,8 +79,20 @@ def main(args: argparse.Namespace) -> int:
         return args.run_action(args)
     except SandboxError as error:
         raise UsageError(str(error)) from error
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    except OSError as error:
+        if not _is_about(args.directory, error):
+            raise
+        raise UsageError(
+            f"the state folder {args.directory} cannot be used: {error}; give another with --directory"
+        ) from error
+
+
+def _is_about(directory: Path, error: OSError) -> bool:
+    """Whether an error tells of the folder, of something in it, or of a folder that it lies in."""
+    if not isinstance(error.filename, str):
+        return False
+    path = Path(error.filename)
+    return path.is_relative_to(directory) or directory.is_relative_to(path)
 
 
 def _up(args: argparse.Namespace) -> int:

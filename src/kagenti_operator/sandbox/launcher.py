@@ -70,6 +70,11 @@ def _read_holder(paths: StatePaths) -> Holder | None:
         return msgspec.json.decode(paths.pid.read_bytes(), type=Holder)
     except FileNotFoundError:
         return None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SandboxError(
+            f"{paths.pid} is damaged ({error}): it does not tell which process holds {paths.lock}; end that "
+            "process, or give another folder with --directory"
+        ) from error
 
 
 def _lock(paths: StatePaths) -> IO[bytes]:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 import structlog
 
+from kagenti_operator.sandbox.errors import SandboxError
 from kagenti_operator.sandbox.options import Platform
 
 log = structlog.get_logger("sandbox.status")
@@ -37,11 +38,16 @@ def write_status(path: Path, status: Status) -> None:
 
 
 def read_status(path: Path) -> Status | None:
-    """What the file says; None where there is none."""
+    """What the file says; None where there is none. Raises SandboxError for one that is damaged."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Status)
     except FileNotFoundError:
         return None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SandboxError(
+            f"{path} is damaged ({error}): run `sandbox down` and `sandbox up` on this folder, "
+            "or give another with --directory"
+        ) from error
 
 
 class Progress:

@@ -1,5 +1,6 @@
-"""State folders that are no sandbox's stay as they are, and are told by name."""
+"""State folders that are no sandbox's or cannot be used stay as they are, and are told by name."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -103,3 +104,48 @@ def test_a_start_that_was_killed_at_once_left_a_sandboxs_folder(tmp_path: Path):
     write(tmp_path / "own", {"lock": "", "node.log": "", ".keeper.json.17": ""})
     assert sandbox(tmp_path / "own", "down", "--purge") == 0
     assert not (tmp_path / "own").exists()
+
+
+@pytest.mark.parametrize("action", [("up", "--bare"), ("demo", "--once")])
+@pytest.mark.parametrize("name", ["/proc/nope", "a-file", "a-file/below", "x" * 300])
+def test_a_folder_that_cannot_be_made_is_told(
+    tmp_path: Path, name: str, action: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    write(tmp_path, {"a-file": "kept"})
+    assert sandbox(tmp_path / name, *action) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"kagenti-operator: the state folder {tmp_path / name} cannot be used: ")
+    assert said.endswith("; give another with --directory\n")
+    assert contents(tmp_path) == {"a-file": "kept"}
+
+
+@pytest.mark.parametrize("action", ["status", "logs", "down"])
+def test_a_folder_that_cannot_be_looked_at_is_told(
+    tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
+):
+    folder = tmp_path / ("x" * 300)
+    assert sandbox(folder, action) == 1
+    assert f"the state folder {folder} cannot be used: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", [b"", b'{"phase":"rea', b"{}", b'{"phase":"\xff"}'])
+def test_a_damaged_status_is_told_with_what_to_do(
+    tmp_path: Path, text: bytes, capsys: pytest.CaptureFixture[str]
+):
+    paths = left_behind(tmp_path)
+    paths.status.write_bytes(text)
+    assert sandbox(tmp_path, "status") == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"kagenti-operator: {paths.status} is damaged (")
+    assert "run `sandbox down` and `sandbox up` on this folder, or give another with --directory" in said
+    assert sandbox(tmp_path, "down") == 0
+
+
+def test_a_lock_that_nobody_owns_up_to_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    paths = left_behind(tmp_path)
+    with paths.lock.open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert sandbox(tmp_path, "down") == 1
+    said = capsys.readouterr().err
+    assert f"{paths.pid} is damaged (" in said
+    assert f"it does not tell which process holds {paths.lock}; end that process, or give another" in said
