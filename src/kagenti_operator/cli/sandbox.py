@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import shlex
 import signal
 import sys
 import threading
@@ -103,7 +104,7 @@ def _up(args: argparse.Namespace) -> int:
 
     paths = StatePaths(args.directory)
     if find_keeper(paths):
-        running = _check_running(read_status(paths.status), args.platform)
+        running = _check_running(read_status(paths.status), args)
         print("the sandbox is up already")
         _print_addresses(running, paths.kubeconfig)
         return 0
@@ -126,23 +127,30 @@ def _up(args: argparse.Namespace) -> int:
     return 0
 
 
-def _check_running(status: "Status | None", platform: str) -> "Status":
+def _check_running(status: "Status | None", args: argparse.Namespace) -> "Status":
     """The running sandbox, if it is what is asked for. Raises UsageError."""
+    from kagenti_operator.sandbox.paths import directory_option
+
+    where = directory_option(args.directory)
+    again = f"end it with `kagenti-operator sandbox down{where}`, then start it again"
     if status is None or status.phase == "starting":
         raise UsageError(
-            "a sandbox is starting: wait until `kagenti-operator sandbox status` says that it is ready, "
-            "or end it with `kagenti-operator sandbox down`"
+            f"a sandbox is starting: wait until `kagenti-operator sandbox status{where}` says that it is "
+            f"ready, or end it with `kagenti-operator sandbox down{where}`"
         )
     if status.phase != "ready":
+        raise UsageError(f"a sandbox is running, but its state is '{status.phase}': {again}")
+    if status.platform != args.platform:
         raise UsageError(
-            f"a sandbox is running, but its state is '{status.phase}': end it with "
-            "`kagenti-operator sandbox down`, then start it again"
+            f"the sandbox that is up looks like {status.platform}, not like {args.platform}: {again}"
         )
-    if status.platform != platform:
-        raise UsageError(
-            f"the sandbox that is up looks like {status.platform}, not like {platform}: end it with "
-            "`kagenti-operator sandbox down`, then start it again"
-        )
+    given = {
+        "--bare": args.bare and not status.bare,
+        "--images": args.images,
+        "--foreground": args.foreground,
+    }
+    if late := [option for option, is_given in given.items() if is_given]:
+        raise UsageError(f"a sandbox that is up cannot take up {', '.join(late)} any more: {again}")
     return status
 
 
@@ -166,7 +174,7 @@ def _wait_for_stop(runs: Callable[[], bool]) -> None:
 
 
 def _print_addresses(status: "Status", kubeconfig: Path) -> None:
-    print(f"export KUBECONFIG={kubeconfig}")
+    print(f"export KUBECONFIG={shlex.quote(str(kubeconfig))}")
     for name, address in status.addresses.items():
         print(f"{name:<12} {address}")
 

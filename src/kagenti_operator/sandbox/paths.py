@@ -1,6 +1,7 @@
 """Where a sandbox keeps what: the state folder and everything in it."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,11 @@ def default_directory(environ: Mapping[str, str] = os.environ) -> Path:
         return Path(own).expanduser().absolute()
     base = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or Path.home()) / ".local" / "state"
     return Path(base).absolute() / "kagenti-operator" / "sandbox"
+
+
+def directory_option(directory: Path, environ: Mapping[str, str] = os.environ) -> str:
+    """What a command needs besides to be about this folder, for a shell; nothing for the default."""
+    return "" if directory == default_directory(environ) else f" --directory {shlex.quote(str(directory))}"
 
 
 @dataclass(frozen=True, slots=True)

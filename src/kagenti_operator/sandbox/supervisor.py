@@ -60,6 +60,7 @@ class Supervisor:
         status = Status(
             phase="starting",
             platform=self._options.platform,
+            bare=self._options.bare,
             addresses=addresses,
             started_at=self._clock.now().isoformat(timespec="seconds"),
         )

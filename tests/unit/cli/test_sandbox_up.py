@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Generator
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -15,7 +16,8 @@ from kagenti_operator.sandbox.status import Phase, Status, write_status
 
 @pytest.fixture
 def paths(tmp_path: Path) -> Generator[StatePaths]:
-    made = StatePaths(tmp_path)
+    made = StatePaths(tmp_path / "my folder's")
+    made.root.mkdir()
     with made.lock.open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         write_holder(made, os.getpid())
@@ -34,6 +36,7 @@ def test_one_that_is_ready_is_shown(paths: StatePaths, capsys: pytest.CaptureFix
     said = capsys.readouterr().out
     assert said.startswith("the sandbox is up already\n")
     assert "127.0.0.1:9" in said
+    assert f"export KUBECONFIG={quote(str(paths.kubeconfig))}\n" in said
 
 
 @pytest.mark.parametrize("phase", [None, "starting"])
@@ -44,14 +47,17 @@ def test_one_that_is_starting_is_not_up(
         write_status(paths.status, Status(phase=phase, platform="openshift"))
     assert up(paths) == 1
     said = capsys.readouterr()
-    assert "a sandbox is starting: wait until `kagenti-operator sandbox status` says" in said.err
+    assert (
+        f"wait until `kagenti-operator sandbox status --directory {quote(str(paths.root))}` says" in said.err
+    )
     assert "up already" not in said.out
 
 
 def test_one_that_is_stopping_is_not_up(paths: StatePaths, capsys: pytest.CaptureFixture[str]):
     write_status(paths.status, Status(phase="stopping", platform="openshift"))
     assert up(paths) == 1
-    assert "its state is 'stopping': end it with `kagenti-operator sandbox down`" in capsys.readouterr().err
+    command = f"`kagenti-operator sandbox down --directory {quote(str(paths.root))}`"
+    assert f"its state is 'stopping': end it with {command}" in capsys.readouterr().err
 
 
 def test_one_of_another_platform_is_not_what_is_asked_for(
@@ -60,3 +66,35 @@ def test_one_of_another_platform_is_not_what_is_asked_for(
     write_status(paths.status, Status(phase="ready", platform="openshift"))
     assert up(paths, "--platform", "kubernetes") == 1
     assert "looks like openshift, not like kubernetes: end it with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--images", "/nope", "--foreground"], "--images, --foreground"),
+        (["--bare"], "--bare"),
+    ],
+)
+def test_one_that_is_up_does_not_take_up_options(
+    paths: StatePaths, given: list[str], named: str, capsys: pytest.CaptureFixture[str]
+):
+    write_status(paths.status, Status(phase="ready", platform="openshift"))
+    assert up(paths, *given) == 1
+    said = capsys.readouterr()
+    assert f"a sandbox that is up cannot take up {named} any more: end it with `kagenti-" in said.err
+    assert "up already" not in said.out
+
+
+def test_one_that_is_bare_is_what_bare_asks_for(paths: StatePaths, capsys: pytest.CaptureFixture[str]):
+    write_status(paths.status, Status(phase="ready", platform="openshift", bare=True))
+    assert up(paths, "--bare") == 0
+    assert "the sandbox is up already\n" in capsys.readouterr().out
+
+
+def test_the_default_folder_is_left_out_of_what_to_type(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("KAGENTI_SANDBOX_DIR", str(paths.root))
+    write_status(paths.status, Status(phase="stopping", platform="openshift"))
+    assert main(["sandbox", "up"]) == 1
+    assert "end it with `kagenti-operator sandbox down`, then" in capsys.readouterr().err

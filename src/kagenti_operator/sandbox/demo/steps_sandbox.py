@@ -12,6 +12,7 @@ from kagenti_operator.sandbox.demo.report import Outcome
 from kagenti_operator.sandbox.demo.stage import TEAM, Stage
 from kagenti_operator.sandbox.demo.waiting import NotYet
 from kagenti_operator.sandbox.demo.ways_in import shorten_path
+from kagenti_operator.sandbox.paths import directory_option
 from kagenti_operator.sandbox.status import Status, read_status
 
 SECRET = "llama-stack-inference-model-secret"
@@ -33,10 +34,11 @@ async def start(stage: Stage) -> Outcome:
         )
         summary = f"running already, since {status.started_at}"
     if status.platform != stage.options.platform:
+        where = directory_option(stage.paths.root, stage.environ)
         raise StepFailed(
             Hop.SANDBOX,
             f"the sandbox that runs looks like {status.platform}, not like {stage.options.platform}",
-            advice="kagenti-operator sandbox down, and the demo again",
+            advice=f"kagenti-operator sandbox down{where}, and the demo again",
         )
     stage.addresses = status.addresses
     await stage.connect()

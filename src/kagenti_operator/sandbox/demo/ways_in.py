@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kagenti_operator.sandbox import binaries
 from kagenti_operator.sandbox.demo.stage import TEAM, Stage
+from kagenti_operator.sandbox.paths import directory_option
 
 
 def describe_ways_in(stage: Stage) -> Sequence[str]:
@@ -18,7 +19,10 @@ def describe_ways_in(stage: Stage) -> Sequence[str]:
     if shutil.which("kubectl", path=environ.get("PATH")) is None:
         lines.append(f"  PATH=$PATH:{quote_path(binaries.find('kubectl').parent, environ)}")
     lines += [f"  export KUBECONFIG={quote_path(stage.paths.kubeconfig, environ)}", "  kubectl get pods -A"]
-    lines += [f"  {_program()} sandbox {action}" for action in ("status", "logs weather-agent", "down")]
+    where = directory_option(stage.paths.root, environ)
+    lines += [
+        f"  {_program()} sandbox {action}{where}" for action in ("status", "logs weather-agent", "down")
+    ]
     if stage.trace_id and stage.options.platform == "openshift":
         lines += _describe_mlflow(stage)
     return lines

@@ -58,6 +58,7 @@ async def test_a_demo_that_is_refused_leaves_the_sandbox_that_it_was_refused_on(
     assert not await run_demo(options, Console(out), os.environ, once=True)
     said = out.getvalue()
     assert "the sandbox that runs looks like openshift, not like kubernetes" in said
+    assert f"kagenti-operator sandbox down --directory {paths.root}, and the demo again" in said
     assert "is down" not in said
     assert keeper.poll() is None
     assert launcher.find_keeper(paths) == keeper.pid

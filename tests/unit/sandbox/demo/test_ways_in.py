@@ -1,8 +1,13 @@
+import io
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
-from kagenti_operator.sandbox.demo.ways_in import quote_path, shorten_path
+from kagenti_operator.sandbox.demo.report import Console
+from kagenti_operator.sandbox.demo.stage import Stage
+from kagenti_operator.sandbox.demo.ways_in import describe_ways_in, quote_path, shorten_path
+from kagenti_operator.sandbox.options import SandboxOptions
 
 
 @pytest.mark.parametrize(
@@ -23,3 +28,17 @@ def test_paths_are_short_and_can_be_typed(path: str, quoted: str, shortened: str
 def test_without_a_home_paths_stay_whole():
     assert quote_path(Path("/srv/x"), {}) == "/srv/x"
     assert shorten_path(Path("/srv/x"), {}) == "/srv/x"
+
+
+@pytest.mark.parametrize(
+    ("folder", "option"),
+    [("/srv/state", ""), ("/srv/my state", " --directory '/srv/my state'")],
+)
+def test_what_to_type_is_about_the_sandbox_of_the_demo(tmp_path: Path, folder: str, option: str):
+    kubectl = tmp_path / "kubectl"
+    kubectl.touch(mode=0o755)
+    environ = {"PATH": str(tmp_path), "KAGENTI_SANDBOX_DIR": "/srv/state"}
+    options = SandboxOptions(directory=Path(folder))
+    lines = describe_ways_in(Stage(options, Console(io.StringIO()), AsyncExitStack(), environ))
+    commands = [line.partition(" sandbox ")[2] for line in lines[1:] if " sandbox " in line]
+    assert commands == [f"{action}{option}" for action in ("status", "logs weather-agent", "down")]
