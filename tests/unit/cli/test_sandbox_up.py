@@ -1,7 +1,8 @@
-"""`sandbox up` where a sandbox runs already, told by a lock that this process holds in its place."""
+"""`sandbox up` where it starts none, mostly as one runs: this process holds the lock in its place."""
 
 import fcntl
 import os
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from shlex import quote
@@ -98,3 +99,12 @@ def test_the_default_folder_is_left_out_of_what_to_type(
     write_status(paths.status, Status(phase="stopping", platform="openshift"))
     assert main(["sandbox", "up"]) == 1
     assert "end it with `kagenti-operator sandbox down`, then" in capsys.readouterr().err
+
+
+def test_without_the_extra_it_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setitem(sys.modules, "pyroute2", None)
+    assert main(["sandbox", "up", "--directory", str(tmp_path)]) == 1
+    assert "run `pip install '.[sandbox]'` in the checkout" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
