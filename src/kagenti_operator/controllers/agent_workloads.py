@@ -41,6 +41,7 @@ class AgentWorkloads:
 
     async def inject(self, key: str, kind: str, agent: Agent, injection: Injection) -> float | None:
         """Apply what is missing; returns after how many seconds to try again where it is not its turn."""
+        self._rewrites.forget_what_lasted()
         resource = self._cluster.agents[kind].resource
         plan = plan_injection(agent, resource, injection)
         self._news.variables_kept(key, agent, plan.kept, plan.left_out)
@@ -78,6 +79,10 @@ class AgentWorkloads:
         meta = agent.metadata
         log.info("Released workload from MLflow", kind=kind, namespace=meta.namespace, name=meta.name)
         return None
+
+    def forget(self, key: str) -> None:
+        """The workload is gone."""
+        self._rewrites.forget(key)
 
     def _pause(self, key: str, agent: Agent, injection: Injection | None) -> float:
         """How long not to do again what somebody has undone several times."""

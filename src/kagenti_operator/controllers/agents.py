@@ -201,6 +201,8 @@ class AgentsController:
             # At once, however long the workload waits for its turn, or may not be changed. The Role goes on
             # telling, also after a restart, that something is left to do.
             await self._revoke(key, agent, ROLE_BINDINGS, binding)
+        if agent is None:
+            self._workloads.forget(key)
         if agent is None or not is_marked(agent):
             self._rolls.follow(key, agent)
         elif wait := await self._workloads.release(key, kind, agent):
@@ -230,7 +232,7 @@ class AgentsController:
         for grant in filter(None, (old, new)):
             namespace = grant.metadata.namespace
             owners = {(o.kind, o.name) for o in grant.metadata.owner_references if o.kind in AGENT_KINDS}
-            # An agent that was deleted as an orphan's owner left no trace of its kind.
+            # An owner that was deleted without what it owns is taken out by the garbage collector.
             if not owners and (name := workload_name(grant.metadata.name)):
                 owners = {(kind, name) for kind in AGENT_KINDS}
             for kind, name in owners:

@@ -40,6 +40,10 @@ class Rewrites:
         self._clock = clock
         self._written: OrderedDict[str, _Written] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Of how many something is remembered."""
+        return len(self._written)
+
     def wait(self, key: str, what: Hashable) -> float:
         """For how many seconds not to write that again; 0 where it may be at once."""
         written = self._written.get(key)
@@ -50,13 +54,18 @@ class Rewrites:
     def wrote(self, key: str, what: Hashable) -> None:
         """It was written now."""
         now, digest = self._clock.monotonic(), hash(what)
-        self._forget_what_lasted(now)
         before = self._written.get(key)
         again = before is not None and before.what == digest and before.is_fresh(now)
         self._written[key] = _Written(digest, before.times + 1 if before and again else 1, now)
         self._written.move_to_end(key)
 
-    def _forget_what_lasted(self, now: float) -> None:
+    def forget(self, key: str) -> None:
+        """It is gone."""
+        self._written.pop(key, None)
+
+    def forget_what_lasted(self) -> None:
+        """Drop what nobody has undone in time; cheap, to be called again and again."""
+        now = self._clock.monotonic()
         # In the order of writing: who has to wait long may keep some others for a while.
         while self._written:
             key, written = next(iter(self._written.items()))

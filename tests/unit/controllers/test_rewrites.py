@@ -54,6 +54,19 @@ def test_what_lasted_is_forgotten(rewrites: Rewrites, clock: ManualClock) -> Non
     assert rewrites.wait("key", "a") == 0
 
 
+def test_nothing_is_kept_of_what_lasted_or_is_gone(rewrites: Rewrites, clock: ManualClock) -> None:
+    write(rewrites, FREE)
+    rewrites.forget("key")
+    assert rewrites.wait("key", "a") == 0
+    for number in range(100):
+        rewrites.wrote(str(number), "a")
+    rewrites.forget_what_lasted()
+    assert len(rewrites) == 100
+    clock.time += LASTED_SECONDS
+    rewrites.forget_what_lasted()
+    assert len(rewrites) == 0
+
+
 def test_one_who_has_to_wait_long_makes_nobody_elses_changes_count(
     rewrites: Rewrites, clock: ManualClock
 ) -> None:
