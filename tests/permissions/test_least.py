@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.permissions.chart import Permission, collect_permissions, render_permissions
+from tests.permissions.chart import NAMESPACE, Permission, collect_permissions, render_permissions
 from tests.permissions.requests import Request, read_records
 
 # The API server looks for them when something else is asked for, and they are in no request of their own:
 # tests/integration/reconcile/test_permissions.py takes each of them away.
 NEEDED_UNASKED = {
     *(
-        Permission("delete", "", "configmaps", name=name)
+        Permission("delete", "", "configmaps", namespace=NAMESPACE, name=name)
         for name in ("otel-collector-config", "otel-ingress-ca")
     ),
     *(Permission(verb, "mlflow.kubeflow.org", "experiments") for verb in ("get", "update")),
