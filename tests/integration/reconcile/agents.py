@@ -89,6 +89,16 @@ async def expect_granted(
     return await eventually(granted)
 
 
+async def expect_no_grant(platform: Platform, namespace: str, name: str) -> None:
+    """Return once neither Role nor RoleBinding is left."""
+
+    async def ungranted() -> None:
+        assert await platform.get(role_path(namespace, name)) is None
+        assert await platform.get(binding_path(namespace, name)) is None
+
+    await eventually(ungranted)
+
+
 async def expect_released(
     platform: Platform, namespace: str, name: str, *, path: str = "", seconds: float = 20
 ) -> Object:

@@ -8,6 +8,7 @@ from tests.integration.reconcile.agents import (
     environment,
     expect_configured,
     expect_granted,
+    expect_no_grant,
     role_path,
 )
 from tests.integration.reconcile.conftest import StartOperator
@@ -103,12 +104,7 @@ async def test_an_agent_that_opts_out_while_mlflow_is_asked_is_not_granted_every
         await platform.workload(marked, "marker")
         await seen.wait()
         let_go.set()
-
-        async def withdrawn() -> None:
-            assert await platform.get(role_path(team, "weather")) is None
-            assert await platform.get(binding_path(team, "weather")) is None
-
-        await eventually(withdrawn)
+        await expect_no_grant(platform, team, "weather")
     written = [
         line["kind"] for line in operator.logged("Applied") if line["name"] == "kagenti-mlflow-weather"
     ]

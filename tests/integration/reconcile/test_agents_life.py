@@ -13,6 +13,7 @@ from tests.integration.reconcile.agents import (
     environment,
     expect_configured,
     expect_granted,
+    expect_no_grant,
     expect_released,
     role_path,
 )
@@ -69,11 +70,7 @@ async def test_a_renamed_agent_begins_anew_and_its_former_experiment_stays(
     await expect_configured(platform, mlflow, team, "forecast")
     await expect_granted(platform, team, "forecast", "forecast", "default")
 
-    async def ungranted() -> None:
-        assert await platform.get(role_path(team, "weather")) is None
-        assert await platform.get(binding_path(team, "weather")) is None
-
-    await eventually(ungranted)
+    await expect_no_grant(platform, team, "weather")
     former = await mlflow.experiment(team, "weather")
     assert former is not None
     assert former["lifecycle_stage"] == "active"

@@ -4,10 +4,10 @@ import asyncio
 
 from tests.integration.reconcile.agents import (
     MLFLOW_ONLY,
-    binding_path,
     environment,
     expect_configured,
     expect_granted,
+    expect_no_grant,
     expect_released,
     role_path,
 )
@@ -18,14 +18,6 @@ from tests.integration.reconcile.platform import Platform, always, eventually, w
 OPTED_OUT = {"metadata": {"annotations": {"mlflow.kagenti.io/inject": "disabled"}}}
 NO_LABEL = {"metadata": {"labels": {"kagenti.io/type": None}}}
 BARE = {"spec": {"template": {"spec": {"containers": [{"name": "weather", "image": "example.org/agent:1"}]}}}}
-
-
-async def expect_no_grant(platform: Platform, namespace: str, name: str) -> None:
-    async def gone() -> None:
-        assert await platform.get(binding_path(namespace, name)) is None
-        assert await platform.get(role_path(namespace, name)) is None
-
-    await eventually(gone)
 
 
 async def test_who_takes_the_environment_out_each_time_is_told_and_not_fought_for_ever(

@@ -14,6 +14,7 @@ from tests.integration.reconcile.agents import (
     environment,
     expect_configured,
     expect_granted,
+    expect_no_grant,
     expect_released,
     role_path,
 )
@@ -118,11 +119,7 @@ async def test_the_crd_comes_and_goes_and_comes_back(
     await platform.remove_crd(build_crd(version))
     await expect_collector(platform, team, granted=False)
 
-    async def ungranted() -> None:
-        assert await platform.get(role_path(team, "coder")) is None
-        assert await platform.get(binding_path(team, "coder")) is None
-
-    await eventually(ungranted)
+    await expect_no_grant(platform, team, "coder")
     await expect_collector(platform, other, granted=True)
 
     await platform.install_crd(build_crd(version))
