@@ -16,7 +16,7 @@ help: ## Show this list
 .PHONY: build
 build: $(STAMP) ## Set up .venv with the locked dependencies and kagenti-operator in it (the default)
 
-$(STAMP): $(LOCKS) pyproject.toml .python-version tools/find-python.sh
+$(STAMP): $(LOCKS) pyproject.toml devcluster/pyproject.toml .python-version tools/find-python.sh
 	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' 2>/dev/null; then \
 	  python=$$(tools/find-python.sh); \
 	  echo "making .venv with $$python"; \
@@ -26,14 +26,14 @@ $(STAMP): $(LOCKS) pyproject.toml .python-version tools/find-python.sh
 	@echo "installing the locked dependencies"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . --editable devcluster
 	@touch $@
-	@echo "done: $(BIN)/kagenti-operator"
+	@echo "done: $(BIN)/kagenti-operator, $(BIN)/kagenti-devcluster"
 
 # Told at once, not after a quarter of an hour of building.
 .PHONY: preflight
 preflight: $(STAMP)
-	@$(BIN)/python -m kagenti_operator.sandbox.preflight
+	@$(BIN)/python -m kagenti_devcluster.toolchain.preflight
 
 .PHONY: binaries
 binaries: $(STAMP) ## Build what is missing of etcd, kube-apiserver, kubectl, ..., once per user
@@ -46,11 +46,11 @@ demo-binaries: $(STAMP)
 
 .PHONY: envs
 envs: $(STAMP) ## Make the Python environments of MLflow and of the weather agent, once per user
-	@$(BIN)/python -m kagenti_operator.sandbox.environments
+	@$(BIN)/python -m kagenti_devcluster.toolchain.environments
 
 .PHONY: demo
 demo: preflight demo-binaries envs ## Play the whole job on this machine (ONCE=1: and leave)
-	@$(BIN)/kagenti-operator sandbox demo $(if $(ONCE),--once)
+	@$(BIN)/kagenti-devcluster demo $(if $(ONCE),--once)
 
 .PHONY: test
 test: preflight binaries envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
@@ -108,4 +108,4 @@ image: ## Build the container image (IMAGE=name:tag), with podman or docker
 .PHONY: clean
 clean: ## Remove .venv and what tools left in the checkout; the user's cache stays
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src devcluster tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

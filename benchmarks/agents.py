@@ -11,10 +11,10 @@ from benchmarks.progress import say
 from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, open_testbed
 from benchmarks.witness import witness
-from kagenti_operator.controllers.injection import injected
-from kagenti_operator.kube.agent_models import AgentWorkload
+from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
+from kagenti_operator.controllers.agents.injection import injected
+from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
-from tests.integration.mlflow_server import MLflowServer, running_mlflow
 
 FLEET = Size(40, 10)
 

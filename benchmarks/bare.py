@@ -16,10 +16,10 @@ from typing import Any
 
 import aiohttp
 
-from kagenti_operator.controllers.access import build_binding
-from kagenti_operator.controllers.wiring import ACCESS_WORKERS, AGENT_WORKERS
+from kagenti_operator.controllers.collector.access import build_binding
+from kagenti_operator.controllers.setup import ACCESS_WORKERS, AGENT_WORKERS
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import APPLY_PATCH, KubeClient
-from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.resources import ROLE_BINDINGS
 from kagenti_operator.mlflow.client import EXPERIMENTS_PATH
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.testbed import Bed, in_parallel
-from kagenti_operator.controllers.agent_access import Grantee, build_access
-from kagenti_operator.controllers.injection import Injection
+from kagenti_operator.controllers.agents.access import Grantee, build_access
+from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS, ROLES
 
 

@@ -13,8 +13,8 @@ from benchmarks.reaction import Reaction, measure_reaction
 from benchmarks.subject import ROOT, Operator, build_environ
 from benchmarks.testbed import Bed, in_parallel, open_testbed
 from benchmarks.witness import Witness, witness, witness_bindings
+from kagenti_devcluster.testing.platform import BINDING, MLFLOW_NAMESPACE, workload_path
 from kagenti_operator.kube.resources import ROLE_BINDINGS
-from tests.integration.reconcile.platform import BINDING, MLFLOW_NAMESPACE, workload_path
 
 # Where nobody listens: experiments are measured by themselves, beside a real MLflow (agents.py).
 NO_MLFLOW = "https://mlflow.redhat-ods-applications.svc:8443"

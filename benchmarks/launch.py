@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kagenti_operator.cli.main import main as operator_main
-from kagenti_operator.kube import credentials
+from kagenti_operator.kube.auth import credentials
 
 COLLECTIONS = (dict, OrderedDict, Counter, list, set, deque)
 PACKAGE = "kagenti_operator."

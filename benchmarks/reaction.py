@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.fleet import make_agent, make_namespaces
 from benchmarks.testbed import Bed
 from benchmarks.witness import witness_bindings
-from tests.integration.reconcile.platform import BINDING
+from kagenti_devcluster.testing.platform import BINDING
 
 
 @dataclass(frozen=True, kw_only=True)

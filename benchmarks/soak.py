@@ -13,9 +13,9 @@ from benchmarks.progress import say
 from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, in_parallel, open_testbed
 from benchmarks.witness import Key, Witness, witness
-from kagenti_operator.controllers.agent_access import role_name
+from kagenti_devcluster.testing.platform import BINDING
+from kagenti_operator.controllers.agents.access import role_name
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS
-from tests.integration.reconcile.platform import BINDING
 
 NAMESPACES = 50
 AGENTS_PER_ROUND = 500

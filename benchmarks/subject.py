@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from kagenti_operator.sandbox import environments
+from kagenti_devcluster.toolchain import environments
 
 ROOT = Path(__file__).parent.parent
 FEATURES = ("--enable-mlflow", "--enable-otel-bootstrap")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.subject import Credentials
+from kagenti_devcluster.cluster.controlplane import ControlPlane
+from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import load_connection
-from kagenti_operator.sandbox.controlplane import ControlPlane
-from tests.integration.reconcile.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform
 
 ACCOUNT = "controller-manager"
 # What the API server on two cores takes without making anybody wait.

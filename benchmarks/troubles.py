@@ -16,7 +16,7 @@ from benchmarks.proxy import BadDay, run_proxy
 from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, in_parallel, open_testbed
 from benchmarks.witness import witness_bindings
-from tests.integration.reconcile.platform import BINDING
+from kagenti_devcluster.testing.platform import BINDING
 
 REACTIONS = 300
 SLOW_SECONDS = 0.2

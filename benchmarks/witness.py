@@ -6,11 +6,11 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+from kagenti_devcluster.testing.platform import BINDING
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, Resource
 from kagenti_operator.kube.watch import Added, Deleted, Modified
-from tests.integration.reconcile.platform import BINDING
 
 type Key = tuple[str, str]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.permissions.requests import OPERATOR, RecordRequests, write_record
+from tests.support.recorded_requests import OPERATOR, RecordRequests, write_record
 
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("untimed", deadline=None)

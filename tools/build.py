@@ -25,8 +25,8 @@ from pathlib import Path
 TOOLS_FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(TOOLS_FOLDER.parent / "src"))
 
-from kagenti_operator.sandbox import binaries, environments  # noqa: E402
-from kagenti_operator.sandbox.cache import cache_dir, exclusive  # noqa: E402
+from kagenti_devcluster.toolchain import binaries, environments  # noqa: E402
+from kagenti_devcluster.toolchain.cache import cache_dir, exclusive  # noqa: E402
 
 # Seconds from cold, downloads included, in this order: later ones find packages of earlier ones compiled.
 MEASURED_SECONDS = {

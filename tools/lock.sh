@@ -16,7 +16,8 @@ lock() {
 }
 
 lock run pyproject.toml
-lock dev pyproject.toml --extra sandbox --group dev --constraints requirements/run.txt
+# What both distributions need, and the tools of development.
+lock dev pyproject.toml devcluster/pyproject.toml --group dev --no-emit-package kagenti-operator --constraints requirements/run.txt
 for list in build image mlflow agent go plot; do
   lock "$list" "requirements/$list.in"
 done

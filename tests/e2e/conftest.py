@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from kagenti_operator.sandbox.demo.report import Console
-from kagenti_operator.sandbox.demo.stage import Stage
-from kagenti_operator.sandbox.launcher import find_keeper, stop
-from kagenti_operator.sandbox.options import SandboxOptions
-from kagenti_operator.sandbox.paths import StatePaths
-from kagenti_operator.sandbox.status import read_status
-from tests.e2e.played import Played, play
-from tests.permissions.requests import RecordRequests
+from kagenti_devcluster.demo.report import Console
+from kagenti_devcluster.demo.stage import Stage
+from kagenti_devcluster.host.launcher import find_keeper, stop
+from kagenti_devcluster.host.options import ClusterOptions
+from kagenti_devcluster.host.paths import StatePaths
+from kagenti_devcluster.host.status import read_status
+from tests.support.demo_run import Played, play
+from tests.support.recorded_requests import RecordRequests
 
 _DEMO_SECONDS = 540.0
 
@@ -39,7 +39,7 @@ async def stage(directory: Path, demo: Played) -> AsyncGenerator[Stage]:
     """The sandbox as the demo left it."""
     assert find_keeper(StatePaths(directory)), f"the demo left no sandbox:\n{demo.output}"
     async with AsyncExitStack() as exits:
-        made = Stage(SandboxOptions(directory=directory), Console(StringIO()), exits, {})
+        made = Stage(ClusterOptions(directory=directory), Console(StringIO()), exits, {})
         status = read_status(made.paths.status)
         assert status is not None
         made.addresses = status.addresses

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from kagenti_operator.sandbox.apply import Manifests
-from kagenti_operator.sandbox.demo import steps_agent, steps_experiments
-from kagenti_operator.sandbox.demo.commands import checkout_path, run_helm
-from kagenti_operator.sandbox.demo.failures import Hop
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
-from kagenti_operator.sandbox.demo.waiting import NotYet
-from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
+from kagenti_devcluster.cluster.apply import Manifests
+from kagenti_devcluster.demo import steps_agent, steps_experiments
+from kagenti_devcluster.demo.commands import checkout_path, run_helm
+from kagenti_devcluster.demo.failures import Hop
+from kagenti_devcluster.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.waiting import NotYet
+from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
 
 PLANNER = steps_experiments.PLANNER
 LONELY = "team3"

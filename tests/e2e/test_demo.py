@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from kagenti_operator.sandbox.demo.plan import build_plan
-from kagenti_operator.sandbox.demo.stage import Stage
-from tests.e2e.played import Played, run
+from kagenti_devcluster.demo.plan import build_plan
+from kagenti_devcluster.demo.stage import Stage
+from tests.support.demo_run import Played, run
 
 TITLES = [step.title for step in build_plan("openshift")]
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from kagenti_operator.sandbox.demo import steps_agent, steps_experiments, steps_operator
-from kagenti_operator.sandbox.demo.commands import checkout_path, run_helm
-from kagenti_operator.sandbox.demo.failures import Hop
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, OPERATOR, PLATFORM, TEAM, Stage
-from kagenti_operator.sandbox.demo.waiting import NotYet
-from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
-from kagenti_operator.sandbox.errors import SandboxError
+from kagenti_devcluster.demo import steps_agent, steps_experiments, steps_operator
+from kagenti_devcluster.demo.commands import checkout_path, run_helm
+from kagenti_devcluster.demo.failures import Hop
+from kagenti_devcluster.demo.stage import COLLECTOR, OPERATOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.waiting import NotYet
+from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
+from kagenti_devcluster.errors import DevClusterError
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
@@ -93,7 +93,7 @@ async def edited(stage: Stage) -> AsyncGenerator[None]:
 
 @pytest.mark.usefixtures("edited")
 async def test_helm_test_fails_and_says_what_is_not_in_place(stage: Stage):
-    with pytest.raises(SandboxError) as failed:
+    with pytest.raises(DevClusterError) as failed:
         await helm(stage, "test")
     assert "ConfigMap otel-collector-config holds something else than the operator wrote" in str(failed.value)
     assert await left_of_the_test(stage) == []

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from kagenti_operator.sandbox.demo.commands import checkout_path
-from kagenti_operator.sandbox.demo.plan import build_plan
-from kagenti_operator.sandbox.launcher import find_keeper, stop
-from kagenti_operator.sandbox.paths import StatePaths
-from kagenti_operator.sandbox.status import read_status
-from tests.e2e.played import Played, command, play
-from tests.e2e.processes import Identity, alive, descendants
+from kagenti_devcluster.demo.commands import checkout_path
+from kagenti_devcluster.demo.plan import build_plan
+from kagenti_devcluster.host.launcher import find_keeper, stop
+from kagenti_devcluster.host.paths import StatePaths
+from kagenti_devcluster.host.status import read_status
+from tests.support.cluster_processes import Identity, alive, descendants
+from tests.support.demo_run import Played, command, play
 
 _SECONDS = 60.0
 # It takes five; the machine may have other things to do.

@@ -3,14 +3,14 @@
 from contextlib import aclosing
 from typing import Any
 
+from kagenti_devcluster.demo import steps_agent
+from kagenti_devcluster.demo.failures import Hop
+from kagenti_devcluster.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.waiting import NotYet
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.kube.watch import Bookmark
-from kagenti_operator.sandbox.demo import steps_agent
-from kagenti_operator.sandbox.demo.failures import Hop
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
-from kagenti_operator.sandbox.demo.waiting import NotYet
 
 MLFLOW_CR = "/apis/mlflow.opendatahub.io/v1/mlflows/mlflow"
 CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"

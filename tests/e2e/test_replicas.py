@@ -9,20 +9,20 @@ from itertools import pairwise
 
 import pytest
 
+from kagenti_devcluster.demo.commands import checkout_path, run_helm
+from kagenti_devcluster.demo.stage import OPERATOR, PLATFORM
+from kagenti_devcluster.demo.workloads import workload_path
+from kagenti_devcluster.host.launcher import start, stop
+from kagenti_devcluster.host.options import ClusterOptions
+from kagenti_devcluster.host.paths import StatePaths
+from kagenti_devcluster.testing.platform import FIXED_NAMESPACES
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import load_connection
-from kagenti_operator.runtime.lease import Lease
-from kagenti_operator.sandbox.demo.commands import checkout_path, run_helm
-from kagenti_operator.sandbox.demo.stage import OPERATOR, PLATFORM
-from kagenti_operator.sandbox.demo.workloads import workload_path
-from kagenti_operator.sandbox.launcher import start, stop
-from kagenti_operator.sandbox.options import SandboxOptions
-from kagenti_operator.sandbox.paths import StatePaths
-from tests.e2e.leaks import find_leaks, mounted_tokens, secret_values
-from tests.e2e.reigns import Write, collect_reigns, find_usurpations
-from tests.e2e.replicas import COUNT, TAKEOVER_SECONDS, Replicas, pod_of
-from tests.integration.reconcile.platform import FIXED_NAMESPACES
-from tests.permissions.requests import RecordRequests
+from kagenti_operator.runtime.election.lease import Lease
+from tests.support.leader_terms import Write, collect_reigns, find_usurpations
+from tests.support.leaks import find_leaks, mounted_tokens, secret_values
+from tests.support.recorded_requests import RecordRequests
+from tests.support.replicas import COUNT, TAKEOVER_SECONDS, Replicas, pod_of
 
 HANDOVER_SECONDS = 5.0
 VALUES = (f"controllerManager.replicas={COUNT}", "mlflow.enable=true", "platform=kubernetes")
@@ -31,7 +31,7 @@ VALUES = (f"controllerManager.replicas={COUNT}", "mlflow.enable=true", "platform
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordRequests) -> Iterator[StatePaths]:
     """A bare sandbox with the operator in it, for the tests of this file."""
-    options = SandboxOptions(directory=tmp_path_factory.mktemp("replicas"), bare=True)
+    options = ClusterOptions(directory=tmp_path_factory.mktemp("replicas"), bare=True)
     start(options, tethered=True)
     paths = StatePaths(options.directory)
     try:

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kagenti_operator.sandbox import binaries
-from kagenti_operator.sandbox.apply import Manifests
-from kagenti_operator.sandbox.demo.failures import Hop
-from kagenti_operator.sandbox.demo.stage import COLLECTOR, MLFLOW, OPERATOR, PLATFORM, TEAM, Stage
-from kagenti_operator.sandbox.demo.waiting import NotYet
-from kagenti_operator.sandbox.demo.workloads import environment, is_rolled_out, workload_path
+from kagenti_devcluster.cluster.apply import Manifests
+from kagenti_devcluster.demo.failures import Hop
+from kagenti_devcluster.demo.stage import COLLECTOR, MLFLOW, OPERATOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.waiting import NotYet
+from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
+from kagenti_devcluster.toolchain import binaries
 
 SENDER = "span-sender"
 # The operator rolls the collector after 27 s; the API server takes a token for a minute more than it lives.

@@ -6,15 +6,15 @@ import subprocess
 from collections import Counter
 from typing import Any
 
-from kagenti_operator.sandbox import binaries
-from kagenti_operator.sandbox.demo import steps_experiments
-from kagenti_operator.sandbox.demo.failures import Hop
-from kagenti_operator.sandbox.demo.stage import OPERATOR, PLATFORM, TEAM, Stage
-from kagenti_operator.sandbox.demo.steps_operator import parse_log
-from kagenti_operator.sandbox.demo.waiting import NotYet
-from tests.e2e.leaks import find_leaks, mounted_tokens, secret_values
-from tests.e2e.reigns import collect_writes
-from tests.permissions.requests import read_audit_log
+from kagenti_devcluster.demo import steps_experiments
+from kagenti_devcluster.demo.failures import Hop
+from kagenti_devcluster.demo.stage import OPERATOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.steps_operator import parse_log
+from kagenti_devcluster.demo.waiting import NotYet
+from kagenti_devcluster.toolchain import binaries
+from tests.support.leader_terms import collect_writes
+from tests.support.leaks import find_leaks, mounted_tokens, secret_values
+from tests.support.recorded_requests import read_audit_log
 
 CHART_NAME = "kagenti-operator"
 WRITE_MESSAGES = (

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
+from kagenti_devcluster.cluster.controlplane import ControlPlane
+from kagenti_devcluster.host.launcher import start, stop
+from kagenti_devcluster.host.options import Published
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.sandbox.controlplane import ControlPlane
-from kagenti_operator.sandbox.launcher import start, stop
-from kagenti_operator.sandbox.options import Published
-from tests.integration.node_cluster import Bench, NodeCluster, build_options
-from tests.permissions.requests import RecordRequests
+from tests.support.node_cluster import Bench, NodeCluster, build_options
+from tests.support.recorded_requests import RecordRequests
 
 _DEADLINE_SECONDS = 30.0
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.models import ConfigMap, LabelledObject
-from kagenti_operator.kube.rbac_models import RoleBinding
+from kagenti_operator.kube.objects.models import ConfigMap, LabelledObject
+from kagenti_operator.kube.objects.rbac import RoleBinding
 from kagenti_operator.kube.resources import CONFIG_MAPS, RBAC, ROLE_BINDINGS, Resource
-from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.control.applier import Applier
 from tests.integration.conftest import Cluster
 
 MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -4,13 +4,13 @@ import asyncio
 
 import pytest
 
+from kagenti_devcluster.testing.platform import Platform
 from kagenti_operator.cli.main import main
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.health import Health
-from kagenti_operator.runtime.listener import BindAddress, Listener
+from kagenti_operator.runtime.telemetry.health import Health
+from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from tests.integration.conftest import Cluster
-from tests.integration.reconcile.platform import Platform
-from tests.integration.reconcile.scrape import free_port
+from tests.support.scrape import free_port
 
 LABELS = {"app.kubernetes.io/name": "kagenti-operator", "app.kubernetes.io/component": "controller-manager"}
 

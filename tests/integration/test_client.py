@@ -10,7 +10,7 @@ import yaml
 
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import (
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,

@@ -3,11 +3,11 @@
 import subprocess
 from pathlib import Path
 
-from kagenti_operator.collector import keeps_first_token
-from kagenti_operator.sandbox import binaries
-from kagenti_operator.sandbox.node.atomicdir import write_files
-from kagenti_operator.sandbox.node.projection import File
-from tests.integration.collector_process import Collector, run_collector
+from kagenti_devcluster.node.atomicdir import write_files
+from kagenti_devcluster.node.projection import File
+from kagenti_devcluster.toolchain import binaries
+from kagenti_operator.otelcol import keeps_first_token
+from tests.support.collector_process import Collector, run_collector
 
 
 def renew(folder: Path, token: str) -> None:

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from kagenti_operator.sandbox import binaries
-from tests.integration.collector_process import DESTINATION, Collector, run_collector
+from kagenti_devcluster.toolchain import binaries
+from tests.support.collector_process import DESTINATION, Collector, run_collector
+from tests.support.otlp_sink import Span, Value
 
-from .otlp_sink import Span, Value
-
-GOLDEN = Path(__file__).parents[1] / "unit" / "collector" / "golden"
+GOLDEN = Path(__file__).parents[1] / "unit" / "otelcol" / "golden"
 OAUTH = "oauth2client"
 TOKEN = "token-of-the-collector"
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from kagenti_devcluster.cluster.controlplane import ControlPlane
+from kagenti_devcluster.errors import DevClusterError
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
-from kagenti_operator.sandbox.controlplane import ControlPlane
-from kagenti_operator.sandbox.errors import SandboxError
 from tests.integration.conftest import Cluster
 
 _CHILD = """
 import sys
 from pathlib import Path
-from kagenti_operator.sandbox.controlplane import ControlPlane
+from kagenti_devcluster.cluster.controlplane import ControlPlane
 control_plane = ControlPlane(Path(sys.argv[1]), controller_manager=False)
 control_plane.start()
 print(*[component.pid for component in control_plane.components], flush=True)
@@ -127,7 +127,7 @@ def test_a_component_that_cannot_run_is_reported_with_its_log(tmp_path: Path) ->
     try:
         # Somebody else's file where etcd's data should go.
         (tmp_path / "control-plane" / "etcd").write_text("not a directory")
-        with pytest.raises(SandboxError, match=r"etcd exited with \d+: the last lines of .*etcd\.log"):
+        with pytest.raises(DevClusterError, match=r"etcd exited with \d+: the last lines of .*etcd\.log"):
             control_plane.start()
     finally:
         control_plane.close()

@@ -11,10 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import ConfigMap
+from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.resources import CLUSTER_ROLES, CONFIG_MAPS
 from kagenti_operator.runtime.clock import SystemClock
-from kagenti_operator.runtime.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 from tests.integration.conftest import Cluster
 
 PATIENCE = 30.0

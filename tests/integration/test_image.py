@@ -18,11 +18,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from kagenti_devcluster.testing.platform import RBAC, Platform, eventually
 from kagenti_operator.kube.client import KubeClient
 from tests.integration.conftest import Cluster
-from tests.integration.image_root import INTERPRETER, USER
-from tests.integration.reconcile.platform import RBAC, Platform, eventually
-from tests.integration.reconcile.scrape import free_port, get
+from tests.support.image_root import INTERPRETER, USER
+from tests.support.scrape import free_port, get
 
 PROJECT = Path(__file__).parents[2]
 DOCKERFILE = (PROJECT / "Dockerfile").read_text().replace("\\\n", "")
@@ -49,7 +49,7 @@ class Image:
         """The entrypoint with these arguments; `options` are more of the interpreter's own."""
         interpreter, *entrypoint = json.loads(instructions("ENTRYPOINT")[0])
         pairs = [str(part) for pair in ((self.folder, PLACE), *(shown or {}).items()) for part in pair]
-        enter = [sys.executable, "-m", "tests.integration.image_root", str(self._root), *pairs]
+        enter = [sys.executable, "-m", "tests.support.image_root", str(self._root), *pairs]
         return [*enter, "--", interpreter, *options, *entrypoint, *arguments]
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -217,10 +217,9 @@ def test_it_answers(image: Image, arguments: tuple[str, ...]) -> None:
     assert done.stdout
 
 
-def test_the_sandbox_says_that_it_is_not_for_the_image(image: Image) -> None:
-    done = image.run("sandbox", "up")
-    assert done.returncode == 1
-    assert "the sandbox needs a package that the operator does not" in done.stderr
+def test_it_holds_nothing_of_the_local_cluster(image: Image) -> None:
+    found = image.python("import importlib.util as u; print(u.find_spec('kagenti_devcluster'))")
+    assert found.strip() == "None"
 
 
 @pytest.fixture
@@ -284,8 +283,8 @@ async def test_it_runs_as_a_pod_and_imports_only_what_a_pod_needs(
     imported = {
         line.rpartition("|")[2].strip() for line in log.read_text().splitlines() if "import time" in line
     }
-    assert "kagenti_operator.controllers.agents" in imported
-    assert not {"lightkube", "kagenti_operator.sandbox", "cryptography"} & imported
+    assert "kagenti_operator.controllers.agents.controller" in imported
+    assert not {"lightkube", "kagenti_devcluster", "cryptography"} & imported
 
 
 async def is_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -12,12 +12,12 @@ import structlog
 import yaml
 
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import ConfigMap, KubeObject
+from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, Resource
+from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.clock import SystemClock
-from kagenti_operator.runtime.informer import Informer
 from tests.integration.conftest import Cluster
-from tests.integration.tcp_proxy import TcpProxy
+from tests.support.tcp_proxy import TcpProxy
 
 DEADLINE_SECONDS = 60.0
 GROUP = "informer.example.com"

@@ -15,9 +15,9 @@ import pytest
 
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.runtime.lease import Lease, LeaseClient, held_record, released_record
+from kagenti_operator.runtime.election.lease import Lease, LeaseClient, held_record, released_record
 from tests.integration.conftest import Cluster
-from tests.integration.replica import LEASE, LOST
+from tests.support.replica import LEASE, LOST
 
 # Lease duration, renew deadline and retry period, in seconds: short, but long beside a busy machine's delays.
 SHORT = ("5", "3.5", "0.5")
@@ -41,7 +41,7 @@ class Replicas:
                 [
                     sys.executable,
                     "-m",
-                    "tests.integration.replica",
+                    "tests.support.replica",
                     str(self._cluster.admin_kubeconfig),
                     self._namespace,
                     name,

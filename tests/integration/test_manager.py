@@ -9,19 +9,19 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import ConfigMap
+from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.resources import CONFIG_MAPS
-from kagenti_operator.runtime.applier import Applier
+from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.clock import SystemClock
-from kagenti_operator.runtime.controller import Controller
-from kagenti_operator.runtime.events import EventRecorder
-from kagenti_operator.runtime.health import Health
-from kagenti_operator.runtime.informer import Informer
-from kagenti_operator.runtime.leader import LeaderElector, Leadership, LeaseSettings
-from kagenti_operator.runtime.lease import LeaseClient, held_record
-from kagenti_operator.runtime.listener import BindAddress, Listener
-from kagenti_operator.runtime.manager import Manager
-from kagenti_operator.runtime.metrics import Metrics, build_metrics_app
+from kagenti_operator.runtime.control.applier import Applier
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.control.manager import Manager
+from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeaseSettings
+from kagenti_operator.runtime.election.lease import LeaseClient, held_record
+from kagenti_operator.runtime.telemetry.events import EventRecorder
+from kagenti_operator.runtime.telemetry.health import Health
+from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
+from kagenti_operator.runtime.telemetry.metrics import Metrics, build_metrics_app
 from tests.integration.conftest import Cluster
 
 PATIENCE = 30.0

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.retry import RetryPolicy
 from kagenti_operator.runtime.clock import SystemClock
-
-from .conftest import Cluster
-from .mlflow_server import MLflowServer, running_mlflow
-from .mlflow_tenants import EXPERIMENTS, Tenants, ask
+from tests.integration.conftest import Cluster
+from tests.support.mlflow_tenants import EXPERIMENTS, Tenants, ask
 
 
 @pytest.fixture(scope="module")

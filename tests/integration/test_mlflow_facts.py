@@ -13,12 +13,20 @@ from typing import Any
 
 import pytest
 
-from kagenti_operator.sandbox import environments
-
-from .conftest import Cluster
-from .mlflow_server import MLflowServer, running_mlflow
-from .mlflow_tenants import EXPERIMENTS, TRACE_SEARCH, TRACES, Answer, Tenants, ask, ask_until_allowed, grant
-from .otlp_sink import Span, encode_spans
+from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
+from kagenti_devcluster.toolchain import environments
+from tests.integration.conftest import Cluster
+from tests.support.mlflow_tenants import (
+    EXPERIMENTS,
+    TRACE_SEARCH,
+    TRACES,
+    Answer,
+    Tenants,
+    ask,
+    ask_until_allowed,
+    grant,
+)
+from tests.support.otlp_sink import Span, encode_spans
 
 # What the developer of an agent writes: the plain client, and nothing but its environment.
 AGENT = """

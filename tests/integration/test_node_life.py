@@ -11,28 +11,28 @@ from pathlib import Path
 
 import pytest
 
+from kagenti_devcluster.errors import DevClusterError
+from kagenti_devcluster.host.launcher import AlreadyRunning, find_keeper, purge, start, stop
+from kagenti_devcluster.host.options import ClusterOptions
+from kagenti_devcluster.host.paths import StatePaths
+from kagenti_devcluster.host.status import read_status
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.sandbox.errors import SandboxError
-from kagenti_operator.sandbox.launcher import AlreadyRunning, find_keeper, purge, start, stop
-from kagenti_operator.sandbox.options import SandboxOptions
-from kagenti_operator.sandbox.paths import StatePaths
-from kagenti_operator.sandbox.status import read_status
-from tests.integration.node_cluster import Bench, NodeCluster, build_options, pod_spec
-from tests.integration.processes import command_lines, descendants
+from tests.support.node_cluster import Bench, NodeCluster, build_options, pod_spec
+from tests.support.processes import command_lines, descendants
 
 _OWNER = """
 import sys
 if sys.argv[2] == "parts of /proc are hidden":
     import os
-    from kagenti_operator.sandbox.process import linux
+    from kagenti_devcluster.process import linux
     uid, gid = os.getuid(), os.getgid()
     os.unshare(os.CLONE_NEWUSER | os.CLONE_NEWNS)
     linux.map_user(uid, gid)
     linux.make_private()
     linux.mount("tmpfs", "/proc/fs", "tmpfs", 0)
-from kagenti_operator.sandbox.launcher import start
-from kagenti_operator.sandbox.options import SandboxOptions
-start(SandboxOptions.decode(sys.argv[1]), tethered=True)
+from kagenti_devcluster.host.launcher import start
+from kagenti_devcluster.host.options import ClusterOptions
+start(ClusterOptions.decode(sys.argv[1]), tethered=True)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -41,25 +41,25 @@ sys.stdin.read()
 _FORBIDDEN = """
 import os, sys
 from pathlib import Path
-from kagenti_operator.sandbox.errors import SandboxError
-from kagenti_operator.sandbox.launcher import start
-from kagenti_operator.sandbox.options import SandboxOptions
-from kagenti_operator.sandbox.process import linux
+from kagenti_devcluster.errors import DevClusterError
+from kagenti_devcluster.host.launcher import start
+from kagenti_devcluster.host.options import ClusterOptions
+from kagenti_devcluster.process import linux
 uid, gid = os.getuid(), os.getgid()
 os.unshare(os.CLONE_NEWUSER)
 linux.map_user(uid, gid)
 Path("/proc/sys/user", sys.argv[2]).write_text("0")
 try:
-    start(SandboxOptions.decode(sys.argv[1]))
-except SandboxError as error:
+    start(ClusterOptions.decode(sys.argv[1]))
+except DevClusterError as error:
     print(error)
 """
 
 # Ctrl-C comes in the very moment when the keeper has been started.
 _INTERRUPTED = """
 import os, signal, sys
-from kagenti_operator.sandbox.launcher import start
-from kagenti_operator.sandbox.options import SandboxOptions
+from kagenti_devcluster.host.launcher import start
+from kagenti_devcluster.host.options import ClusterOptions
 signal.signal(signal.SIGINT, signal.default_int_handler)
 spawn = os.posix_spawn
 def spawn_and_interrupt(*arguments, **named):
@@ -69,20 +69,20 @@ def spawn_and_interrupt(*arguments, **named):
     return pid
 os.posix_spawn = spawn_and_interrupt
 try:
-    start(SandboxOptions.decode(sys.argv[1]))
+    start(ClusterOptions.decode(sys.argv[1]))
 except KeyboardInterrupt:
     print("interrupted")
 """
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> Iterator[SandboxOptions]:
+def options(tmp_path: Path) -> Iterator[ClusterOptions]:
     built = build_options(tmp_path / "sandbox")
     yield built
     stop(built.directory)
 
 
-async def run_pod(options: SandboxOptions) -> None:
+async def run_pod(options: ClusterOptions) -> None:
     """A pod that would rather stay."""
     async with NodeCluster(options, {}).open_bench("stay") as bench:
         await bench.create_pod("stay", pod_spec("trap '' TERM; echo here; while :; do sleep 1; done"))
@@ -95,7 +95,7 @@ class _Left(Exception):
     pass
 
 
-def processes_of(options: SandboxOptions) -> list[int]:
+def processes_of(options: ClusterOptions) -> list[int]:
     """Handles of every process of a running sandbox."""
     keeper = find_keeper(StatePaths(options.directory))
     assert keeper is not None
@@ -105,7 +105,7 @@ def processes_of(options: SandboxOptions) -> list[int]:
     return [os.pidfd_open(pid) for pid in found]
 
 
-def signals_held_back(options: SandboxOptions) -> int:
+def signals_held_back(options: ClusterOptions) -> int:
     """Signals that a sandbox's keeper does not hear of, and so none of what it starts (proc(5), SigBlk)."""
     keeper = find_keeper(StatePaths(options.directory))
     lines = Path(f"/proc/{keeper}/status").read_text().splitlines()
@@ -120,14 +120,14 @@ def assert_ended(handles: list[int]) -> None:
         assert ready, "a process is left"
 
 
-def find_process(options: SandboxOptions, text: str) -> int:
+def find_process(options: ClusterOptions, text: str) -> int:
     keeper = find_keeper(StatePaths(options.directory))
     assert keeper is not None
     lines = command_lines()
     return next(pid for pid in sorted(descendants(keeper)) if text in lines.get(pid, "").split("{")[0])
 
 
-async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: SandboxOptions) -> None:
+async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: ClusterOptions) -> None:
     heard: list[str] = []
     status = start(options, say=heard.append)
     assert status.phase == "ready"
@@ -158,7 +158,7 @@ async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: Sa
 
 
 @pytest.mark.parametrize("victim", ["sandbox.supervisor", "process.enter"])
-async def test_nothing_outlives_the_inside(options: SandboxOptions, victim: str) -> None:
+async def test_nothing_outlives_the_inside(options: ClusterOptions, victim: str) -> None:
     start(options)
     with pytest.raises(_Left):
         await run_pod(options)
@@ -171,7 +171,7 @@ async def test_nothing_outlives_the_inside(options: SandboxOptions, victim: str)
 
 
 @pytest.mark.parametrize("machine", ["as it is", "parts of /proc are hidden"])
-async def test_nothing_outlives_whoever_it_is_tethered_to(options: SandboxOptions, machine: str) -> None:
+async def test_nothing_outlives_whoever_it_is_tethered_to(options: ClusterOptions, machine: str) -> None:
     owner = subprocess.Popen(
         [sys.executable, "-c", _OWNER, options.encode(), machine],
         stdin=subprocess.PIPE,
@@ -191,7 +191,7 @@ async def test_nothing_outlives_whoever_it_is_tethered_to(options: SandboxOption
     assert start(options).phase == "ready"
 
 
-async def test_a_component_that_dies_comes_back_and_pods_do_not_notice(options: SandboxOptions) -> None:
+async def test_a_component_that_dies_comes_back_and_pods_do_not_notice(options: ClusterOptions) -> None:
     start(options)
     with pytest.raises(_Left):
         await run_pod(options)
@@ -221,7 +221,7 @@ async def test_a_component_that_dies_comes_back_and_pods_do_not_notice(options: 
 
 @pytest.mark.parametrize("limit", ["max_user_namespaces", "max_net_namespaces"])
 def test_a_kernel_that_forbids_namespaces_is_told_with_what_to_do(
-    options: SandboxOptions, limit: str
+    options: ClusterOptions, limit: str
 ) -> None:
     told = subprocess.run(
         [sys.executable, "-c", _FORBIDDEN, options.encode(), limit],
@@ -235,7 +235,7 @@ def test_a_kernel_that_forbids_namespaces_is_told_with_what_to_do(
     assert find_keeper(StatePaths(options.directory)) is None
 
 
-def test_a_start_that_is_interrupted_at_once_leaves_nothing(options: SandboxOptions) -> None:
+def test_a_start_that_is_interrupted_at_once_leaves_nothing(options: ClusterOptions) -> None:
     told = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, options.encode()], check=True, capture_output=True, text=True
     ).stdout
@@ -243,9 +243,9 @@ def test_a_start_that_is_interrupted_at_once_leaves_nothing(options: SandboxOpti
     assert find_keeper(StatePaths(options.directory)) is None
 
 
-def test_the_command_line_starts_shows_and_stops_it(options: SandboxOptions) -> None:
+def test_the_command_line_starts_shows_and_stops_it(options: ClusterOptions) -> None:
     def run(action: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "kagenti_operator.cli.main", "sandbox", action, *arguments]
+        command = [sys.executable, "-m", "kagenti_devcluster.cli.main", action, *arguments]
         folder = ["--directory", str(options.directory)]
         return subprocess.run([*command, *folder], capture_output=True, text=True, check=False)
 
@@ -273,9 +273,9 @@ def test_a_table_of_images_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     options = build_options(tmp_path / "sandbox")
     assert options.images is not None
     options.images.write_text("images: [{repository: x}]")
-    with pytest.raises(SandboxError, match=r"images\.yaml cannot be used: .*repository"):
+    with pytest.raises(DevClusterError, match=r"images\.yaml cannot be used: .*repository"):
         start(options)
     options.images.unlink()
-    with pytest.raises(SandboxError, match=r"images\.yaml cannot be used: .*No such file"):
+    with pytest.raises(DevClusterError, match=r"images\.yaml cannot be used: .*No such file"):
         start(options)
     assert find_keeper(StatePaths(options.directory)) is None

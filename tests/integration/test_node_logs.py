@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kagenti_operator.sandbox import binaries
-from tests.integration.node_cluster import Bench, pod_spec
+from kagenti_devcluster.toolchain import binaries
+from tests.support.node_cluster import Bench, pod_spec
 
 
 async def kubectl(bench: Bench, *arguments: str) -> Process:

@@ -4,8 +4,8 @@ import asyncio
 import json
 from typing import Any
 
-from tests.integration.node_cluster import Bench, pod_spec
-from tests.integration.processes import command_lines
+from tests.support.node_cluster import Bench, pod_spec
+from tests.support.processes import command_lines
 
 EMPTY: list[dict[str, Any]] = [{"name": "data", "emptyDir": {}}]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.integration.node_cluster import SERVER, Bench, NodeCluster, pod_spec
+from tests.support.node_cluster import SERVER, Bench, NodeCluster, pod_spec
 
 _MOUNTS = [{"name": "data", "mountPath": "/data"}]
 
@@ -165,7 +165,7 @@ async def test_a_config_map_volume_follows_its_object(bench: Bench) -> None:
 _ASK_API = """\
 import asyncio, os
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import load_connection
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.errors import ApiError
 
 async def main():

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+from kagenti_devcluster.cluster.controlplane import ControlPlane
+from kagenti_devcluster.cluster.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
+from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_devcluster.node.atomicdir import write_files
+from kagenti_devcluster.node.projection import File
+from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform, config_map_path, eventually
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import load_connection
-from kagenti_operator.sandbox.controlplane import ControlPlane
-from kagenti_operator.sandbox.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
-from kagenti_operator.sandbox.node.atomicdir import write_files
-from kagenti_operator.sandbox.node.projection import File
-from kagenti_operator.sandbox.pki import CertificateAuthority
-from tests.integration.reconcile.platform import RBAC, SYSTEM, Platform, config_map_path, eventually
-from tests.integration.reconcile.process import OperatorProcess
+from tests.support.operator_process import OperatorProcess
 
 ACCOUNT = "controller-manager"
 CONFIG = config_map_path(SYSTEM, "otel-collector-config")

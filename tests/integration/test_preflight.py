@@ -5,9 +5,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from kagenti_operator.sandbox.process.program import program
+from kagenti_devcluster.process.program import program
 
-PREFLIGHT = [sys.executable, "-m", "kagenti_operator.sandbox.preflight"]
+PREFLIGHT = [sys.executable, "-m", "kagenti_devcluster.toolchain.preflight"]
 # As an administrator does it with `sysctl -w`; inside a user namespace it holds for that one.
 FORBID = ["/bin/sh", "-c", 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$@"', "sh"]
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import pytest
 
-from kagenti_operator.sandbox import environments
+from kagenti_devcluster.toolchain import environments
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SINK = Path(__file__).with_name("span_sink.py")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.permissions.chart import NAMESPACE, Permission, collect_permissions, render_permissions
-from tests.permissions.requests import Request, read_records
+from tests.support.chart_permissions import NAMESPACE, Permission, collect_permissions, render_permissions
+from tests.support.recorded_requests import Request, read_records
 
 # The API server looks for them when something else is asked for, and they are in no request of their own:
 # tests/integration/reconcile/test_permissions.py takes each of them away.

@@ -13,13 +13,13 @@ import aiohttp
 
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import Commands, add_boolean, own_namespace, seconds
-from kagenti_operator.controllers.in_place import describe, find_problem
+from kagenti_operator.controllers.collector.config_check import describe, find_problem
 from kagenti_operator.controllers.settings import COLLECTOR, COLLECTOR_CONFIG
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import load_connection
 from kagenti_operator.kube.errors import ConfigError, KubeError
+from kagenti_operator.kube.objects.workloads import Pod
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, PODS
-from kagenti_operator.kube.workload_models import Pod
 
 SELECTOR = "app.kubernetes.io/name=kagenti-operator,app.kubernetes.io/component=controller-manager"
 ENDED = ("Failed", "Succeeded")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kagenti_operator.cli.errors import UsageError
-from kagenti_operator.runtime.listener import BadAddressError, BindAddress, parse_bind_address
+from kagenti_operator.runtime.telemetry.listener import BadAddressError, BindAddress, parse_bind_address
 
 
 class Parser(argparse.ArgumentParser):

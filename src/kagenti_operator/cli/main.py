@@ -12,7 +12,8 @@ from kagenti_operator.cli.errors import UsageError
 def build_parser() -> argparse.ArgumentParser:
     """The command line: one subparser per command, each with its `main` as default."""
     # Not above: they take a while to load, and Ctrl-C meanwhile is for `main` to answer.
-    from kagenti_operator.cli import check, run, sandbox
+
+    from kagenti_operator.cli import check, run
     from kagenti_operator.cli.flags import Parser
 
     parser = Parser(
@@ -23,7 +24,6 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     run.add_parser(commands)
     check.add_parser(commands)
-    sandbox.add_parser(commands)
     return parser
 
 

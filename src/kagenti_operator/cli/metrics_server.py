@@ -8,11 +8,11 @@ from pathlib import Path
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import add_boolean, address
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.authorization import Gatekeeper, require_access
 from kagenti_operator.runtime.clock import Clock
-from kagenti_operator.runtime.listener import Listener
-from kagenti_operator.runtime.metrics import Metrics, build_metrics_app
-from kagenti_operator.runtime.serving_certificate import (
+from kagenti_operator.runtime.telemetry.authorization import Gatekeeper, require_access
+from kagenti_operator.runtime.telemetry.listener import Listener
+from kagenti_operator.runtime.telemetry.metrics import Metrics, build_metrics_app
+from kagenti_operator.runtime.telemetry.serving_certificate import (
     CertificateError,
     CertificateFiles,
     build_self_signed_context,

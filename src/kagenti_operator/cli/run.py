@@ -24,33 +24,33 @@ from kagenti_operator.cli.flags import (
     own_namespace,
     seconds,
 )
-from kagenti_operator.controllers.agent_experiments import RETRIES
+from kagenti_operator.controllers.agents.experiments import RETRIES
 from kagenti_operator.controllers.cluster import Cluster
-from kagenti_operator.controllers.observe import Observation
+from kagenti_operator.controllers.metrics import Observation
 from kagenti_operator.controllers.permissions import find_missing, required, word_missing
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.controllers.wiring import Parts, build_controllers
+from kagenti_operator.controllers.setup import Parts, build_controllers
+from kagenti_operator.kube.auth.credentials import Connection, load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import Connection, load_connection
 from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.runtime.clock import SystemClock
-from kagenti_operator.runtime.events import EventRecorder
-from kagenti_operator.runtime.gate import GatedClient
-from kagenti_operator.runtime.health import Health
-from kagenti_operator.runtime.leader import (
+from kagenti_operator.runtime.control.manager import Manager, Runnable
+from kagenti_operator.runtime.election.fencing import GatedClient
+from kagenti_operator.runtime.election.leader import (
     LeaderElector,
     Leadership,
     LeadershipLost,
     LeaseSettings,
     process_identity,
 )
-from kagenti_operator.runtime.lease import LeaseClient
-from kagenti_operator.runtime.listener import CannotListenError, Listener
-from kagenti_operator.runtime.logging import configure
-from kagenti_operator.runtime.manager import Manager, Runnable
-from kagenti_operator.runtime.metrics import Metrics
-from kagenti_operator.runtime.serving_certificate import CertificateError
+from kagenti_operator.runtime.election.lease import LeaseClient
+from kagenti_operator.runtime.telemetry.events import EventRecorder
+from kagenti_operator.runtime.telemetry.health import Health
+from kagenti_operator.runtime.telemetry.listener import CannotListenError, Listener
+from kagenti_operator.runtime.telemetry.logging import configure
+from kagenti_operator.runtime.telemetry.metrics import Metrics
+from kagenti_operator.runtime.telemetry.serving_certificate import CertificateError
 
 log = structlog.get_logger("cli.run")
 

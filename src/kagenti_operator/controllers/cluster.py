@@ -27,13 +27,13 @@ from kagenti_operator.controllers.settings import (
     Settings,
 )
 from kagenti_operator.kube import resources
-from kagenti_operator.kube.agent_models import Agent
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.models import ConfigMap, KubeObject, MLflow
+from kagenti_operator.kube.objects.agents import Agent
+from kagenti_operator.kube.objects.models import ConfigMap, KubeObject, MLflow
+from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.kube.workload_models import Workload
+from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.clock import Clock
-from kagenti_operator.runtime.informer import Informer
 
 BY_NAMESPACE = "namespace"
 BY_GROUP = "group"

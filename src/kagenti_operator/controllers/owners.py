@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.kube.models import KubeStruct
+from kagenti_operator.kube.objects.models import KubeStruct
 from kagenti_operator.kube.resources import Resource
 
 

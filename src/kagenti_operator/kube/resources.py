@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from kagenti_operator.kube import agent_models, models, rbac_models, workload_models
-from kagenti_operator.kube.models import KubeObject
+from kagenti_operator.kube.objects import agents as agent_models
+from kagenti_operator.kube.objects import models
+from kagenti_operator.kube.objects import rbac as rbac_models
+from kagenti_operator.kube.objects import workloads as workload_models
+from kagenti_operator.kube.objects.models import KubeObject
 
 
 @dataclass(frozen=True, slots=True)

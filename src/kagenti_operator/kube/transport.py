@@ -12,8 +12,8 @@ from urllib.parse import quote, urlencode
 import aiohttp
 from yarl import URL
 
+from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.connector import Connector
-from kagenti_operator.kube.credentials import Connection
 from kagenti_operator.kube.errors import ApiError, Interrupted, Silent, Unreachable, error_from_response
 from kagenti_operator.kube.watch import LineSplitter
 

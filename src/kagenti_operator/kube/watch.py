@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import msgspec
 
 from kagenti_operator.kube.errors import Status
-from kagenti_operator.kube.models import KubeObject, KubeStruct
+from kagenti_operator.kube.objects.models import KubeObject, KubeStruct
 
 
 class Added[T: KubeObject](msgspec.Struct, frozen=True, tag="ADDED"):

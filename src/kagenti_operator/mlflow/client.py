@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from kagenti_operator.mlflow.answers import ALREADY_EXISTS, Request, decode_answer, is_absence
 from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.mlflow.responses import ALREADY_EXISTS, Request, decode_answer, is_absence
 from kagenti_operator.mlflow.retry import Clock, RetryPolicy
 from kagenti_operator.mlflow.transport import Observer, Transport
 

@@ -7,7 +7,7 @@ A value that is no usable URL counts as unset, and `malformed_urls` tells of it.
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit
 
-from kagenti_operator.kube.models import Condition, MLflow
+from kagenti_operator.kube.objects.models import Condition, MLflow
 
 OTLP_TRACES_PATH = "/v1/traces"
 

@@ -8,10 +8,10 @@ import aiohttp
 
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.transport import explain
-from kagenti_operator.mlflow.answers import Request, build_refusal
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
+from kagenti_operator.mlflow.responses import Request, build_refusal
 from kagenti_operator.mlflow.retry import Clock, RetryPolicy, parse_retry_after
-from kagenti_operator.mlflow.trust import TrustStore
+from kagenti_operator.mlflow.tls import TrustStore
 
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 # Called once per try with its status code, or "<error>" where no answer came.

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from kagenti_devcluster.cluster.controlplane import ControlPlane
+from kagenti_devcluster.standins.platform import Options, StandIns, install
+from kagenti_devcluster.testing.platform import SYSTEM, Platform
+from kagenti_devcluster.toolchain import binaries
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.clock import SystemClock
-from kagenti_operator.runtime.metrics import Metrics
-from kagenti_operator.sandbox import binaries
-from kagenti_operator.sandbox.controlplane import ControlPlane
-from kagenti_operator.sandbox.platform import Options, StandIns, install
+from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.integration.conftest import Cluster
-from tests.integration.reconcile.platform import SYSTEM, Platform
 
 type Helm = Callable[..., str]
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 import yaml
 
+from kagenti_devcluster.cluster.apply import ManifestApplier, Manifests
+from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform
+from kagenti_devcluster.toolchain import binaries
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.sandbox import binaries
-from kagenti_operator.sandbox.apply import ManifestApplier, Manifests
 from tests.integration.conftest import Cluster
-from tests.integration.reconcile.platform import RBAC, SYSTEM, Platform
 
 PROJECT = Path(__file__).parents[3]
 CHART = PROJECT / "charts" / "kagenti-operator"

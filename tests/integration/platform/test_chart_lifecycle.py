@@ -9,11 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.sandbox.apply import ManifestApplier, Manifests
-from tests.integration.conftest import Cluster
-from tests.integration.platform.conftest import Helm
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.cluster.apply import ManifestApplier, Manifests
+from kagenti_devcluster.testing.platform import (
     BINDING,
     INTEGRATION,
     MLFLOW_NAMESPACE,
@@ -25,7 +22,10 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.process import OperatorProcess
+from kagenti_operator.kube.client import KubeClient
+from tests.integration.conftest import Cluster
+from tests.integration.platform.conftest import Helm
+from tests.support.operator_process import OperatorProcess
 
 # As it was when the chart was first installed: `helm package` of its first commit.
 FIRST_CHART = Path(__file__).with_name("kagenti-operator-0.1.0.tgz")

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform, eventually
 from tests.integration.conftest import Cluster
 from tests.integration.platform.conftest import Helm, running_platform
-from tests.integration.reconcile.platform import RBAC, SYSTEM, Platform, eventually
-from tests.integration.reconcile.process import OperatorProcess
-from tests.permissions.requests import RecordRequests
+from tests.support.operator_process import OperatorProcess
+from tests.support.recorded_requests import RecordRequests
 
 CHART = Path(__file__).parents[3] / "charts" / "kagenti-operator"
 VALUES = ("--set=mlflow.enable=true", "--set=openshiftConsole.link=true")

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from kagenti_operator.controllers.operand import build_operand
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     INTEGRATION,
     MLFLOW_NAMESPACE,
     MLFLOWS,
@@ -15,6 +14,7 @@ from tests.integration.reconcile.platform import (
     always,
     eventually,
 )
+from kagenti_operator.controllers.mlflow.operand import build_operand
 
 CR = f"{MLFLOWS}/mlflows/mlflow"
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{MLFLOW_NAMESPACE}/deployments/mlflow"

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from kagenti_operator.controllers.operand import build_operand
+from kagenti_devcluster.cluster.apply import ManifestApplier
+from kagenti_devcluster.standins.platform import Options, install
+from kagenti_devcluster.testing.platform import DSCS, MLFLOWS, Platform
+from kagenti_operator.controllers.mlflow.operand import build_operand
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.sandbox.apply import ManifestApplier
-from kagenti_operator.sandbox.platform import Options, install
-from tests.integration.reconcile.platform import DSCS, MLFLOWS, Platform
 
 POD: dict[str, Any] = {
     "apiVersion": "v1",

@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from tests.integration.reconcile.platform import Platform, eventually
+from kagenti_devcluster.testing.platform import Platform, eventually
 
 SIGNING_KEY = "/api/v1/namespaces/openshift-service-ca/secrets/signing-key"
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
+from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform, grant, reset
 from kagenti_operator.kube.client import KubeClient
 from tests.integration.conftest import Cluster
-from tests.integration.mlflow_server import MLflowServer, running_mlflow
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform, grant, reset
-from tests.integration.reconcile.process import OperatorProcess
-from tests.permissions.chart import ACCOUNT, Manifest, render_permissions
+from tests.support.chart_permissions import ACCOUNT, Manifest, render_permissions
+from tests.support.mlflow import MLflow
+from tests.support.operator_process import OperatorProcess
 
 type StartOperator = Callable[..., OperatorProcess]
 

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     BINDING,
     EDIT,
     INTEGRATION,
@@ -18,6 +17,7 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
+from tests.integration.reconcile.conftest import StartOperator
 
 MLFLOW_ONLY = ("--enable-mlflow",)
 

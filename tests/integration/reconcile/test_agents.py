@@ -1,7 +1,9 @@
 """Every agent's own experiment, on a real API server and with a real MLflow."""
 
-from kagenti_operator.controllers.agents_server import SETTLE_SECONDS
-from tests.integration.reconcile.agents import (
+from kagenti_devcluster.testing.platform import Platform, always, eventually, workload_path
+from kagenti_operator.controllers.agents.tracking_endpoint import SETTLE_SECONDS
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
     environment,
@@ -9,9 +11,7 @@ from tests.integration.reconcile.agents import (
     expect_granted,
     expect_released,
 )
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import Platform, always, eventually, workload_path
+from tests.support.mlflow import MLflow
 
 
 async def test_an_agent_gets_access_first_and_then_everything_in_one_write(

@@ -2,7 +2,9 @@
 
 import asyncio
 
-from tests.integration.reconcile.agents import (
+from kagenti_devcluster.testing.platform import Object, Platform, always, eventually, workload_path
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
     environment,
@@ -11,10 +13,8 @@ from tests.integration.reconcile.agents import (
     expect_no_grant,
     role_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.mlflow_counter import counting
-from tests.integration.reconcile.platform import Object, Platform, always, eventually, workload_path
+from tests.support.mlflow import MLflow
+from tests.support.mlflow_counter import counting
 
 
 def granted_names(role: Object) -> list[list[str]]:

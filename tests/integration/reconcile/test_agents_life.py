@@ -5,21 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kagenti_operator.kube.client import KubeClient
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.agents import (
-    MLFLOW_ONLY,
-    binding_path,
-    environment,
-    expect_configured,
-    expect_granted,
-    expect_no_grant,
-    expect_released,
-    role_path,
-)
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     FOREIGN_MANAGER,
     SYSTEM,
     Object,
@@ -29,7 +15,21 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.policies import MESSAGE, forbidden
+from kagenti_operator.kube.client import KubeClient
+from tests.integration.conftest import Cluster
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import (
+    MLFLOW_ONLY,
+    binding_path,
+    environment,
+    expect_configured,
+    expect_granted,
+    expect_no_grant,
+    expect_released,
+    role_path,
+)
+from tests.support.mlflow import MLflow
+from tests.support.policies import MESSAGE, forbidden
 
 GATEWAY = "https://gateway.example/mlflow"
 UI_CONFIG = config_map_path(SYSTEM, "kagenti-ui-config")

@@ -2,7 +2,9 @@
 
 import asyncio
 
-from tests.integration.reconcile.agents import (
+from kagenti_devcluster.testing.platform import Platform, always, eventually, workload_path
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import (
     MLFLOW_ONLY,
     environment,
     expect_configured,
@@ -11,9 +13,7 @@ from tests.integration.reconcile.agents import (
     expect_released,
     role_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import Platform, always, eventually, workload_path
+from tests.support.mlflow import MLflow
 
 OPTED_OUT = {"metadata": {"annotations": {"mlflow.kagenti.io/inject": "disabled"}}}
 NO_LABEL = {"metadata": {"labels": {"kagenti.io/type": None}}}

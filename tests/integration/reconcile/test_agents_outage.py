@@ -2,8 +2,10 @@
 
 import asyncio
 
-from tests.integration.mlflow_server import MLflowServer
-from tests.integration.reconcile.agents import (
+from kagenti_devcluster.testing.mlflow_server import MLflowServer
+from kagenti_devcluster.testing.platform import Object, Platform, always, eventually, workload_path
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import (
     MLFLOW_ONLY,
     environment,
     expect_configured,
@@ -11,9 +13,7 @@ from tests.integration.reconcile.agents import (
     expect_released,
     role_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import Object, Platform, always, eventually, workload_path
+from tests.support.mlflow import MLflow
 
 # More than MLflow is asked for at once.
 LATE = tuple(f"late-{number}" for number in range(20))

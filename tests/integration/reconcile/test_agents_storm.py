@@ -3,8 +3,10 @@
 import asyncio
 from collections import Counter
 
-from kagenti_operator.controllers.wiring import AGENT_WORKERS
-from tests.integration.reconcile.agents import (
+from kagenti_devcluster.testing.platform import Object, Platform, always, eventually, workload_path
+from kagenti_operator.controllers.setup import AGENT_WORKERS
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
     environment,
@@ -12,11 +14,9 @@ from tests.integration.reconcile.agents import (
     expect_granted,
     role_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.mlflow_counter import counting
-from tests.integration.reconcile.platform import Object, Platform, always, eventually, workload_path
-from tests.integration.reconcile.scrape import expect, free_port, wait_for_server
+from tests.support.mlflow import MLflow
+from tests.support.mlflow_counter import counting
+from tests.support.scrape import expect, free_port, wait_for_server
 
 FLEET = {"large": 450, "medium": 48, "small": 1, "tiny": 1}
 # Reasonable for a machine that others use too: MLflow answers some dozens of requests in a second.

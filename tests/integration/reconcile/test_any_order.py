@@ -6,16 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.integration.reconcile.agents import expect_configured
-from tests.integration.reconcile.collector import (
-    expect_config,
-    expect_headers,
-    expect_rolled,
-    install_collector,
-)
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     DSC_CRD,
     INTEGRATION,
     MLFLOW_CRD,
@@ -28,6 +19,15 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import expect_configured
+from tests.support.collector import (
+    expect_config,
+    expect_headers,
+    expect_rolled,
+    install_collector,
+)
+from tests.support.mlflow import MLflow
 
 PHOENIX = f"/api/v1/namespaces/{SYSTEM}/services/phoenix"
 # Changes follow each other at once, or after the operator has had time to take one up.

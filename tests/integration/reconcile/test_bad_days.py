@@ -16,8 +16,8 @@ from benchmarks.proxy import BadDay, run_proxy
 from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, open_testbed
 from benchmarks.witness import Key, Witness, witness_bindings
-from kagenti_operator.controllers.wiring import ACCESS_WORKERS
-from tests.integration.reconcile.platform import BINDING, RBAC, eventually
+from kagenti_devcluster.testing.platform import BINDING, RBAC, eventually
+from kagenti_operator.controllers.setup import ACCESS_WORKERS
 
 # More than can be worked on at once.
 REFUSED = [f"refused-{number}" for number in range(ACCESS_WORKERS + 4)]

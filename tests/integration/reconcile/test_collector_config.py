@@ -4,17 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.integration.reconcile.collector import (
-    CA_HASH,
-    COLLECTOR,
-    CONFIG,
-    expect_config,
-    expect_rolled,
-    install_collector,
-    parsed,
-)
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     DSC_CRD,
     MLFLOW_CRD,
     MLFLOWS,
@@ -26,6 +16,16 @@ from tests.integration.reconcile.platform import (
     build_service,
     config_map_path,
     eventually,
+)
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.collector import (
+    CA_HASH,
+    COLLECTOR,
+    CONFIG,
+    expect_config,
+    expect_rolled,
+    install_collector,
+    parsed,
 )
 
 INGRESS_CA = config_map_path(SYSTEM, "otel-ingress-ca")

@@ -4,8 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     OPENSHIFT_CRD,
     SYSTEM,
     Object,
@@ -13,6 +12,7 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
+from tests.integration.reconcile.conftest import StartOperator
 
 COLLECTOR = workload_path(SYSTEM, "otel-collector")
 IMAGE = "otel/opentelemetry-collector-contrib"

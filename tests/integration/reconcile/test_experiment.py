@@ -6,10 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.integration.reconcile.collector import CONFIG, expect_headers
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     BINDING,
     INTEGRATION,
     OPENSHIFT_CRD,
@@ -21,7 +18,10 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
-from tests.permissions.chart import ACCOUNT
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.chart_permissions import ACCOUNT
+from tests.support.collector import CONFIG, expect_headers
+from tests.support.mlflow import MLflow
 
 
 async def test_workspace_and_experiment_reach_the_configuration_and_stay_while_mlflow_is_away(

@@ -7,12 +7,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from kagenti_operator.controllers.span_refusals import REASONS
-from kagenti_operator.runtime.self_signed import build_self_signed
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     BINDING,
     OPENSHIFT_CRD,
     RBAC,
@@ -22,9 +17,14 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.scrape import expect, free_port, get, scrape, wait_for_server
-from tests.unit.chart.queries import dashboard_queries, names_and_labels, rule_queries
-from tests.unit.runtime.test_serving_certificate import shown_at
+from kagenti_operator.controllers.collector.delivery_diagnosis import REASONS
+from kagenti_operator.runtime.telemetry.self_signed import build_self_signed
+from tests.integration.conftest import Cluster
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.mlflow import MLflow
+from tests.support.promql_queries import dashboard_queries, names_and_labels, rule_queries
+from tests.support.scrape import expect, free_port, get, scrape, wait_for_server
+from tests.unit.runtime.telemetry.test_serving_certificate import shown_at
 
 READ_METRICS = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
 # Labels that a ServiceMonitor's targets have.

@@ -5,11 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.agents import expect_configured
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     OPENSHIFT_CRD,
     SYSTEM,
     Platform,
@@ -17,8 +13,12 @@ from tests.integration.reconcile.platform import (
     eventually,
     grant,
 )
-from tests.permissions.chart import object_path, render_permissions
-from tests.permissions.requests import RecordRequests, collect_requests, read_audit_log
+from tests.integration.conftest import Cluster
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import expect_configured
+from tests.support.chart_permissions import object_path, render_permissions
+from tests.support.mlflow import MLflow
+from tests.support.recorded_requests import RecordRequests, collect_requests, read_audit_log
 
 ACCOUNT = "plain-operator"
 USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"

@@ -2,8 +2,7 @@
 
 import asyncio
 
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     DSC_CRD,
     MLFLOW_CRD,
     MLFLOW_CRD_NAMESPACED,
@@ -14,6 +13,7 @@ from tests.integration.reconcile.platform import (
     always,
     eventually,
 )
+from tests.integration.reconcile.conftest import StartOperator
 
 MLFLOW_ONLY = ("--enable-mlflow",)
 SPEC = {

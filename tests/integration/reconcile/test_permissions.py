@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
+from kagenti_devcluster.testing.platform import EDIT, INTEGRATION, RBAC, SYSTEM, Platform, eventually, grant
 from tests.integration.conftest import Cluster
 from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import EDIT, INTEGRATION, RBAC, SYSTEM, Platform, eventually, grant
-from tests.integration.reconcile.process import OperatorProcess
-from tests.integration.reconcile.scrape import free_port
-from tests.permissions.chart import Manifest, object_path, render_permissions
+from tests.support.chart_permissions import Manifest, object_path, render_permissions
+from tests.support.mlflow import MLflow
+from tests.support.operator_process import OperatorProcess
+from tests.support.scrape import free_port
 
 ACCOUNT = "chart-operator"
 MLFLOW_ONLY = ("--enable-mlflow",)

@@ -6,10 +6,7 @@ from typing import Any
 
 import pytest
 
-from kagenti_operator.kube.client import MERGE_PATCH, KubeClient
-from kagenti_operator.kube.errors import ApiError
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     EDIT,
     FOREIGN_MANAGER,
     INTEGRATION,
@@ -20,7 +17,10 @@ from tests.integration.reconcile.platform import (
     config_map_path,
     grant,
 )
-from tests.permissions.chart import object_path, render_permissions
+from kagenti_operator.kube.client import MERGE_PATCH, KubeClient
+from kagenti_operator.kube.errors import ApiError
+from tests.integration.conftest import Cluster
+from tests.support.chart_permissions import object_path, render_permissions
 
 ACCOUNT = "tempted-operator"
 NOT_HELD = "is attempting to grant RBAC permissions not currently held"

@@ -4,10 +4,7 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from tests.integration.reconcile.agents import MLFLOW_ONLY, environment, expect_configured
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     BINDING,
     DSC_CRD,
     EDIT,
@@ -23,7 +20,10 @@ from tests.integration.reconcile.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.policies import MESSAGE, forbidden
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import MLFLOW_ONLY, environment, expect_configured
+from tests.support.mlflow import MLflow
+from tests.support.policies import MESSAGE, forbidden
 
 DRY_RUN = {"dryRun": "All"}
 RBAC_GROUP = "rbac.authorization.k8s.io"

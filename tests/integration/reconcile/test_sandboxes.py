@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.reconcile.agents import (
+from kagenti_devcluster.testing.platform import CRDS, Object, Platform, eventually
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
     environment,
@@ -18,9 +20,7 @@ from tests.integration.reconcile.agents import (
     expect_released,
     role_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import CRDS, Object, Platform, eventually
+from tests.support.mlflow import MLflow
 
 GROUP = "agents.x-k8s.io"
 CRD = f"{CRDS}/sandboxes.{GROUP}"
@@ -32,7 +32,7 @@ CONTAINERS = [
 
 def build_crd(*versions: str) -> Object:
     """The sandbox's CRD with other versions; the last one is stored."""
-    manifest = files("kagenti_operator.sandbox").joinpath("manifests/agent-sandbox-crd.yaml")
+    manifest = files("kagenti_devcluster.standins").joinpath("manifests/agent-sandbox-crd.yaml")
     crd: Object = yaml.safe_load(manifest.read_text())
     [schema] = crd["spec"]["versions"]
     crd["spec"]["versions"] = [

@@ -6,17 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.agents import expect_configured
-from tests.integration.reconcile.collector import (
-    CA_HASH,
-    expect_headers,
-    expect_rolled,
-    install_collector,
-)
-from tests.integration.reconcile.conftest import StartOperator
-from tests.integration.reconcile.mlflow import MLflow
-from tests.integration.reconcile.platform import (
+from kagenti_devcluster.testing.platform import (
     MLFLOW_NAMESPACE,
     OPENSHIFT_CRD,
     SYSTEM,
@@ -25,6 +15,16 @@ from tests.integration.reconcile.platform import (
     config_map_path,
     eventually,
 )
+from tests.integration.conftest import Cluster
+from tests.integration.reconcile.conftest import StartOperator
+from tests.support.agents import expect_configured
+from tests.support.collector import (
+    CA_HASH,
+    expect_headers,
+    expect_rolled,
+    install_collector,
+)
+from tests.support.mlflow import MLflow
 
 AGENT = "kagenti-operator"
 QUIET_SECONDS = 60.0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kagenti_operator.sandbox import binaries
+from kagenti_devcluster.toolchain import binaries
 
 CHART = Path(__file__).parents[3] / "charts" / "kagenti-operator"
 

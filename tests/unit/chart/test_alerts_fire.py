@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from kagenti_operator.controllers.span_refusals import REASONS
-from tests.unit.chart.evaluate import Moment, Series, series
-from tests.unit.chart.queries import read_rules
+from kagenti_operator.controllers.collector.delivery_diagnosis import REASONS
+from tests.support.promql import Moment, Series, series
+from tests.support.promql_queries import read_rules
 
 JOB = "kagenti-controller-manager-metrics"
 NOW = 1_000_000.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.chart.queries import (
+from tests.support.promql_queries import (
     FILES,
     dashboard_queries,
     names_and_labels,

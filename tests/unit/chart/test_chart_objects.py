@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from kagenti_operator.cli.main import build_parser
-from tests.unit.chart.queries import read_panels
+from tests.support.promql_queries import read_panels
 
 RENDERED = sorted((Path(__file__).parent / "cases").glob("*.golden.yaml"))
 CONVENTION = {"name", "instance", "component", "part-of", "managed-by", "version"}

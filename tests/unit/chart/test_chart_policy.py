@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kagenti_operator.sandbox import binaries
+from kagenti_devcluster.toolchain import binaries
 
 RENDERED = sorted((Path(__file__).parent / "cases").glob("*.golden.yaml"))
 OPERATOR = "Deployment kagenti-controller-manager"

@@ -1,5 +1,6 @@
 """Ctrl-C at any time ends the program without a traceback."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 _INTERRUPTED = """
 import os, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from kagenti_operator.cli.main import main
+from importlib import import_module
 
 class Interrupt:
     def find_spec(self, name, path, target=None):
@@ -17,16 +18,23 @@ class Interrupt:
             os.kill(os.getpid(), signal.SIGINT)
 
 sys.meta_path.insert(0, Interrupt())
-sys.exit(main(["sandbox", "status", "--directory", sys.argv[2]]))
+main = import_module(sys.argv[2]).main
+sys.exit(main(sys.argv[3:]))
 """
 
 
 @pytest.mark.parametrize(
-    "module", ["kagenti_operator.cli.run", "aiohttp", "kagenti_operator.sandbox.launcher"]
+    ("module", "program", "command"),
+    [
+        ("kagenti_operator.cli.run", "kagenti_operator.cli.main", "check"),
+        ("aiohttp", "kagenti_operator.cli.main", "check"),
+        ("kagenti_devcluster.host.launcher", "kagenti_devcluster.cli.main", "status"),
+    ],
 )
-def test_while_modules_are_loaded(module: str, tmp_path: Path):
+def test_while_modules_are_loaded(module: str, program: str, command: str, tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "-c", _INTERRUPTED, module, str(tmp_path)],
+        [sys.executable, "-c", _INTERRUPTED, module, program, command],
+        env=os.environ | {"KAGENTI_DEVCLUSTER_DIR": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,

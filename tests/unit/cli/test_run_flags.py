@@ -10,7 +10,7 @@ import pytest
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.main import build_parser, main
 from kagenti_operator.cli.run import build_settings
-from kagenti_operator.runtime.listener import BindAddress
+from kagenti_operator.runtime.telemetry.listener import BindAddress
 
 
 def parse(*flags: str) -> argparse.Namespace:
@@ -76,8 +76,6 @@ def test_a_flag_that_cannot_be_meant_is_refused(flag: str, capsys: pytest.Captur
         ["run", "--enable-ml"],
         ["run", "--mlflow-work=team1"],
         ["check", "--select=a=b"],
-        ["sandbox", "up", "--platf=kubernetes"],
-        ["sandbox", "down", "--dir=/tmp"],
     ],
     ids=" ".join,
 )

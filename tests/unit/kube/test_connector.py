@@ -12,9 +12,9 @@ from threading import Event, Thread
 
 import pytest
 
+from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_operator.kube.auth.credentials import Connection, TlsFiles
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.credentials import Connection, TlsFiles
-from kagenti_operator.sandbox.pki import CertificateAuthority
 
 DEADLINE_SECONDS = 10.0
 

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from kagenti_operator.kube.errors import ApiError, Status, error_from_response, error_from_status
-from tests.unit.kube.peer import status_object
+from tests.support.peer import status_object
 
 WHAT = "apply RoleBinding team1/access"
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.unit.runtime.desk import Desk, opened_desk
+from tests.support.fake_apiserver import Desk, opened_desk
 
 
 @pytest.fixture

@@ -1,0 +1,38 @@
+"""`kagenti-devcluster demo`: the acceptance plan, played in front of the user."""
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+
+from kagenti_devcluster.demo.report import Console
+from kagenti_devcluster.demo.session import run_demo
+from kagenti_devcluster.host.options import DEFAULT_PUBLISHED, ClusterOptions
+from kagenti_operator.runtime.telemetry.logging import configure
+
+_INTERRUPTED = 130
+
+
+def main(args: argparse.Namespace) -> int:
+    """Play; return 1 when a check does not hold, 130 when interrupted."""
+    # The steps tell what matters; of the libraries beneath them only trouble is of interest.
+    configure(format="text", level="error")
+    options = ClusterOptions(directory=args.directory, platform=args.platform, published=DEFAULT_PUBLISHED)
+    console = Console(sys.stdout)
+    try:
+        passed = asyncio.run(_play(args, options, console))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        console.say(["interrupted"])
+        return _INTERRUPTED
+    return 0 if passed else 1
+
+
+async def _play(args: argparse.Namespace, options: ClusterOptions, console: Console) -> bool:
+    task = asyncio.current_task()
+    assert task is not None
+    loop = asyncio.get_running_loop()
+    # As Ctrl-C, for which asyncio does the same.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    return await run_demo(options, console, os.environ, once=args.once, keep_going=args.keep_going)

@@ -1,0 +1,50 @@
+"""Kubeconfig files that carry everything inline: server, authority, and a token or a client certificate."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kagenti_devcluster.cluster.pki import KeyPair, write_private
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+def certificate_user(pair: KeyPair) -> dict[str, str]:
+    """The `user` of somebody who shows a client certificate."""
+    return {
+        "client-certificate-data": _base64(pair.certificate),
+        "client-key-data": _base64(pair.key),
+    }
+
+
+def build_kubeconfig(
+    server: str, authority: bytes, user: dict[str, str], namespace: str = "default"
+) -> dict[str, Any]:
+    """A kubeconfig of one cluster, one user and one context named `sandbox`."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "sandbox",
+        "clusters": [
+            {
+                "name": "sandbox",
+                "cluster": {"server": server, "certificate-authority-data": _base64(authority)},
+            }
+        ],
+        "users": [{"name": "sandbox", "user": user}],
+        "contexts": [
+            {
+                "name": "sandbox",
+                "context": {"cluster": "sandbox", "user": "sandbox", "namespace": namespace},
+            }
+        ],
+    }
+
+
+def write_kubeconfig(path: Path, kubeconfig: dict[str, Any]) -> None:
+    """Write it readable by its owner only: it holds a credential."""
+    write_private(path, yaml.safe_dump(kubeconfig, sort_keys=False).encode())

@@ -1,0 +1,104 @@
+"""The acceptance plan: which steps are played, in which order."""
+
+from collections.abc import Sequence
+
+from kagenti_devcluster.demo import steps_agent, steps_experiments, steps_operator, steps_sandbox
+from kagenti_devcluster.demo.play import Step
+from kagenti_devcluster.demo.stage import Stage
+from kagenti_devcluster.host.options import Platform
+
+_BEGIN: tuple[Step[Stage], ...] = (
+    Step(
+        title="Start the sandbox",
+        checks="etcd, API server and controller manager answer, and the platform is installed",
+        run=steps_sandbox.start,
+    ),
+    Step(
+        title="Install the operator with helm",
+        checks="its pod becomes ready under the chart's own permissions",
+        run=steps_operator.install,
+    ),
+    Step(
+        title="Deploy the weather agent into team1",
+        checks=f"namespace, secret {steps_sandbox.SECRET} and the agent's objects are accepted",
+        run=steps_sandbox.prepare_team,
+    ),
+)
+_READY = Step[Stage](
+    title="See the agent ready",
+    checks="it runs, rolled with the environment for its own experiment where there is an MLflow",
+    run=steps_agent.wait_ready,
+)
+_ASK = Step[Stage](
+    title="Ask the agent by A2A",
+    checks="message/send brings an answer",
+    run=steps_agent.ask,
+)
+
+_OPENSHIFT: tuple[Step[Stage], ...] = (
+    *_BEGIN,
+    Step(
+        title="Read the operator's log",
+        checks="MLflow is made and becomes available; the operator logs its four messages with their keys",
+        run=steps_operator.read_messages,
+    ),
+    Step(
+        title="Read the collector's configuration",
+        checks="ConfigMap otel-collector-config has workspace, experiment id, ca_file and "
+        "bearertokenauth/mlflow, and the collector has been rolled onto it",
+        run=steps_operator.read_configuration,
+    ),
+    _READY,
+    _ASK,
+    Step(
+        title="Find the trace of that request in MLflow",
+        checks="MLflow's REST API has it in the experiment, with the spans of agent, chosen model and tool",
+        run=steps_agent.read_trace,
+    ),
+    Step(
+        title="Look for export errors",
+        checks="the collector's log tells of none since the question",
+        run=steps_agent.read_collector_log,
+    ),
+    Step(
+        title="Give agents experiments of their own",
+        checks="a Deployment, a StatefulSet and an agent of another team have Role, RoleBinding and MLFLOW_*",
+        run=steps_experiments.deploy,
+    ),
+    Step(
+        title="Log with the plain mlflow client",
+        checks="each agent's trace and run are in its own experiment",
+        run=steps_experiments.work,
+    ),
+    Step(
+        title="Try to reach what is others'",
+        checks="the same token is refused for other experiments of team1, and for everything in team2",
+        run=steps_experiments.pry,
+    ),
+    Step(
+        title="Remove the label of an agent",
+        checks="grants and environment go, MLflow refuses its ServiceAccount, its data stays",
+        run=steps_experiments.remove_label,
+    ),
+)
+
+_KUBERNETES: tuple[Step[Stage], ...] = (
+    *_BEGIN,
+    Step(
+        title="Read the collector's configuration",
+        checks="nothing is discovered, so ConfigMap otel-collector-config has the default pipeline",
+        run=steps_operator.read_default_configuration,
+    ),
+    _READY,
+    _ASK,
+    Step(
+        title="Find the spans in the collector's log",
+        checks="the debug exporter counts what arrives",
+        run=steps_agent.read_debug_log,
+    ),
+)
+
+
+def build_plan(platform: Platform) -> Sequence[Step[Stage]]:
+    """The steps for a platform; plain Kubernetes has no MLflow."""
+    return _OPENSHIFT if platform == "openshift" else _KUBERNETES

@@ -1,0 +1,131 @@
+"""What the steps share: the sandbox they play on, who they are there, and what earlier steps found."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from kagenti_devcluster.cluster.apply import Manifests
+from kagenti_devcluster.demo.api import Api
+from kagenti_devcluster.demo.commands import checkout_path
+from kagenti_devcluster.demo.failures import Hop, StepFailed
+from kagenti_devcluster.demo.logs import PodLogs
+from kagenti_devcluster.demo.mlflow_reader import MLflowReader
+from kagenti_devcluster.demo.parent_death import Leash
+from kagenti_devcluster.demo.report import Console
+from kagenti_devcluster.demo.waiting import Overdue, until
+from kagenti_devcluster.demo.workloads import annotate_templates
+from kagenti_devcluster.host.options import ClusterOptions
+from kagenti_devcluster.host.paths import StatePaths
+from kagenti_operator.kube.auth.credentials import load_connection
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.connector import Connector
+
+PLATFORM = "kagenti-system"
+TEAM = "team1"
+EXPERIMENT = "kagenti-traces"
+OPERATOR = "kagenti-controller-manager"
+COLLECTOR = "otel-collector"
+READER = "trace-reader"
+MLFLOW = "mlflow"
+_EVIDENCE_LINES = 15
+
+# MLflow's server closes connections that are idle for 5 s: do not use one that is about to go.
+_KEEPALIVE_SECONDS = 4.0
+
+
+class Stage:
+    """An open sandbox; `connect` must have been called before anything is asked of it."""
+
+    def __init__(
+        self,
+        options: ClusterOptions,
+        console: Console,
+        exits: AsyncExitStack,
+        environ: Mapping[str, str],
+    ) -> None:
+        self.options = options
+        self.console = console
+        self.environ = environ
+        self.paths = StatePaths(options.directory)
+        self.logs = PodLogs(self.paths)
+        # Only where this run started the sandbox.
+        self.leash: Leash | None = None
+        self._exits = exits
+        self._api: Api | None = None
+        self._session: aiohttp.ClientSession | None = None
+        self._mlflow: MLflowReader | None = None
+        # What earlier steps found, for later ones.
+        self.addresses: Mapping[str, str] = {}
+        self.stand_in = True
+        # None: not chosen in this run.
+        self.model: str | None = None
+        self.experiment_id = ""
+        self.trace_id = ""
+        self.experiments: dict[str, str] = {}
+
+    async def connect(self) -> None:
+        """Open the connections to the sandbox's API server. Raises KubeError."""
+        connection = load_connection({"KUBECONFIG": str(self.paths.kubeconfig)})
+        session = aiohttp.ClientSession(connector=Connector(keepalive_timeout=_KEEPALIVE_SECONDS))
+        self._session = await self._exits.enter_async_context(session)
+        client = await self._exits.enter_async_context(KubeClient(connection, field_manager="kagenti-demo"))
+        self._api = Api(client, self._session)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a sandbox to look around in."""
+        return self._api is not None
+
+    @property
+    def api(self) -> Api:
+        """The API server, as administrator."""
+        if self._api is None:
+            raise StepFailed(Hop.SANDBOX, "there is no sandbox to play on")
+        return self._api
+
+    @property
+    def mlflow_url(self) -> str:
+        """MLflow's address on this machine."""
+        return f"https://{self.addresses[MLFLOW]}"
+
+    async def mlflow(self) -> MLflowReader:
+        """MLflow, as the ServiceAccount `trace-reader` of team1."""
+        path = f"/api/v1/namespaces/{TEAM}/configmaps/openshift-service-ca.crt"
+        found = await self.api.get(path)
+        if found is None or self._session is None:
+            raise StepFailed(Hop.SANDBOX, f"{TEAM} has no ConfigMap openshift-service-ca.crt")
+        authority = found["data"]["service-ca.crt"]
+        # It rotates.
+        if self._mlflow is None or self._mlflow.authority != authority:
+            token = await self.api.token(TEAM, READER)
+            self._mlflow = MLflowReader(self._session, self.mlflow_url, token, authority)
+        return self._mlflow
+
+    async def apply_example(self, name: str, *, template_annotations: Mapping[str, str] = {}) -> None:
+        """Apply the manifests of a folder of `examples/`, with annotations on the pods of its Deployments."""
+        files = sorted(checkout_path(f"examples/{name}").glob("*.yaml"))
+        await self.api.apply(annotate_templates(Manifests.read(*files), template_annotations))
+
+    async def until[T](
+        self,
+        what: str,
+        probe: Callable[[], Awaitable[T]],
+        *,
+        seconds: float,
+        hop: Hop,
+        evidence: tuple[str, str] | None = None,
+    ) -> T:
+        """Wait for a condition. Raises StepFailed with the log's end of `evidence` (namespace, workload)."""
+        try:
+            return await until(what, probe, seconds=seconds, note=self.console.note)
+        except Overdue as overdue:
+            if evidence is None:
+                raise StepFailed(hop, str(overdue), advice="kagenti-devcluster status") from overdue
+            namespace, workload = evidence
+            raise StepFailed(
+                hop,
+                str(overdue),
+                excerpt=self.logs.read(namespace, workload)[-_EVIDENCE_LINES:],
+                advice=f"kagenti-devcluster logs {workload}",
+            ) from overdue

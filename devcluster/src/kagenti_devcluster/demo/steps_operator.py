@@ -1,0 +1,186 @@
+"""The operator is installed by its chart, and says and writes what the contract promises."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from kagenti_devcluster.demo.commands import checkout_path, run_helm
+from kagenti_devcluster.demo.failures import Hop, StepFailed
+from kagenti_devcluster.demo.report import Outcome
+from kagenti_devcluster.demo.stage import COLLECTOR, EXPERIMENT, OPERATOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.waiting import NotYet
+from kagenti_devcluster.demo.workloads import is_rolled_out, workload_path
+
+_VALUES = {
+    "mlflow.enable": "true",
+    "mlflow.workspace": TEAM,
+    "mlflow.experimentName": EXPERIMENT,
+    "otelBootstrap.enable": "true",
+}
+# Message and keys of section 4 of the contract.
+MESSAGES: Mapping[str, tuple[str, ...]] = {
+    "MLflow CRD detected, discovering MLflow CR": (),
+    "Found available MLflow CR": ("name", "tracesURL"),
+    "Created/found MLflow experiment": ("name", "workspace", "experimentID"),
+    "OTel collector bootstrap complete": (),
+}
+_MESSAGES_SECONDS = 300.0
+_READY_SECONDS = 90.0
+
+
+async def install(stage: Stage) -> Outcome:
+    """`helm upgrade --install`, then wait for the operator's pod."""
+    settings = [f"--set={name}={value}" for name, value in _VALUES.items()]
+    command = [
+        "upgrade",
+        "--install",
+        "kagenti-operator",
+        str(checkout_path("charts/kagenti-operator")),
+        "--namespace",
+        PLATFORM,
+        *settings,
+    ]
+    said = await run_helm(stage.paths, command)
+
+    async def ready() -> None:
+        deployment = await stage.api.get(workload_path("deployments", PLATFORM, OPERATOR))
+        if deployment is None or not is_rolled_out(deployment):
+            raise NotYet("its pod is not ready")
+
+    await stage.until(
+        "operator ready", ready, seconds=_READY_SECONDS, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR)
+    )
+    revision = next((line for line in said.splitlines() if line.startswith("REVISION")), "")
+    return Outcome(f"the operator runs ({revision.lower()})", _show_helm())
+
+
+def _show_helm() -> tuple[str, ...]:
+    settings = [f"--set {name}={value}" for name, value in _VALUES.items()]
+    return (
+        f"$ helm upgrade --install kagenti-operator charts/kagenti-operator --namespace {PLATFORM} \\",
+        f"    {' '.join(settings[:2])} \\",
+        f"    {' '.join(settings[2:])}",
+    )
+
+
+def parse_log(lines: list[str]) -> list[dict[str, Any]]:
+    """The operator's log entries; lines that are no JSON objects are other programs' and do not count."""
+    entries: list[dict[str, Any]] = []
+    for line in lines:
+        if line.startswith("{"):
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                continue
+    return entries
+
+
+def find_messages(entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The last entry of each message of the contract that has its keys."""
+    return {
+        entry["msg"]: entry
+        for entry in entries
+        if entry.get("msg") in MESSAGES and all(entry.get(key) for key in MESSAGES[entry["msg"]])
+    }
+
+
+async def read_messages(stage: Stage) -> Outcome:
+    """The four messages appear in the log of the operator's pod, with their keys."""
+
+    async def found() -> dict[str, dict[str, Any]]:
+        messages = find_messages(parse_log(stage.logs.read_latest(PLATFORM, OPERATOR)))
+        # The configuration is in place when it carries the experiment; earlier ones carry less.
+        complete = messages.get("OTel collector bootstrap complete")
+        if complete and not complete.get("experimentID"):
+            del messages["OTel collector bootstrap complete"]
+        missing = [message for message in MESSAGES if message not in messages]
+        if missing:
+            raise NotYet(f"not yet logged: {missing[0]}")
+        return messages
+
+    messages = await stage.until(
+        "the operator's four messages",
+        found,
+        seconds=_MESSAGES_SECONDS,
+        hop=Hop.OPERATOR,
+        evidence=(PLATFORM, OPERATOR),
+    )
+    stage.experiment_id = messages["Created/found MLflow experiment"]["experimentID"]
+    return Outcome("all four messages, with their keys", tuple(_show(messages[m]) for m in MESSAGES))
+
+
+def _show(entry: Mapping[str, Any]) -> str:
+    keys = " ".join(f"{key}={entry[key]}" for key in MESSAGES[entry["msg"]])
+    return f"{entry['msg']}  {keys}".rstrip()
+
+
+async def read_configuration(stage: Stage) -> Outcome:
+    """ConfigMap `otel-collector-config` has what MLflow needs, and the collector runs on it."""
+    text = await _wait_for_configuration(stage)
+    config: dict[str, Any] = yaml.safe_load(text)
+    exporters: dict[str, dict[str, Any]] = config["exporters"]
+    exporter = next((e for name, e in exporters.items() if name.endswith("/mlflow")), dict[str, Any]())
+    seen: dict[str, Any] = {
+        "traces_endpoint": exporter.get("traces_endpoint"),
+        "x-mlflow-workspace": exporter.get("headers", {}).get("x-mlflow-workspace"),
+        "x-mlflow-experiment-id": exporter.get("headers", {}).get("x-mlflow-experiment-id"),
+        "ca_file": exporter.get("tls", {}).get("ca_file"),
+        "authenticator": exporter.get("auth", {}).get("authenticator"),
+    }
+    problems = _differences(seen, config, stage)
+    if problems:
+        raise StepFailed(Hop.CONFIGURATION, "; ".join(problems), excerpt=text.splitlines())
+    return Outcome("the collector runs on it", tuple(f"{key}: {value}" for key, value in seen.items()))
+
+
+def _template_hash(collector: Mapping[str, Any]) -> str | None:
+    annotations = collector["spec"]["template"]["metadata"].get("annotations", {})
+    return annotations.get("kagenti.io/otel-config-hash")
+
+
+def _differences(seen: Mapping[str, Any], config: Mapping[str, Any], stage: Stage) -> list[str]:
+    wanted = {
+        "x-mlflow-workspace": TEAM,
+        "x-mlflow-experiment-id": stage.experiment_id,
+        "ca_file": "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt",
+        "authenticator": "bearertokenauth/mlflow",
+    }
+    problems = [f"{k} is {seen[k]!r}, not {v!r}" for k, v in wanted.items() if seen[k] != v]
+    if "bearertokenauth/mlflow" not in config["service"]["extensions"]:
+        problems.append("extension bearertokenauth/mlflow is not switched on")
+    return problems
+
+
+async def read_default_configuration(stage: Stage) -> Outcome:
+    """Where nothing is discovered, the collector has its default pipeline."""
+    text = await _wait_for_configuration(stage)
+    pipelines = yaml.safe_load(text)["service"]["pipelines"]
+    if list(pipelines) != ["traces/default"]:
+        raise StepFailed(
+            Hop.CONFIGURATION, f"its pipelines are {', '.join(pipelines)}", excerpt=text.splitlines()
+        )
+    return Outcome("the collector runs on pipeline traces/default")
+
+
+async def _wait_for_configuration(stage: Stage) -> str:
+    async def rolled_out() -> str:
+        found = await stage.api.get(f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config")
+        if found is None:
+            raise NotYet("the ConfigMap does not exist")
+        collector = await stage.api.get(workload_path("deployments", PLATFORM, COLLECTOR))
+        wanted = found["metadata"].get("annotations", {}).get("kagenti.io/otel-config-hash")
+        if collector is None or _template_hash(collector) != wanted:
+            raise NotYet("the collector's pod template carries another hash")
+        if not is_rolled_out(collector):
+            raise NotYet("the collector is rolling")
+        return found["data"]["base.yaml"]
+
+    return await stage.until(
+        "the collector on its configuration",
+        rolled_out,
+        seconds=_READY_SECONDS,
+        hop=Hop.CONFIGURATION,
+        evidence=(PLATFORM, COLLECTOR),
+    )

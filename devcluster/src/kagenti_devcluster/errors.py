@@ -1,0 +1,5 @@
+"""What can go wrong in the sandbox, told to the person who started it."""
+
+
+class DevClusterError(Exception):
+    """Something that the person at the terminal can act on; the message says what to do."""

@@ -1,0 +1,54 @@
+"""How a sandbox was asked for: what the command line, the host's side and the node all know."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+type Platform = Literal["openshift", "kubernetes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A Service that the machine reaches on 127.0.0.1.
+
+    `host_port` is taken where it is free, else any free port is.
+    """
+
+    name: str
+    namespace: str
+    service: str
+    port: int
+    host_port: int = 0
+
+
+DEFAULT_PUBLISHED = (
+    Published(
+        name="mlflow", namespace="redhat-ods-applications", service="mlflow", port=8443, host_port=8443
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """Everything a sandbox is started with.
+
+    `directory` is the state folder. `bare` leaves the platform out: a cluster with nothing on it. `images` is
+    a further table of images, looked at before the one that comes with the package.
+    """
+
+    directory: Path
+    platform: Platform = "openshift"
+    bare: bool = False
+    images: Path | None = None
+    published: tuple[Published, ...] = ()
+
+    def encode(self) -> str:
+        """As JSON, for the command line of the next process."""
+        return msgspec.json.encode(self, enc_hook=str).decode()
+
+    @staticmethod
+    def decode(text: str) -> "ClusterOptions":
+        """Undo `encode`."""
+        return msgspec.json.decode(text, type=ClusterOptions, dec_hook=lambda kind, value: kind(value))

@@ -1,0 +1,115 @@
+"""Stand-in for OpenShift AI's MLflow operator: turns the MLflow CR into the real server and tells its state.
+
+Like the real one it works while the DataScienceCluster says `Managed`. On `Removed` it installs nothing any
+more, but what serves an existing CR stays, CR and data included, until somebody deletes the CR.
+"""
+
+import random
+
+import structlog
+
+from kagenti_devcluster.cluster.apply import ManifestApplier, Manifests
+from kagenti_devcluster.standins.mlflow_server import NAME, NAMESPACE, build_objects, build_status
+from kagenti_devcluster.standins.resources import (
+    MLFLOW_INSTANCES,
+    PERSISTENT_VOLUME_CLAIMS,
+    SERVERS,
+    MLflowInstance,
+)
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, DATA_SCIENCE_CLUSTERS
+from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.clock import Clock
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.telemetry.metrics import Metrics
+
+log = structlog.get_logger("sandbox.mlflow-operator")
+
+_KEY = NAME
+
+
+class MLflowOperator:
+    """One key: the CR and all that comes of it."""
+
+    name = "mlflow-operator"
+
+    def __init__(
+        self,
+        client: KubeClient,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        metrics: Metrics,
+        gateway_url: str | None = None,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._gateway_url = gateway_url
+        self._applier = ManifestApplier(client)
+        self._clusters = Informer(client, DATA_SCIENCE_CLUSTERS, clock=clock, rng=rng)
+        self._instances = Informer(client, MLFLOW_INSTANCES, clock=clock, rng=rng)
+        self._servers = Informer(
+            client,
+            SERVERS,
+            namespace=NAMESPACE,
+            field_selector=f"metadata.name={NAME}",
+            clock=clock,
+            rng=rng,
+        )
+        self._definitions = Informer(client, CUSTOM_RESOURCE_DEFINITIONS, clock=clock, rng=rng)
+        self._definitions.subscribe(self._on_definition)
+        self.informers = (self._definitions, self._clusters, self._instances, self._servers)
+        controller = Controller(self.name, self._reconcile, clock=clock, metrics=metrics)
+
+        def look(_old: KubeObject | None, _new: KubeObject | None) -> None:
+            controller.enqueue(_KEY)
+
+        controller.watches(self._clusters, look)
+        controller.watches(self._instances, look)
+        controller.watches(self._servers, look)
+        self.controllers = (controller,)
+
+    def _on_definition(self, old: KubeObject | None, new: KubeObject | None) -> None:
+        changed = new or old
+        for informer in (self._clusters, self._instances):
+            if changed and informer.resource.crd_name == changed.metadata.name:
+                informer.retry_now()
+
+    async def _reconcile(self, key: str) -> None:
+        del key
+        cr = next(iter(self._instances.store.values()), None)
+        managed = any(dsc.mlflow_state == "Managed" for dsc in self._clusters.store.values())
+        if managed:
+            await self._applier.apply(Manifests.packaged("mlflow-roles"))
+            if cr and not cr.metadata.deletion_timestamp:
+                await self._serve(cr)
+                await self._tell(cr)
+        elif cr is None:
+            for manifest in Manifests.packaged("mlflow-roles").objects:
+                await self._applier.delete(manifest)
+
+    async def _serve(self, cr: MLflowInstance) -> None:
+        for wanted in build_objects(cr):
+            if wanted["kind"] == PERSISTENT_VOLUME_CLAIMS.kind and await self._has_claim(wanted):
+                # A claim cannot be changed, and outlives whatever the CR says later.
+                continue
+            await self._applier.apply([wanted])
+
+    async def _has_claim(self, wanted: dict[str, dict[str, str]]) -> bool:
+        found = await self._client.get(PERSISTENT_VOLUME_CLAIMS, wanted["metadata"]["name"], NAMESPACE)
+        return found is not None
+
+    async def _tell(self, cr: MLflowInstance) -> None:
+        server = self._servers.store.get(NAMESPACE, NAME)
+        status = build_status(cr, server, now=self._clock.now(), gateway_url=self._gateway_url)
+        if {k: v for k, v in status.items() if v is not None} == cr.status:
+            return
+        meta = cr.metadata
+        try:
+            await self._client.patch_status(MLFLOW_INSTANCES, meta.name, status, meta.namespace or None)
+        except ApiError as error:
+            if not error.not_found:
+                raise
+        log.info("Told the state of MLflow", available=status["conditions"][0]["status"])

@@ -1,0 +1,208 @@
+"""Stand-in for OpenShift's service CA operator.
+
+Signs a serving certificate into the Secret that a Service names by annotation, and gives every namespace the
+CA in ConfigMap `openshift-service-ca.crt`. As on OpenShift, deleting Secret `signing-key` in namespace
+`openshift-service-ca` rotates: a new CA signs everything anew. The old one stays trusted beside it, which
+OpenShift does only when it rotates by itself.
+"""
+
+import base64
+import hashlib
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from kagenti_devcluster.cluster.apply import FIELD_MANAGER
+from kagenti_devcluster.cluster.pki import CertificateAuthority, KeyPair
+from kagenti_devcluster.standins.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICES
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.objects.models import KubeObject, LabelledObject
+from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.clock import Clock
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.telemetry.metrics import Metrics
+
+log = structlog.get_logger("sandbox.service-ca")
+
+SECRET_ANNOTATION = "service.beta.openshift.io/serving-cert-secret-name"
+# Not OpenShift's: tells which CA signed, so that a certificate of an older one is seen without being parsed.
+ISSUER_ANNOTATION = "sandbox.kagenti.io/issuer"
+CONFIG_MAP = "openshift-service-ca.crt"
+CONFIG_MAP_KEY = "service-ca.crt"
+OWN_NAMESPACE = "openshift-service-ca"
+SIGNING_KEY = "signing-key"
+# People on the sandbox's machine reach MLflow through a forwarded port; OpenShift's certificates lack these.
+_LOCAL_NAMES = ("localhost", "127.0.0.1")
+
+
+def digest(certificate: bytes) -> str:
+    """A name for a CA."""
+    return hashlib.sha256(certificate).hexdigest()[:16]
+
+
+def build_serving_secret(
+    service: LabelledObject, name: str, pair: KeyPair, authority: bytes
+) -> Mapping[str, Any]:
+    """The Secret with a Service's certificate, which goes when the Service goes."""
+    meta = service.metadata
+    owner = {"apiVersion": "v1", "kind": SERVICES.kind, "name": meta.name, "uid": meta.uid}
+    annotations = {
+        ISSUER_ANNOTATION: digest(authority),
+        "service.beta.openshift.io/originating-service-name": meta.name,
+    }
+    metadata = {
+        "name": name,
+        "namespace": meta.namespace,
+        "annotations": annotations,
+        "ownerReferences": [owner],
+    }
+    return _tls_secret(metadata, pair)
+
+
+def build_bundle(namespace: str, bundle: str) -> Mapping[str, Any]:
+    """The ConfigMap with the CA, for one namespace."""
+    return {
+        "apiVersion": CONFIG_MAPS.api_version,
+        "kind": CONFIG_MAPS.kind,
+        "metadata": {
+            "name": CONFIG_MAP,
+            "namespace": namespace,
+            "annotations": {"service.beta.openshift.io/inject-cabundle": "true"},
+        },
+        "data": {CONFIG_MAP_KEY: bundle},
+    }
+
+
+def names_of(service: LabelledObject) -> list[str]:
+    """The names for which a Service's certificate is good."""
+    host = f"{service.metadata.name}.{service.metadata.namespace}.svc"
+    return [host, f"{host}.cluster.local", *_LOCAL_NAMES]
+
+
+def _tls_secret(metadata: Mapping[str, Any], pair: KeyPair) -> Mapping[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": SECRETS.kind,
+        "type": "kubernetes.io/tls",
+        "metadata": metadata,
+        "data": {
+            "tls.crt": base64.b64encode(pair.certificate).decode(),
+            "tls.key": base64.b64encode(pair.key).decode(),
+        },
+    }
+
+
+class ServiceCA:
+    """Two controllers: certificates by Service, the CA by namespace. A new process is a rotation."""
+
+    def __init__(self, client: KubeClient, *, clock: Clock, rng: random.Random, metrics: Metrics) -> None:
+        self._client = client
+        self._authority = CertificateAuthority("openshift-service-serving-signer")
+        self._retired: tuple[bytes, ...] = ()
+        self._namespaces = Informer(client, NAMESPACES, clock=clock, rng=rng)
+        self._bundles = Informer(
+            client, CONFIG_MAPS, field_selector=f"metadata.name={CONFIG_MAP}", clock=clock, rng=rng
+        )
+        self._services = Informer(client, SERVICES, clock=clock, rng=rng)
+        self._secrets = Informer(
+            client, SECRETS, field_selector="type=kubernetes.io/tls", clock=clock, rng=rng
+        )
+        self.informers = (self._namespaces, self._bundles, self._services, self._secrets)
+        self._certificates = Controller("service-ca-certificates", self._sign, clock=clock, metrics=metrics)
+        self._publisher = Controller("service-ca-bundles", self._publish, clock=clock, metrics=metrics)
+        self.controllers = (self._certificates, self._publisher)
+        self._publisher.watches(self._namespaces, self._on_namespace)
+        self._publisher.watches(self._bundles, self._on_bundle)
+        self._certificates.watches(self._services, self._on_service)
+        self._certificates.watches(self._secrets, self._on_secret)
+
+    @property
+    def bundle(self) -> str:
+        """The certificates that clients are to trust, the one that signs first, PEM."""
+        return b"".join((self._authority.certificate, *self._retired)).decode()
+
+    async def start(self) -> None:
+        """Store the signing key. Whatever key was there belonged to a process that is gone."""
+        namespace = {
+            "apiVersion": "v1",
+            "kind": NAMESPACES.kind,
+            "metadata": {"name": OWN_NAMESPACE},
+        }
+        await self._client.apply(NAMESPACES, namespace, field_manager=FIELD_MANAGER)
+        await self._store_key()
+
+    async def rotate(self) -> None:
+        """Sign with a new CA from now on, and trust the old one beside it."""
+        self._retired = (self._authority.certificate, *self._retired)
+        self._authority = CertificateAuthority("openshift-service-serving-signer")
+        log.info("Rotated the service CA", issuer=digest(self._authority.certificate))
+        await self._store_key()
+        # Trust first: who reads the new bundle accepts old and new certificates.
+        for namespace in self._namespaces.store.values():
+            await self._publish(namespace.metadata.name)
+        for service in self._services.store.values():
+            self._on_service(None, service)
+
+    async def _store_key(self) -> None:
+        metadata = {"name": SIGNING_KEY, "namespace": OWN_NAMESPACE}
+        pair = KeyPair(self._authority.certificate, self._authority.key)
+        await self._client.apply(SECRETS, _tls_secret(metadata, pair), field_manager=FIELD_MANAGER)
+
+    def _on_namespace(self, old: KubeObject | None, new: KubeObject | None) -> None:
+        if old is None and new is not None:
+            self._publisher.enqueue(new.metadata.name)
+
+    def _on_bundle(self, old: KubeObject | None, new: KubeObject | None) -> None:
+        changed = new or old
+        assert changed is not None
+        self._publisher.enqueue(changed.metadata.namespace)
+
+    def _on_service(self, old: LabelledObject | None, new: LabelledObject | None) -> None:
+        del old
+        if new is not None and SECRET_ANNOTATION in new.metadata.annotations:
+            self._certificates.enqueue(f"{new.metadata.namespace}/{new.metadata.name}")
+
+    def _on_secret(self, old: LabelledObject | None, new: LabelledObject | None) -> None:
+        if old is None or new is not None:
+            return
+        namespace, name = old.metadata.namespace, old.metadata.name
+        if (namespace, name) == (OWN_NAMESPACE, SIGNING_KEY):
+            self._certificates.enqueue(SIGNING_KEY)
+        for service in self._services.store.values():
+            if service.metadata.namespace == namespace:
+                self._on_service(None, service)
+
+    async def _publish(self, key: str) -> None:
+        current = self._bundles.store.get(key, CONFIG_MAP)
+        if current and (current.data or {}).get(CONFIG_MAP_KEY) == self.bundle:
+            return
+        if self._namespaces.store.get("", key) is None:
+            return
+        try:
+            await self._client.apply(CONFIG_MAPS, build_bundle(key, self.bundle), field_manager=FIELD_MANAGER)
+        except ApiError as error:
+            # A namespace that is going away takes its ConfigMap along.
+            if not (error.namespace_terminating or error.not_found):
+                raise
+
+    async def _sign(self, key: str) -> None:
+        if key == SIGNING_KEY:
+            await self.rotate()
+            return
+        namespace, _, name = key.partition("/")
+        service = self._services.store.get(namespace, name)
+        secret_name = service.metadata.annotations.get(SECRET_ANNOTATION) if service else None
+        if service is None or secret_name is None:
+            return
+        current = self._secrets.store.get(namespace, secret_name)
+        issuer = digest(self._authority.certificate)
+        if current and current.metadata.annotations.get(ISSUER_ANNOTATION) == issuer:
+            return
+        names = names_of(service)
+        pair = self._authority.issue_server(names[0], names)
+        secret = build_serving_secret(service, secret_name, pair, self._authority.certificate)
+        await self._client.apply(SECRETS, secret, field_manager=FIELD_MANAGER)
+        log.info("Signed a serving certificate", service=key, secret=secret_name, issuer=issuer)

@@ -1,0 +1,202 @@
+"""Pure: what an agent's workload carries so that its `mlflow` client just works."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from kagenti_operator.kube.objects.agents import Agent, InjectedAnnotations
+from kagenti_operator.kube.resources import Resource
+
+TRACKING_AUTH = "kubernetes-namespaced"
+OPT_OUT = "disabled"
+# On pod templates for people, and on Roles for the operator itself.
+EXPERIMENT_ID = "mlflow.kagenti.io/experiment-id"
+# On pod templates: what is left out beside variables of the user's.
+LEFT_OUT = "mlflow.kagenti.io/left-out"
+
+_ANNOTATIONS = frozenset(field.encode_name for field in msgspec.structs.fields(InjectedAnnotations))
+
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+AUTH_VARIABLE = "MLFLOW_TRACKING_AUTH"
+ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
+NAME_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
+WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Injection:
+    """One agent's experiment, and how its client reaches it."""
+
+    tracking_uri: str
+    experiment_id: str
+    experiment_name: str
+    workspace: str
+
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables of section 2.6 of the contract, as a pod template has them."""
+        values = {
+            URI_VARIABLE: self.tracking_uri,
+            AUTH_VARIABLE: TRACKING_AUTH,
+            ID_VARIABLE: self.experiment_id,
+            NAME_VARIABLE: self.experiment_name,
+            WORKSPACE_VARIABLE: self.workspace,
+        }
+        # The kubelet makes `$` of `$$`, and looks for a variable in `$(NAME)`.
+        return {name: value.replace("$", "$$") for name, value in values.items()}
+
+    def annotations(self) -> Mapping[str, str]:
+        """The pod template's annotations; they also tell later what is ours."""
+        return {
+            EXPERIMENT_ID: self.experiment_id,
+            "mlflow.kagenti.io/experiment-name": self.experiment_name,
+            "mlflow.kagenti.io/tracking-uri": self.tracking_uri,
+            "mlflow.kagenti.io/tracking-auth": TRACKING_AUTH,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`body`: what to apply, None when the workload has everything.
+
+    `kept`: variables that are the user's, as container/name; `left_out`: ours that do not go with them.
+    """
+
+    body: Mapping[str, Any] | None
+    kept: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def injected(agent: Agent) -> Injection | None:
+    """What an earlier reconcile put into this workload, read back from its annotations."""
+    found = agent.template.metadata.annotations
+    if not (found.experiment_id and found.experiment_name and found.tracking_uri and found.tracking_auth):
+        return None
+    return Injection(
+        tracking_uri=found.tracking_uri,
+        experiment_id=found.experiment_id,
+        experiment_name=found.experiment_name,
+        workspace=agent.metadata.namespace,
+    )
+
+
+def _current_annotations(agent: Agent) -> Mapping[str, str]:
+    """Ours on the pod template, as `Injection.annotations` names them."""
+    found: Mapping[str, str | None] = msgspec.to_builtins(agent.template.metadata.annotations)
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def is_marked(agent: Agent) -> bool:
+    """Whether any of our annotations is on the pod template."""
+    return any(_current_annotations(agent).values())
+
+
+def is_opted_out(agent: Agent) -> bool:
+    """Whether the user does not want anything put into this workload."""
+    return agent.metadata.annotations.inject == OPT_OUT
+
+
+def _own_environment(
+    existing: Mapping[str, str | None], wanted: Mapping[str, str], before: Mapping[str, str]
+) -> tuple[dict[str, str], list[str]]:
+    """The variables to apply on a container, and the names of those that the user set and that win.
+
+    A variable is ours when it holds what our annotations say that we wrote, or what we want: left out of an
+    apply, one that is ours would go, and people may have edited the annotations.
+    """
+    kept = [
+        name
+        for name, value in wanted.items()
+        if name in existing and existing[name] not in (value, before.get(name, value))
+    ]
+    missing = _find_unfit(kept)
+    return {name: value for name, value in wanted.items() if name not in (*kept, *missing)}, kept
+
+
+def _find_unfit(kept: Collection[str]) -> Collection[str]:
+    """Which of our variables would work against those that the user keeps.
+
+    With another server than ours, our token and workspace are none of its business. Of an experiment, the
+    client refuses an id and a name that do not belong together.
+    """
+    if URI_VARIABLE in kept:
+        return (AUTH_VARIABLE, ID_VARIABLE, NAME_VARIABLE, WORKSPACE_VARIABLE)
+    pair = {ID_VARIABLE, NAME_VARIABLE}
+    return pair if pair & set(kept) else ()
+
+
+def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) -> Plan:
+    """One apply that brings a workload to `injection`, or none when nothing differs."""
+    wanted = injection.environment()
+    earlier = injected(agent)
+    before = earlier.environment() if earlier else dict[str, str]()
+    differs = False
+    containers: list[Mapping[str, Any]] = []
+    kept: list[str] = []
+    left_out: list[str] = []
+    for container in agent.template.spec.containers:
+        existing = {var.name: var.value for var in container.env or ()}
+        ours, theirs = _own_environment(existing, wanted, before)
+        kept += [f"{container.name}/{name}" for name in theirs]
+        left_out += [f"{container.name}/{name}" for name in wanted if name not in (*ours, *theirs)]
+        differs = differs or any(existing.get(name) != value for name, value in ours.items())
+        env = [{"name": name, "value": value} for name, value in ours.items()]
+        containers.append({"name": container.name, "env": env})
+    annotations = dict(injection.annotations())
+    if left_out:
+        # Whether a variable that is there is the user's, or ours and to be taken out, is seen nowhere else.
+        annotations[LEFT_OUT] = ",".join(left_out)
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": containers}}
+    differs = differs or annotations != _current_annotations(agent)
+    body = _identity(agent, resource) | {"spec": {_template_field(resource): template}} if differs else None
+    return Plan(body=body, kept=tuple(kept), left_out=tuple(left_out))
+
+
+def build_release(agent: Agent, resource: Resource[Any]) -> Mapping[str, Any]:
+    """An apply that gives up every field that is ours: server-side apply takes them out of the workload."""
+    return _identity(agent, resource)
+
+
+def _identity(agent: Agent, resource: Resource[Any]) -> dict[str, Any]:
+    meta = agent.metadata
+    return {
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        # uid: never create; resourceVersion: decide again when somebody changed the workload meanwhile.
+        "metadata": {
+            "name": meta.name,
+            "namespace": meta.namespace,
+            "uid": meta.uid,
+            "resourceVersion": meta.resource_version,
+        },
+    }
+
+
+def _template_field(resource: Resource[Any]) -> str:
+    return "podTemplate" if resource.kind == "Sandbox" else "template"
+
+
+def build_removal(
+    workload: Mapping[str, Any], resource: Resource[Any], injection: Injection | None
+) -> list[Mapping[str, Any]]:
+    """A JSON patch that takes our annotations, and the variables of an injection, out of a whole workload.
+
+    For what others own as well: a rollback writes all of an earlier pod template as its own. Raises
+    `conflict` in the API server when the workload has changed meanwhile.
+    """
+    version, field = workload["metadata"]["resourceVersion"], _template_field(resource)
+    ops: list[Mapping[str, Any]] = [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}]
+    template = workload["spec"][field]
+    for name in template["metadata"].get("annotations", {}):
+        if name in _ANNOTATIONS:
+            escaped = name.replace("~", "~0").replace("/", "~1")
+            ops.append({"op": "remove", "path": f"/spec/{field}/metadata/annotations/{escaped}"})
+    ours = injection.environment() if injection else dict[str, str]()
+    for i, container in enumerate(template["spec"]["containers"]):
+        env: list[Mapping[str, Any]] = container.get("env", [])
+        for j in reversed(range(len(env))):
+            name = env[j]["name"]
+            if name in ours and env[j].get("value") == ours[name]:
+                ops.append({"op": "remove", "path": f"/spec/{field}/spec/containers/{i}/env/{j}"})
+    return ops

@@ -1,0 +1,133 @@
+"""Bounds how many workloads the operator rolls at once, so that labelling a fleet does not restart it all."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from kagenti_operator.kube.objects.agents import Agent
+from kagenti_operator.runtime.clock import Clock
+
+# A rollout that does not end (no capacity, a broken image) gives its place back after this time.
+PATIENCE_SECONDS = 300.0
+
+
+@dataclass
+class _Roll:
+    deadline: float
+    # Of the workload that rolls; None until the API server took a change.
+    generation: int | None = None
+    # While a change is on its way, what is told is about an earlier rollout.
+    changing: bool = True
+
+    def is_over(self, agent: Agent) -> bool:
+        if self.changing or self.generation is None or agent.metadata.generation < self.generation:
+            return False
+        return agent.is_rolled_out
+
+
+class RollSlots:
+    """Places for rollouts in progress, keyed as the work queue is, and given to its buckets in turn."""
+
+    def __init__(
+        self,
+        limit: int,
+        clock: Clock,
+        on_free: Callable[[str], None],
+        *,
+        bucket: Callable[[str], Hashable],
+    ) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._on_free = on_free
+        self._bucket = bucket
+        self._rolling: dict[str, _Roll] = {}
+        # By bucket, each in order of arrival.
+        self._waiting: OrderedDict[Hashable, dict[str, None]] = OrderedDict()
+        # Woken because a place is free, and not seen since: so many places are spoken for.
+        self._offered: set[str] = set()
+
+    @property
+    def rolling(self) -> int:
+        """How many rollouts are in progress."""
+        return len(self._rolling)
+
+    def take(self, key: str) -> bool:
+        """Take a place for `key`, which is about to change; False: it will be woken when one is free."""
+        self._expire()
+        self._offered.discard(key)
+        taken = key in self._rolling or self._free > 0
+        if taken:
+            self._forget_waiting(key)
+            self._rolling.setdefault(key, _Roll(self._clock.monotonic() + PATIENCE_SECONDS)).changing = True
+        else:
+            self._waiting.setdefault(self._bucket(key), {})[key] = None
+        # Several places may have expired at once.
+        self._wake()
+        return taken
+
+    def pass_on(self, key: str) -> None:
+        """`key` was looked at: if it was woken for a place and did not take it, another may have it."""
+        if key in self._offered:
+            self._offered.remove(key)
+            self._wake()
+
+    def began(self, key: str, agent: Agent) -> None:
+        """The API server took the change; `agent` is its answer."""
+        deadline = self._clock.monotonic() + PATIENCE_SECONDS
+        self._rolling[key] = _Roll(deadline, agent.metadata.generation, changing=False)
+        self.follow(key, agent)
+
+    def refused(self, key: str, agent: Agent | None) -> None:
+        """The API server did not take the change: an earlier one may roll on; `agent` as it is known."""
+        roll = self._rolling.get(key)
+        if roll is None:
+            return
+        roll.changing = False
+        if roll.generation is None:
+            self.release(key)
+        else:
+            self.follow(key, agent)
+
+    def follow(self, key: str, agent: Agent | None) -> None:
+        """Give the place back when the workload is gone or its rollout is through."""
+        roll = self._rolling.get(key)
+        if roll and (agent is None or roll.is_over(agent)):
+            self.release(key)
+
+    def holds(self, key: str) -> bool:
+        """Whether that one has a place and has not had it for too long."""
+        self._expire()
+        self._wake()
+        return key in self._rolling
+
+    def release(self, key: str) -> None:
+        """Give a place back, whether or not it was taken, and wake the next that waits."""
+        self._forget_waiting(key)
+        self._offered.discard(key)
+        self._rolling.pop(key, None)
+        self._wake()
+
+    @property
+    def _free(self) -> int:
+        return self._limit - len(self._rolling) - len(self._offered)
+
+    def _expire(self) -> None:
+        now = self._clock.monotonic()
+        for key in [key for key, roll in self._rolling.items() if roll.deadline <= now]:
+            del self._rolling[key]
+
+    def _wake(self) -> None:
+        while self._waiting and self._free > 0:
+            bucket, keys = next(iter(self._waiting.items()))
+            key = next(iter(keys))
+            self._waiting.move_to_end(bucket)
+            self._forget_waiting(key)
+            self._offered.add(key)
+            self._on_free(key)
+
+    def _forget_waiting(self, key: str) -> None:
+        bucket = self._bucket(key)
+        keys = self._waiting.get(bucket, {})
+        keys.pop(key, None)
+        if not keys:
+            self._waiting.pop(bucket, None)

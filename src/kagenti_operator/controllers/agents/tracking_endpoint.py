@@ -1,0 +1,85 @@
+"""Under which address agents reach MLflow: another one rolls them all, so it has to last before it counts."""
+
+from dataclasses import dataclass, replace
+
+from kagenti_operator.controllers.agents.experiments import Server
+from kagenti_operator.kube.objects.models import MLflow
+from kagenti_operator.mlflow import status
+from kagenti_operator.runtime.clock import Clock
+
+# Another tracking URI is told to agents when it has been the same for so long.
+SETTLE_SECONDS = 30.0
+# On installation the address comes first and the gateway a little later, or never: so long after MLflow
+# became available the address is taken for all that will come.
+GATEWAY_SECONDS = 10.0
+# A gateway that only left the status, while the address is the same: a gap, until it has lasted so long.
+GATEWAY_GONE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Accepted:
+    """What agents were told, and beside which address the CR told it last."""
+
+    uid: str
+    tracking_uri: str
+    rest_url: str
+
+
+class AgentsServer:
+    """Follows MLflow's CR; `current` is what to use, None while MLflow is not available."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.current: Server | None = None
+        self._clock = clock
+        self._accepted: _Accepted | None = None
+        # A tracking URI that agents are not told yet, and since when it is there.
+        self._wish: tuple[str, float] | None = None
+
+    def observe(self, cr: MLflow | None) -> float | None:
+        """Take note of the CR; return after how many seconds to do so again even if it does not change."""
+        if cr is None or (self._accepted and self._accepted.uid != cr.metadata.uid):
+            self._accepted = self._wish = None
+        tracking_uri, rest_url = (status.tracking_uri(cr), status.rest_url(cr)) if cr else (None, None)
+        if cr is None or not status.is_available(cr) or not tracking_uri or not rest_url:
+            self.current = None
+            return None
+        wait = self._settle(cr, tracking_uri, rest_url)
+        accepted = self._accepted
+        # Of whom agents are told: another MLflow would give ids that mean something else there, or nothing.
+        self.current = Server(accepted.tracking_uri, accepted.rest_url) if accepted else None
+        return wait
+
+    def _settle(self, cr: MLflow, tracking_uri: str, rest_url: str) -> float | None:
+        accepted = self._accepted
+        has_gateway = status.dashboard_url(cr) is not None
+        if accepted and accepted.tracking_uri == tracking_uri:
+            self._accepted = replace(accepted, rest_url=rest_url)
+            wait = None
+        elif accepted and not has_gateway and accepted.rest_url == rest_url:
+            wait = self._lasts(tracking_uri, GATEWAY_GONE_SECONDS)
+        elif accepted:
+            wait = self._lasts(tracking_uri, SETTLE_SECONDS)
+        elif has_gateway:
+            wait = 0.0
+        else:
+            left = self._lasts(tracking_uri, GATEWAY_SECONDS)
+            wait = min(left, GATEWAY_SECONDS - self._available_seconds(cr))
+        if wait is None:
+            self._wish = None
+            return None
+        if wait > 0:
+            return wait
+        self._wish = None
+        self._accepted = _Accepted(uid=cr.metadata.uid, tracking_uri=tracking_uri, rest_url=rest_url)
+        return None
+
+    def _lasts(self, tracking_uri: str, seconds: float) -> float:
+        """How many of those seconds are left for that tracking URI to last."""
+        now = self._clock.monotonic()
+        if self._wish is None or self._wish[0] != tracking_uri:
+            self._wish = (tracking_uri, now)
+        return self._wish[1] + seconds - now
+
+    def _available_seconds(self, cr: MLflow) -> float:
+        since = status.available_since(cr)
+        return (self._clock.now() - since).total_seconds() if since else 0.0

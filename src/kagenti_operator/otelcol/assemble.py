@@ -1,0 +1,58 @@
+"""From facts to the configuration: which presets are laid over each other, and what only facts can say."""
+
+from collections.abc import Iterator
+
+from kagenti_operator.otelcol.exporters import modernise_exporters
+from kagenti_operator.otelcol.layers import load_preset, merge_layers
+from kagenti_operator.otelcol.model import Configuration, Facts, MLflowDestination
+
+MLFLOW_EXPORTER = "otlphttp/mlflow"
+WORKSPACE_HEADER = "x-mlflow-workspace"
+EXPERIMENT_HEADER = "x-mlflow-experiment-id"
+
+
+def assemble(facts: Facts) -> Configuration:
+    """The whole configuration for these facts."""
+    configuration = merge_layers(_layers(facts))
+    return modernise_exporters(configuration) if facts.modern_exporter_names else configuration
+
+
+def _layers(facts: Facts) -> Iterator[Configuration]:
+    yield load_preset("base")
+    if facts.mlflow is None and not facts.phoenix:
+        yield load_preset("default")
+    if facts.mlflow is not None:
+        yield load_preset("mlflow")
+        yield from _mlflow_access(facts)
+        yield _mlflow_destination(facts.mlflow)
+    if facts.phoenix:
+        yield load_preset("phoenix")
+
+
+def _mlflow_access(facts: Facts) -> Iterator[Configuration]:
+    if facts.openshift:
+        yield load_preset("mlflow-openshift")
+        return
+    yield load_preset("mlflow-oauth2client")
+    if facts.ingress_ca:
+        yield load_preset("mlflow-oauth2client-ingress-ca")
+
+
+def _mlflow_destination(destination: MLflowDestination) -> Configuration:
+    settings: dict[str, object] = {"traces_endpoint": escape(destination.traces_endpoint)}
+    if destination.workspace is not None and destination.experiment_id is not None:
+        settings["headers"] = {
+            WORKSPACE_HEADER: escape(destination.workspace),
+            EXPERIMENT_HEADER: escape(destination.experiment_id),
+        }
+    return Configuration(exporters={MLFLOW_EXPORTER: settings})
+
+
+def escape(value: str) -> str:
+    """Keep the collector from expanding `${...}` in a value that came from the cluster."""
+    return value.replace("$", "$$")
+
+
+def unescape(value: str) -> str:
+    """The inverse of `escape`."""
+    return value.replace("$$", "$")

@@ -1,0 +1,126 @@
+"""The one renderer: a configuration becomes YAML text, the same text for the same facts, for ever; and its
+inverse, for what must outlive the operator's process.
+
+The text is hashed and a changed hash rolls the collector, so its order is explicit here: sections as in
+`_document`, components in the order in which assemble.py lays them.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, cast
+
+import yaml
+
+from kagenti_operator.otelcol.assemble import (
+    EXPERIMENT_HEADER,
+    MLFLOW_EXPORTER,
+    WORKSPACE_HEADER,
+    assemble,
+    unescape,
+)
+from kagenti_operator.otelcol.exporters import modern_exporter_id
+from kagenti_operator.otelcol.model import Configuration, Facts, MLflowDestination, Pipeline, Settings
+
+HEADER = "# Written by kagenti-operator from what it finds in the cluster; edits here are undone.\n"
+
+
+def render(facts: Facts) -> str:
+    """The collector's configuration for these facts, as YAML text."""
+    return render_configuration(assemble(facts))
+
+
+def render_configuration(configuration: Configuration) -> str:
+    """Write a configuration as YAML text."""
+    return HEADER + yaml.dump(
+        _document(configuration),
+        Dumper=_Dumper,
+        sort_keys=False,
+        default_flow_style=False,
+        # Escaped: YAML folds some of Unicode's line breaks into spaces, and a URL must come back as it was.
+        allow_unicode=False,
+        # A folded line would hide a change of a word behind a change of the folding.
+        width=2**31,
+    )
+
+
+def config_hash(yaml_text: str) -> str:
+    """Sha256 of the text in hex, as in annotation `kagenti.io/otel-config-hash`."""
+    return hashlib.sha256(yaml_text.encode()).hexdigest()
+
+
+def last_known_destination(yaml_text: str, annotated_hash: str | None) -> MLflowDestination | None:
+    """The MLflow destination of a configuration that `render` wrote.
+
+    None where it has none, and where the text is not what the operator wrote: then the annotated hash does
+    not fit, and an address somebody typed into the ConfigMap must not outlive the edit.
+    """
+    if annotated_hash != config_hash(yaml_text):
+        return None
+    try:
+        document: object = yaml.safe_load(yaml_text)
+    except (yaml.YAMLError, ValueError):
+        # ValueError: a scalar that has the form of a date and is none.
+        return None
+    exporters = _mapping(_mapping(document).get("exporters"))
+    settings = _mapping(exporters.get(MLFLOW_EXPORTER) or exporters.get(modern_exporter_id(MLFLOW_EXPORTER)))
+    headers = _mapping(settings.get("headers"))
+    try:
+        return MLflowDestination(
+            traces_endpoint=_text(settings.get("traces_endpoint")) or "",
+            workspace=_text(headers.get(WORKSPACE_HEADER)),
+            experiment_id=_text(headers.get(EXPERIMENT_HEADER)),
+        )
+    except ValueError:
+        return None
+
+
+def _document(configuration: Configuration) -> dict[str, Any]:
+    sections = {
+        "extensions": configuration.extensions,
+        "receivers": configuration.receivers,
+        "processors": configuration.processors,
+        "exporters": {id_: _quote_headers(it) for id_, it in configuration.exporters.items()},
+    }
+    service = {
+        "extensions": list(configuration.extensions),
+        "pipelines": {id_: _pipeline(it) for id_, it in configuration.pipelines.items()},
+    }
+    return {name: components for name, components in sections.items() if components} | {"service": service}
+
+
+def _pipeline(pipeline: Pipeline) -> dict[str, list[str]]:
+    return {
+        "receivers": list(pipeline.receivers),
+        "processors": list(pipeline.processors),
+        "exporters": list(pipeline.exporters),
+    }
+
+
+def _quote_headers(settings: Settings) -> Settings:
+    # The collector's YAML reader takes more plain words for numbers than ours (`1e3`, `0o7`).
+    if "headers" not in settings:
+        return settings
+    return {**settings, "headers": {name: _Quoted(value) for name, value in settings["headers"].items()}}
+
+
+class _Quoted(str):
+    """A string that is always written in quotes."""
+
+
+class _Dumper(yaml.SafeDumper):
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+        return True
+
+    def represent_quoted(self, data: _Quoted) -> yaml.ScalarNode:
+        return yaml.ScalarNode("tag:yaml.org,2002:str", str(data), style='"')
+
+
+_Dumper.add_representer(_Quoted, _Dumper.represent_quoted)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _text(value: object) -> str | None:
+    return unescape(value) if isinstance(value, str) else None

@@ -1,0 +1,89 @@
+"""A client whose writes are held back, at the last possible moment, unless this replica may write."""
+
+import random
+import socket
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp.connector import Connection as AiohttpConnection
+from aiohttp.tracing import Trace
+
+from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.connector import Connector
+from kagenti_operator.kube.errors import KubeError
+from kagenti_operator.kube.transport import PATIENCE_SECONDS, REQUEST_SECONDS, Observer, Sleeper, Transport
+
+_READS = ("GET", "HEAD")
+# A write that the network holds up is dropped by our kernel after so many seconds. Left alone, the kernel
+# sends it again for minutes, even when its process has ended, and a network that heals delivers it after
+# another has become leader. Renew deadline plus this is less than the lease's duration.
+UNACKNOWLEDGED_SECONDS = 4.0
+
+
+class NotLeading(KubeError):
+    """A write was held back because this replica does not lead, or not for certain."""
+
+
+class GatedClient(KubeClient):
+    """Reads like any client; its writes raise NotLeading unless `may_write()` as they are put on the wire."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        may_write: Callable[[], bool],
+        clock: Sleeper,
+        rng: random.Random,
+        observer: Observer | None = None,
+        max_connections: int = 100,
+        request_seconds: float = REQUEST_SECONDS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        transport = Transport(
+            connection,
+            sleeper=clock,
+            rng=rng,
+            observer=observer,
+            max_connections=max_connections,
+            request_seconds=request_seconds,
+            patience_seconds=patience_seconds,
+            build_connector=partial(_build_connector, may_write=may_write),
+        )
+        super().__init__(connection, transport=transport)
+
+
+def _open_socket(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol = address[:3]
+    opened = socket.socket(family, kind, protocol)
+    if sys.platform == "linux":
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED_SECONDS * 1000))
+    return opened
+
+
+class _GatedConnector(Connector):
+    """Asks when a request gets its connection, after which it is sent without giving way.
+
+    Asked before a request is begun, the gate would be blind while that waits for a connection or for its next
+    try, and a process that was stopped meanwhile would go on to write.
+    """
+
+    may_write: Callable[[], bool]
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> AiohttpConnection:
+        connection = await super().connect(req, traces, timeout)
+        if req.method not in _READS and not self.may_write():
+            connection.release()
+            raise NotLeading(f"{req.method} {req.url.path}: held back, this replica does not lead")
+        return connection
+
+
+def _build_connector(limit: int, *, may_write: Callable[[], bool]) -> Connector:
+    connector = _GatedConnector(limit=limit, socket_factory=_open_socket)
+    connector.may_write = may_write
+    return connector

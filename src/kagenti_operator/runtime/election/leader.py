@@ -1,0 +1,289 @@
+"""Leader election: of several replicas only the holder of a Lease writes.
+
+As in client-go, a holder renews every retry period and gives up at the renew deadline, well before the lease
+runs out; whoever waits takes over when the record has not changed for the lease's duration by its own
+monotonic clock. No two machines' clocks are ever compared: the times in the record are for people. Unlike
+client-go, a replica that was stopped and goes on later is fenced: `Leadership.held` turns false by the clock
+alone.
+"""
+
+import asyncio
+import random
+import socket
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from kagenti_operator.kube.errors import ApiError, KubeError
+from kagenti_operator.runtime.clock import Clock, within
+from kagenti_operator.runtime.election.lease import (
+    API_VERSION,
+    KIND,
+    Lease,
+    LeaseStore,
+    Record,
+    held_record,
+    released_record,
+)
+from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.telemetry.metrics import Metrics
+
+log = structlog.get_logger("runtime.leader")
+
+# client-go waits up to 2.2 retry periods between two tries. Up to 1.5 still spreads the replicas, and lets a
+# handover, the old leader's shutdown included, take less than five seconds.
+_JITTER = 0.5
+# What an orderly shutdown may spend on telling of it and on giving the lease back, in seconds.
+_FLUSH_SECONDS = 0.1
+_RELEASE_SECONDS = 0.3
+# What the work may take to end once leadership is lost, in seconds: less than the lease still runs.
+_CANCEL_SECONDS = 2.0
+
+
+class LeadershipLost(Exception):
+    """This replica led and may not any longer: the process has to end, another one works on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeaseSettings:
+    """Names of the lease and of its holder, and the durations in seconds."""
+
+    name: str
+    namespace: str
+    identity: str
+    duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
+
+    @property
+    def attempt_timeout(self) -> float:
+        """How long one attempt may take, so that a dead connection leaves time for another."""
+        return self.renew_deadline / 2
+
+
+def process_identity() -> str:
+    """Return a holder identity that no other process has, even of the same pod."""
+    return f"{socket.gethostname()}_{uuid.uuid4()}"
+
+
+class Leadership:
+    """Whether this process may write, known at once and without a request.
+
+    Made before the clients and the elector, because the clients' writes are gated by it.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._until: float | None = None
+
+    def held(self) -> bool:
+        """Whether the lease was renewed so lately that nobody else can hold it.
+
+        Also right for a process that was stopped for a while: time went on, so this is false until the lease
+        has been renewed, should it still be ours.
+        """
+        return self._until is not None and self._clock.monotonic() < self._until
+
+    @property
+    def overdue_seconds(self) -> float:
+        """For how long the renewal has been overdue; 0 where this replica does not lead."""
+        return max(0.0, self._clock.monotonic() - self._until) if self._until is not None else 0.0
+
+    def hold_until(self, moment: float) -> None:
+        """Lead until that moment of the monotonic clock."""
+        self._until = moment
+
+    def end(self) -> None:
+        """Lead no longer."""
+        self._until = None
+
+
+class LeaderElector:
+    """Competes for one lease, once."""
+
+    def __init__(
+        self,
+        leases: LeaseStore,
+        settings: LeaseSettings,
+        leadership: Leadership,
+        *,
+        recorder: EventRecorder,
+        metrics: Metrics,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        """`leases` must not be gated by `leadership`: writing the lease is how to gain it."""
+        self._leases = leases
+        self._settings = settings
+        self._leadership = leadership
+        self._recorder = recorder
+        self._clock = clock
+        self._rng = rng
+        self._gauge = metrics.leader.labels(settings.name)
+        self._gauge.set(0)
+        self._log = log.bind(lease=f"{settings.namespace}/{settings.name}", identity=settings.identity)
+        # The lease as last seen, and since when its record has been the same.
+        self._lease: Lease | None = None
+        self._observed_at = 0.0
+        # Set from before a write until its answer: a write without an answer may have been carried out.
+        self._maybe_ours = False
+
+    async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the lease, run `lead` while holding it, and release it when `lead` has ended.
+
+        Raises LeadershipLost, with `lead` cancelled, when the lease cannot be renewed in time.
+        """
+        try:
+            await self._acquire()
+            self._gauge.set(1)
+            self._tell("became leader")
+            await self._lead(lead)
+            self._tell("stopped leading")
+            await self._recorder.flush(_FLUSH_SECONDS)
+        finally:
+            self._gauge.set(0)
+            self._leadership.end()
+            if self._maybe_ours:
+                await self._release()
+
+    async def _acquire(self) -> None:
+        settings = self._settings
+        self._log.info("Waiting for the leader lease")
+        told: str | None = None
+        while True:
+            started = self._clock.monotonic()
+            problem = await self._try(self._take_if_free(), settings.attempt_timeout)
+            if problem is None:
+                self._leadership.hold_until(started + settings.renew_deadline)
+                self._log.info("Became leader")
+                return
+            if problem != told:
+                self._log.info("Not leading", because=problem)
+                told = problem
+            await self._clock.sleep(settings.retry_period * (1 + _JITTER * self._rng.random()))
+
+    async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
+        work = asyncio.ensure_future(lead())
+        renewal = asyncio.create_task(self._renew(), name="lease renewal")
+        try:
+            await asyncio.wait({work, renewal}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return await work
+            self._leadership.end()
+            self._maybe_ours = False
+            self._log.error("Lost the leader lease", because=str(renewal.exception()))
+            return await renewal
+        finally:
+            await self._end(work)
+            await self._end(renewal)
+
+    async def _end(self, task: asyncio.Future[Any]) -> None:
+        task.cancel()
+        try:
+            await within(self._clock, _CANCEL_SECONDS, asyncio.wait({task}))
+        except TimeoutError:
+            self._log.error("Work did not end when told to; it can write no longer, and the process ends")
+
+    async def _renew(self) -> None:
+        """Renew for ever. Raises LeadershipLost."""
+        settings = self._settings
+        deadline = self._clock.monotonic() + settings.renew_deadline
+        while True:
+            await self._clock.sleep(settings.retry_period)
+            started = self._clock.monotonic()
+            # A process that was stopped past its deadline gets one short try: the lease may still be its own.
+            seconds = min(max(deadline - started, settings.retry_period), settings.attempt_timeout)
+            problem = await self._try(self._renew_once(), seconds)
+            if problem is None:
+                deadline = started + settings.renew_deadline
+                self._leadership.hold_until(deadline)
+            elif self._clock.monotonic() >= deadline:
+                raise LeadershipLost(
+                    f"The leader lease {settings.namespace}/{settings.name} could not be renewed within "
+                    f"{settings.renew_deadline:g} s: {problem}. This process ends so that another can lead."
+                )
+            else:
+                self._log.warning("Lease not renewed, will try again", because=problem)
+
+    async def _try(self, attempt: Awaitable[str | None], seconds: float) -> str | None:
+        """Return None if the attempt made the lease ours, else why it did not."""
+        try:
+            return await within(self._clock, seconds, attempt)
+        except TimeoutError:
+            return f"no answer from the API server within {seconds:g} s"
+        except KubeError as error:
+            return str(error)
+
+    async def _take_if_free(self) -> str | None:
+        lease = await self._look()
+        if lease is None:
+            return await self._write(None)
+        if lease.holder and lease.holder != self._settings.identity:
+            runs_out = self._observed_at + lease.duration
+            if self._clock.monotonic() < runs_out:
+                return f"held by {lease.holder}"
+            self._log.info("The leader does not renew its lease, taking over", leader=lease.holder)
+        return await self._write(lease)
+
+    async def _renew_once(self) -> str | None:
+        try:
+            return await self._write(self._lease)
+        except ApiError as error:
+            if not (error.conflict or error.not_found):
+                raise
+        # Somebody changed the lease: its labels perhaps, or its holder.
+        lease = await self._look()
+        if lease is not None and lease.holder != self._settings.identity:
+            raise LeadershipLost(
+                f"The leader lease {self._settings.namespace}/{self._settings.name} is held by "
+                f"{lease.holder or 'nobody'} now. This process ends; the holder works on."
+            )
+        return await self._write(lease)
+
+    async def _look(self) -> Lease | None:
+        lease = await self._leases.get()
+        if lease is None or self._lease is None or lease.record != self._lease.record:
+            self._observed_at = self._clock.monotonic()
+        self._lease = lease
+        return lease
+
+    async def _write(self, lease: Lease | None) -> None:
+        """Make the lease ours, provided that it is still as given. Raises KubeError."""
+        self._maybe_ours = True
+        before: Record = lease.record if lease else {}
+        record = held_record(before, self._settings.identity, self._settings.duration, self._clock.now())
+        if lease is None:
+            self._lease = await self._leases.create(record)
+        else:
+            self._lease = await self._leases.replace(lease, record)
+        self._observed_at = self._clock.monotonic()
+
+    async def _release(self) -> None:
+        """Give the lease back at once, so that whoever waits need not wait for it to run out."""
+        try:
+            await within(self._clock, _RELEASE_SECONDS, self._give_back())
+        except (KubeError, TimeoutError) as error:
+            self._log.warning(
+                "Lease not released: another replica has to wait until it has run out", error=str(error)
+            )
+
+    async def _give_back(self) -> None:
+        # Read anew: a write that was cut off may have been carried out.
+        lease = await self._look()
+        if lease is not None and lease.holder == self._settings.identity:
+            await self._leases.replace(lease, released_record(lease.record, self._clock.now()))
+            self._log.info("Released the leader lease")
+
+    def _tell(self, what: str) -> None:
+        lease = self._lease
+        ref = ObjectRef(
+            api_version=API_VERSION,
+            kind=KIND,
+            name=self._settings.name,
+            namespace=self._settings.namespace,
+            uid=lease.uid if lease else "",
+        )
+        self._recorder.normal(ref, "LeaderElection", f"{self._settings.identity} {what}", action="Elect")

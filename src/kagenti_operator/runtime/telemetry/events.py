@@ -1,0 +1,252 @@
+"""Telling people by Kubernetes Events, on the object that they would describe.
+
+Recording never waits and never fails: events are deduplicated and limited at once, and a background task
+sends them. What is said again and again becomes a series whose count is written ever more rarely, and an
+object about which too much is said falls silent for a while, as with client-go.
+"""
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import structlog
+
+from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
+from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.clock import Clock, within
+from kagenti_operator.runtime.election.fencing import NotLeading
+from kagenti_operator.runtime.election.lease import micro_time
+from kagenti_operator.runtime.telemetry.event_series import Budget, ObjectRef, Series, Statement
+
+log = structlog.get_logger("runtime.events")
+
+EVENTS = Resource("events.k8s.io", "v1", "events", "Event", KubeObject)
+REPORTING_CONTROLLER = "kagenti-operator"
+__all__ = ["EVENTS", "REPORTING_CONTROLLER", "EventRecorder", "ObjectRef"]
+
+# Limits of the API server's validation, in bytes.
+_MAX_NOTE = 1024
+_MAX_NAME = 253
+_MAX_QUEUED = 1000
+# Texts are up to a kilobyte long; what is forgotten begins a new series.
+_MAX_REMEMBERED = 1000
+# The API server keeps events for an hour: a series that pauses longer than this begins anew.
+_SERIES_PAUSE_SECONDS = 1800.0
+# While the API server cannot be reached an event is tried for about four minutes.
+_MAX_TRIES = 12
+_FIRST_PAUSE_SECONDS = 1.0
+_LAST_PAUSE_SECONDS = 30.0
+
+
+class EventSink(Protocol):
+    """The part of a KubeClient that recording needs."""
+
+    async def create(self, resource: Resource[KubeObject], body: Mapping[str, Any]) -> KubeObject:
+        """See KubeClient."""
+        ...
+
+    async def merge_patch(
+        self,
+        resource: Resource[KubeObject],
+        name: str,
+        body: Mapping[str, Any],
+        namespace: str | None = None,
+    ) -> KubeObject:
+        """See KubeClient."""
+        ...
+
+
+class EventRecorder:
+    """Takes events at any time and sends them one after the other while `run` runs."""
+
+    def __init__(
+        self,
+        client: EventSink,
+        *,
+        instance: str,
+        clock: Clock,
+        rng: random.Random,
+        controller: str = REPORTING_CONTROLLER,
+    ) -> None:
+        """`controller` says which program reports, `instance` which replica of it: the pod's name."""
+        self._client = client
+        self._controller = controller
+        self._instance = instance
+        self._clock = clock
+        self._rng = rng
+        # Both are in order of last use, the longest unused first.
+        self._series: OrderedDict[Statement, Series] = OrderedDict()
+        self._budgets: OrderedDict[ObjectRef, Budget] = OrderedDict()
+        self._unsent: OrderedDict[Statement, Series] = OrderedDict()
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._refusals_told: set[tuple[int, str]] = set()
+        self._overflow_told = False
+
+    def normal(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
+        """Tell of something that people may like to know. `reason` is one CamelCase word.
+
+        Returns False where it is dropped because too much is said; said again later, it may get through.
+        """
+        return self._record(Statement(about=about, type="Normal", reason=reason, action=action, note=message))
+
+    def warning(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
+        """Tell of something that people should act on; see `normal`."""
+        return self._record(
+            Statement(about=about, type="Warning", reason=reason, action=action, note=message)
+        )
+
+    async def run(self) -> None:
+        """Send what was recorded until cancelled."""
+        while True:
+            while self._unsent:
+                await self._send(*self._unsent.popitem(last=False))
+            self._idle.set()
+            self._wake.clear()
+            await self._wake.wait()
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until everything recorded was sent or refused, but not longer than that."""
+        try:
+            await within(self._clock, seconds, self._idle.wait())
+        except TimeoutError:
+            log.warning("Events could not be sent in time", events=len(self._unsent) + 1)
+
+    def _record(self, statement: Statement) -> bool:
+        series = self._count(statement)
+        if statement in self._unsent or not series.worth_writing():
+            return True
+        if not self._may_say(statement.about):
+            return False
+        if len(self._unsent) >= _MAX_QUEUED:
+            if not self._overflow_told:
+                log.warning("Too many events wait to be sent, new ones are dropped", events=len(self._unsent))
+            self._overflow_told = True
+            return False
+        self._overflow_told = False
+        self._unsent[statement] = series
+        self._idle.clear()
+        self._wake.set()
+        return True
+
+    def _count(self, statement: Statement) -> Series:
+        now, time = self._clock.monotonic(), micro_time(self._clock.now())
+        series = self._series.get(statement)
+        if series is None or now - series.last_at > _SERIES_PAUSE_SECONDS:
+            series = Series(self._event_name(statement.about), time)
+        series.observe(now, time)
+        _remember(self._series, statement, series)
+        return series
+
+    def _event_name(self, about: ObjectRef) -> str:
+        suffix = f".{self._rng.getrandbits(64):016x}"
+        # Where a long name is cut there may be a character that must not come before a dot.
+        return about.name[: _MAX_NAME - len(suffix)].rstrip("-.") + suffix
+
+    def _may_say(self, about: ObjectRef) -> bool:
+        now = self._clock.monotonic()
+        budget = self._budgets.get(about) or Budget(now)
+        _remember(self._budgets, about, budget)
+        allowed = budget.spend(now)
+        if not allowed and not budget.told:
+            log.warning(
+                "Too many events about this object, further ones are dropped for a while",
+                kind=about.kind,
+                namespace=about.namespace,
+                name=about.name,
+            )
+        budget.told = not allowed
+        return allowed
+
+    async def _send(self, statement: Statement, series: Series) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        for attempt in range(1, _MAX_TRIES + 1):
+            try:
+                await self._write(statement, series)
+            except KubeError as error:
+                if attempt == _MAX_TRIES or not _is_passing(error):
+                    self._tell_refusal(statement, error)
+                    return
+                await self._clock.sleep(pause * (1 + self._rng.random() / 4))
+                pause = min(2 * pause, _LAST_PAUSE_SECONDS)
+            else:
+                return
+
+    async def _write(self, statement: Statement, series: Series) -> None:
+        count, at = series.count, self._clock.monotonic()
+        if not series.written_count or not await self._extend(statement, series):
+            await self._create(statement, series)
+        series.written_count, series.written_at = count, at
+
+    async def _extend(self, statement: Statement, series: Series) -> bool:
+        """Write the count into the event; return False where the event is gone by now."""
+        body = {"series": series.to_wire()}
+        namespace = statement.about.event_namespace
+        try:
+            await self._client.merge_patch(EVENTS, series.name, body, namespace)
+        except ApiError as error:
+            if error.not_found:
+                return False
+            raise
+        return True
+
+    async def _create(self, statement: Statement, series: Series) -> None:
+        about = statement.about
+        body: dict[str, Any] = {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": series.name, "namespace": about.event_namespace},
+            "eventTime": series.began,
+            "type": statement.type,
+            "reason": statement.reason,
+            "action": statement.action,
+            "note": _shorten(statement.note),
+            "regarding": about.to_wire(),
+            "reportingController": self._controller,
+            "reportingInstance": self._instance,
+        }
+        if series.count > 1:
+            body["series"] = series.to_wire()
+        try:
+            await self._client.create(EVENTS, body)
+        except ApiError as error:
+            # The answer to an earlier try was lost: the name is random, so the event is ours.
+            if not error.already_exists:
+                raise
+
+    def _tell_refusal(self, statement: Statement, error: KubeError) -> None:
+        """Log that an event was not taken, once per kind of refusal; it must not fail what it tells about."""
+        if isinstance(error, NotLeading):
+            return
+        kind = (error.status, error.reason) if isinstance(error, ApiError) else (0, type(error).__name__)
+        if kind in self._refusals_told or (isinstance(error, ApiError) and error.namespace_terminating):
+            return
+        self._refusals_told.add(kind)
+        log.warning(
+            "Event not recorded; further ones that fail this way are dropped without a word",
+            error=str(error),
+            reason=statement.reason,
+            about=f"{statement.about.kind} {statement.about.namespace}/{statement.about.name}",
+        )
+
+
+def _is_passing(error: KubeError) -> bool:
+    if isinstance(error, ApiError):
+        return error.status >= 500 or error.too_many_requests
+    return isinstance(error, Unreachable)
+
+
+def _remember[K, V](memory: OrderedDict[K, V], key: K, value: V) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    if len(memory) > _MAX_REMEMBERED:
+        memory.popitem(last=False)
+
+
+def _shorten(note: str) -> str:
+    encoded = note.encode()
+    return note if len(encoded) <= _MAX_NOTE else encoded[: _MAX_NOTE - 3].decode(errors="ignore") + "…"

@@ -1,5 +1,0 @@
-"""What can go wrong in the sandbox, told to the person who started it."""
-
-
-class SandboxError(Exception):
-    """Something that the person at the terminal can act on; the message says what to do."""

@@ -1,0 +1,84 @@
+"""An informer on an API server that the test plays, in virtual time."""
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.cache.informer import Informer
+from tests.support.peer import Peer, PeerRequest, running_peer, until
+from tests.support.virtual_clock import VirtualClock
+from tests.support.widget import GADGETS, Gadget, page
+
+# Longer than the first backoff, shorter than the second.
+FIRST_BACKOFF = 1.6
+
+
+class Desk:
+    """The informer, the peer it talks to, and what its subscriber was told."""
+
+    def __init__(self, peer: Peer, clock: VirtualClock, informer: Informer[Gadget]) -> None:
+        self.peer = peer
+        self.clock = clock
+        self.informer = informer
+        self.told: list[str] = []
+        informer.subscribe(self._note)
+
+    def _note(self, old: Gadget | None, new: Gadget | None) -> None:
+        sign = "~" if old and new else "+" if new else "-"
+        obj = new or old
+        assert obj is not None
+        self.told.append(f"{sign}{obj.metadata.name}")
+
+    @property
+    def names(self) -> list[str]:
+        return sorted(obj.metadata.name for obj in self.informer.store.values())
+
+    async def list_request(self) -> PeerRequest:
+        request = await self.peer.request()
+        assert "watch" not in request.query
+        return request
+
+    async def watch_request(self, version: int) -> PeerRequest:
+        """The next request, which has to be a watch from that version."""
+        request = await self.peer.request()
+        assert (request.query.get("watch"), request.query.get("resourceVersion")) == ("1", str(version))
+        return request
+
+    async def stream(self, version: int, *events: dict[str, Any]) -> PeerRequest:
+        """Accept the watch that has to come, and send events."""
+        request = await self.watch_request(version)
+        request.begin_stream()
+        request.send(*events)
+        return request
+
+    async def listed(self, version: int, *items: dict[str, Any]) -> None:
+        await (await self.list_request()).answer(200, page(version, *items))
+
+    async def watching(self, version: int, *items: dict[str, Any]) -> PeerRequest:
+        """The usual beginning: a list, then an open watch."""
+        await self.listed(version, *items)
+        return await self.stream(version)
+
+    async def pause(self, *, of_at_most: float) -> None:
+        """The informer waits before its next request; let that time pass."""
+        await until(lambda: self.clock.sleeping)
+        assert self.peer.idle
+        await self.clock.advance(of_at_most)
+
+
+@asynccontextmanager
+async def opened_desk(resource: Resource[Gadget] = GADGETS, **options: Any) -> AsyncGenerator[Desk]:
+    clock = VirtualClock()
+    async with running_peer() as peer, KubeClient(Connection(peer.url), clock=clock) as client:
+        informer = Informer(client, resource, clock=clock, rng=random.Random(7), **options)
+        desk = Desk(peer, clock, informer)
+        task = asyncio.ensure_future(informer.run())
+        yield desk
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert clock.sleeping == 0

@@ -1,0 +1,193 @@
+"""Three replicas of the operator on a sandbox of their own, harmed one way or the other while they work."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from kagenti_devcluster.demo.stage import OPERATOR as DEPLOYMENT
+from kagenti_devcluster.demo.workloads import is_rolled_out, workload_path
+from kagenti_devcluster.host.launcher import find_keeper
+from kagenti_devcluster.host.paths import StatePaths
+from kagenti_devcluster.testing.platform import SYSTEM, Platform
+from kagenti_operator.cli.run import LEASE
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.runtime.election.leader import LeaseSettings
+from kagenti_operator.runtime.election.lease import Lease, LeaseClient
+from tests.support.cluster_processes import descendants
+from tests.support.leader_terms import Reign, Write, collect_reigns, collect_writes
+from tests.support.recorded_requests import read_audit_log
+
+COUNT = 3
+# Long beside what is waited for: a lease's duration, or a pod's start.
+PATIENCE_SECONDS = 90.0
+_POLL_SECONDS = 0.3
+_FLICKER_SECONDS = 0.2
+_TEAMS = ("flicker-1", "flicker-2", "flicker-3")
+_SETTINGS = LeaseSettings(name=LEASE, namespace=SYSTEM, identity="")
+# The lease has to run out, is then looked at within one and a half retry periods, and may cost one attempt.
+TAKEOVER_SECONDS = _SETTINGS.duration + 1.5 * _SETTINGS.retry_period + _SETTINGS.attempt_timeout
+_NODE = ["-m", "kagenti_devcluster.cluster.supervisor"]
+
+
+def pod_of(lease: Lease) -> str:
+    """The pod of whoever holds that lease: the identity begins with the host name."""
+    return lease.holder.partition("_")[0]
+
+
+def _read(pid: int, file: str) -> list[str]:
+    try:
+        content = (Path("/proc") / str(pid) / file).read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    # Nothing is left of one that has ended and is not yet collected.
+    return content.decode(errors="replace").split("\0") if content else []
+
+
+def _command(pid: int) -> list[str]:
+    return _read(pid, "cmdline")
+
+
+def _environment(pid: int) -> list[str]:
+    """Empty for a process that has ended."""
+    return _read(pid, "environ")
+
+
+class Replicas:
+    """The operator's pods, their processes, and what they did."""
+
+    def __init__(self, paths: StatePaths, admin: KubeClient) -> None:
+        self.platform = Platform(admin)
+        self._paths = paths
+        self._leases = LeaseClient(admin, SYSTEM, LEASE)
+
+    async def lease(self) -> Lease:
+        found = await self._leases.get()
+        assert found
+        return found
+
+    def writes(self) -> list[Write]:
+        """All writes so far."""
+        return collect_writes(read_audit_log(self._paths.audit_log))
+
+    def reigns(self) -> list[Reign]:
+        """All reigns so far."""
+        return collect_reigns(self.writes())
+
+    async def deployment(self) -> dict[str, Any]:
+        found = await self.platform.get(workload_path("deployments", SYSTEM, DEPLOYMENT))
+        assert found
+        return found
+
+    async def settle(self) -> Lease:
+        """Wait until every replica is ready and one of them leads and works; returns its lease."""
+        await self._until("all replicas ready", self._all_ready)
+        lease = await self.lease()
+        await self.wait_for_work(lease)
+        return lease
+
+    async def _all_ready(self) -> bool:
+        deployment = await self.deployment()
+        return deployment["spec"]["replicas"] == COUNT and is_rolled_out(deployment)
+
+    async def wait_for_work(self, lease: Lease) -> None:
+        """Wait until the holder of that lease has written what it was not at before."""
+        before = len(self._work_of(lease))
+
+        async def more() -> bool:
+            return len(self._work_of(lease)) > before + 3
+
+        await self._until(f"writes of {lease.holder}", more)
+
+    def _work_of(self, lease: Lease) -> list[Write]:
+        return [write for write in self.writes() if write.pod == pod_of(lease) and not write.lease]
+
+    async def wait_for_successor(self, old: Lease) -> tuple[Lease, Lease]:
+        """Wait until another process holds the lease; returns the last record of the old one, and the new."""
+        last = old
+
+        async def other() -> bool:
+            nonlocal last
+            now = await self.lease()
+            if now.holder == old.holder:
+                last = now
+            return now.holder not in ("", old.holder)
+
+        await self._until(f"a successor of {old.holder}", other)
+        return last, await self.lease()
+
+    async def process(self, lease: Lease) -> int:
+        """The process id of the operator in that holder's pod, where it may have been started anew."""
+        wanted = f"POD_NAME={pod_of(lease)}"
+        found: list[int] = []
+
+        async def runs() -> bool:
+            # Only the operator itself has it in its environment, not what started it.
+            found[:] = [pid for pid in self._processes() if wanted in _environment(pid)]
+            return len(found) == 1
+
+        await self._until(f"a process in {pod_of(lease)}", runs)
+        return found[0]
+
+    def _processes(self) -> list[int]:
+        keeper = find_keeper(self._paths)
+        assert keeper, "the sandbox has ended"
+        return [pid for pid, _ in descendants(keeper)]
+
+    async def wait_for_end(self, pid: int) -> None:
+        """Wait until a process of the sandbox is gone."""
+
+        async def gone() -> bool:
+            return not _environment(pid)
+
+        await self._until(f"end of process {pid}", gone)
+
+    def cable(self, pid: int, state: str) -> None:
+        """Cut the pod of a process off from everything (`down`), or connect it again (`up`)."""
+        subprocess.run(
+            [sys.executable, "-m", "tests.support.network_cut", str(pid), str(self._node()), state],
+            check=True,
+            timeout=60,
+        )
+
+    def _node(self) -> int:
+        # Those that started it name it too, further back in their command lines.
+        (found,) = [pid for pid in self._processes() if _command(pid)[2:4] == _NODE]
+        return found
+
+    async def _until(self, what: str, condition: Callable[[], Awaitable[bool]]) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while not await condition():
+                    await asyncio.sleep(_POLL_SECONDS)
+        except TimeoutError:
+            raise AssertionError(f"never happened: {what}") from None
+
+    @asynccontextmanager
+    async def flickering(self) -> AsyncGenerator[None]:
+        """Agents come and go all the time, so that there is always something to be written."""
+        for team in _TEAMS:
+            await self.platform.namespace(team)
+            await self.platform.workload(team, "agent")
+        flickering = asyncio.create_task(self._flicker())
+        try:
+            yield
+            # It must have gone on to the end: otherwise nothing was tested.
+            assert not flickering.done(), flickering.exception()
+        finally:
+            flickering.cancel()
+            await asyncio.gather(flickering, return_exceptions=True)
+
+    async def _flicker(self) -> None:
+        agent = False
+        while True:
+            for team in _TEAMS:
+                label = {"kagenti.io/type": "agent" if agent else None}
+                await self.platform.patch(
+                    workload_path("deployments", team, "agent"), {"metadata": {"labels": label}}
+                )
+                await asyncio.sleep(_FLICKER_SECONDS)
+            agent = not agent

@@ -1,0 +1,98 @@
+"""`sandbox up` where it starts none, mostly as one runs: this process holds the lock in its place."""
+
+import fcntl
+import os
+from collections.abc import Generator
+from pathlib import Path
+from shlex import quote
+
+import pytest
+
+from kagenti_devcluster.cli.main import main
+from kagenti_devcluster.host.daemon import write_holder
+from kagenti_devcluster.host.paths import StatePaths
+from kagenti_devcluster.host.status import Phase, Status, write_status
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> Generator[StatePaths]:
+    made = StatePaths(tmp_path / "my folder's")
+    made.root.mkdir()
+    with made.lock.open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        write_holder(made, os.getpid())
+        yield made
+
+
+def up(paths: StatePaths, *arguments: str) -> int:
+    return main(["up", "--directory", str(paths.root), *arguments])
+
+
+def test_one_that_is_ready_is_shown(paths: StatePaths, capsys: pytest.CaptureFixture[str]):
+    write_status(
+        paths.status, Status(phase="ready", platform="openshift", addresses={"mlflow": "127.0.0.1:9"})
+    )
+    assert up(paths) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("the sandbox is up already\n")
+    assert "127.0.0.1:9" in said
+    assert f"export KUBECONFIG={quote(str(paths.kubeconfig))}\n" in said
+
+
+@pytest.mark.parametrize("phase", [None, "starting"])
+def test_one_that_is_starting_is_not_up(
+    paths: StatePaths, phase: Phase | None, capsys: pytest.CaptureFixture[str]
+):
+    if phase:
+        write_status(paths.status, Status(phase=phase, platform="openshift"))
+    assert up(paths) == 1
+    said = capsys.readouterr()
+    assert f"wait until `kagenti-devcluster status --directory {quote(str(paths.root))}` says" in said.err
+    assert "up already" not in said.out
+
+
+def test_one_that_is_stopping_is_not_up(paths: StatePaths, capsys: pytest.CaptureFixture[str]):
+    write_status(paths.status, Status(phase="stopping", platform="openshift"))
+    assert up(paths) == 1
+    command = f"`kagenti-devcluster down --directory {quote(str(paths.root))}`"
+    assert f"its state is 'stopping': end it with {command}" in capsys.readouterr().err
+
+
+def test_one_of_another_platform_is_not_what_is_asked_for(
+    paths: StatePaths, capsys: pytest.CaptureFixture[str]
+):
+    write_status(paths.status, Status(phase="ready", platform="openshift"))
+    assert up(paths, "--platform", "kubernetes") == 1
+    assert "looks like openshift, not like kubernetes: end it with" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--images", "/nope", "--foreground"], "--images, --foreground"),
+        (["--bare"], "--bare"),
+    ],
+)
+def test_one_that_is_up_does_not_take_up_options(
+    paths: StatePaths, given: list[str], named: str, capsys: pytest.CaptureFixture[str]
+):
+    write_status(paths.status, Status(phase="ready", platform="openshift"))
+    assert up(paths, *given) == 1
+    said = capsys.readouterr()
+    assert f"a sandbox that is up cannot take up {named} any more: end it with `kagenti-" in said.err
+    assert "up already" not in said.out
+
+
+def test_one_that_is_bare_is_what_bare_asks_for(paths: StatePaths, capsys: pytest.CaptureFixture[str]):
+    write_status(paths.status, Status(phase="ready", platform="openshift", bare=True))
+    assert up(paths, "--bare") == 0
+    assert "the sandbox is up already\n" in capsys.readouterr().out
+
+
+def test_the_default_folder_is_left_out_of_what_to_type(
+    paths: StatePaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("KAGENTI_DEVCLUSTER_DIR", str(paths.root))
+    write_status(paths.status, Status(phase="stopping", platform="openshift"))
+    assert main(["up"]) == 1
+    assert "end it with `kagenti-devcluster down`, then" in capsys.readouterr().err

@@ -1,0 +1,355 @@
+"""Requests of the client, against a peer that refuses, breaks and rotates."""
+
+import asyncio
+import json
+import random
+import socket
+import ssl
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.rotation import FileToken, FixedToken, TlsFiles
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.errors import ApiError, KubeError, Silent, Unreachable
+from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, ROLE_BINDINGS
+from kagenti_operator.kube.watch import Added, Bookmark, WatchEvent
+from tests.support.peer import Peer, PeerRequest, running_peer, until
+
+CONFIG_MAP = {
+    "metadata": {"name": "settings", "namespace": "team1", "resourceVersion": "7"},
+    "data": {"a": "b"},
+}
+BINDING = {
+    "apiVersion": "rbac.authorization.k8s.io/v1",
+    "kind": "RoleBinding",
+    "metadata": {"name": "access", "namespace": "team1"},
+    "roleRef": {"kind": "ClusterRole", "name": "view"},
+}
+
+
+class PatientSleeper:
+    """Does not sleep, but remembers how long it was to."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+async def peer() -> AsyncIterator[Peer]:
+    async with running_peer() as running:
+        yield running
+
+
+@pytest.fixture
+def sleeper() -> PatientSleeper:
+    return PatientSleeper()
+
+
+@pytest.fixture
+async def client(peer: Peer, sleeper: PatientSleeper) -> AsyncIterator[KubeClient]:
+    async with KubeClient(Connection(peer.url), clock=sleeper, rng=random.Random(1)) as connected:
+        yield connected
+
+
+async def play[T](call: Coroutine[Any, Any, T], *answers: Coroutine[Any, Any, PeerRequest]) -> T:
+    """Let the client call while the peer answers; return what the client got."""
+    task = asyncio.ensure_future(call)
+    for answer in answers:
+        await answer
+    return await task
+
+
+async def answered(peer: Peer, status: int, body: object = None, **headers: str) -> PeerRequest:
+    request = await peer.request()
+    await request.answer(status, body, {name.replace("_", "-"): value for name, value in headers.items()})
+    return request
+
+
+async def test_an_object_that_does_not_exist_is_none(client: KubeClient, peer: Peer) -> None:
+    assert await play(client.get(CONFIG_MAPS, "settings", "team1"), answered(peer, 404)) is None
+
+
+async def test_a_list_is_asked_for_by_page_and_selector(client: KubeClient, peer: Peer) -> None:
+    page = {"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [CONFIG_MAP]}
+    call = asyncio.ensure_future(
+        client.list_page(
+            CONFIG_MAPS,
+            namespace="team1",
+            label_selector="a in (b,c),d!=e",
+            field_selector="metadata.name=x",
+            continue_="x/+",
+        )
+    )
+    request = await answered(peer, 200, page)
+    assert [c.data for c in (await call).items] == [{"a": "b"}]
+    assert request.path == "/api/v1/namespaces/team1/configmaps"
+    assert request.query == {
+        "limit": "500",
+        "continue": "x/+",
+        "labelSelector": "a in (b,c),d!=e",
+        "fieldSelector": "metadata.name=x",
+    }
+
+
+async def test_apply_owns_its_fields_under_our_name(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(client.apply(ROLE_BINDINGS, BINDING))
+    request = await answered(peer, 200, BINDING)
+    assert (await call).role_ref.name == "view"
+    assert request.method == "PATCH"
+    assert request.path == "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/rolebindings/access"
+    assert request.query == {"force": "true", "fieldManager": "kagenti-operator"}
+    assert request.headers["content-type"] == "application/apply-patch+yaml"
+    assert json.loads(request.body) == BINDING
+
+
+async def test_only_metadata_is_asked_for_where_only_metadata_is_read(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(client.list_page(CUSTOM_RESOURCE_DEFINITIONS))
+    request = await answered(peer, 200, {"metadata": {"resourceVersion": "1"}, "items": []})
+    await call
+    assert request.headers["accept"].startswith("application/json;as=PartialObjectMetadataList;")
+
+
+async def test_names_that_are_special_in_urls_arrive_unharmed(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(client.get(ROLE_BINDINGS, "system:a b?c#d", "team1"))
+    request = await answered(peer, 404)
+    await call
+    assert request.path.endswith("/rolebindings/system:a%20b%3Fc%23d")
+    assert request.query == {}
+
+
+async def test_delete_says_whether_there_was_something(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(client.delete(CONFIG_MAPS, "settings", "team1", uid="u-1"))
+    request = await answered(peer, 200, {"kind": "Status"})
+    assert await call is True
+    assert json.loads(request.body)["preconditions"] == {"uid": "u-1"}
+    assert await play(client.delete(CONFIG_MAPS, "settings", "team1"), answered(peer, 404)) is False
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "POST", "DELETE"])
+async def test_a_server_that_sheds_load_is_obeyed_whatever_the_method(
+    client: KubeClient, peer: Peer, sleeper: PatientSleeper, method: str
+) -> None:
+    shed = answered(peer, 429, None, Retry_After="3")
+    assert await play(client.raw(method, "/x"), shed, answered(peer, 200, b"done")) == b"done"
+    assert len(sleeper.slept) == 1
+    assert 3 <= sleeper.slept[0] < 3.75
+
+
+async def test_a_server_error_is_retried_when_it_says_when(
+    client: KubeClient, peer: Peer, sleeper: PatientSleeper
+) -> None:
+    busy = answered(peer, 503, None, Retry_After="1")
+    await play(client.apply(ROLE_BINDINGS, BINDING), busy, answered(peer, 200, BINDING))
+    assert len(sleeper.slept) == 1
+
+
+async def test_a_server_error_without_a_time_is_the_callers(client: KubeClient, peer: Peer) -> None:
+    with pytest.raises(ApiError) as refusal:
+        await play(client.get(CONFIG_MAPS, "settings", "team1"), answered(peer, 503))
+    assert refusal.value.status == 503
+
+
+async def test_a_create_that_may_have_been_done_is_not_repeated(
+    client: KubeClient, peer: Peer, sleeper: PatientSleeper
+) -> None:
+    with pytest.raises(ApiError) as refusal:
+        await play(client.create(ROLE_BINDINGS, BINDING), answered(peer, 503, None, Retry_After="1"))
+    assert refusal.value.status == 503
+    assert sleeper.slept == []
+
+
+async def test_patience_is_bounded_and_the_caller_learns_how_long_to_wait(
+    client: KubeClient, peer: Peer, sleeper: PatientSleeper
+) -> None:
+    async def always_busy() -> None:
+        while True:
+            await answered(peer, 429, None, Retry_After="5")
+
+    server = asyncio.ensure_future(always_busy())
+    with pytest.raises(ApiError) as refusal:
+        await client.get(CONFIG_MAPS, "settings", "team1")
+    server.cancel()
+    assert refusal.value.retry_after == 5
+    assert 5 <= sum(sleeper.slept) <= 20
+
+
+async def test_a_client_without_patience_leaves_waiting_to_the_caller(
+    peer: Peer, sleeper: PatientSleeper
+) -> None:
+    async with KubeClient(Connection(peer.url), clock=sleeper, patience_seconds=0) as client:
+        with pytest.raises(ApiError) as refusal:
+            await play(client.raw("PATCH", "/x"), answered(peer, 429, None, Retry_After="3"))
+    assert refusal.value.retry_after == 3
+    assert sleeper.slept == []
+
+
+async def test_a_refused_token_is_read_again_and_tried_once(peer: Peer, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text("old")
+    async with KubeClient(Connection(peer.url, token=FileToken(path))) as client:
+        call = asyncio.ensure_future(client.raw("GET", "/x"))
+        first = await peer.request()
+        path.write_text("new")
+        await first.refuse(401, "Unauthorized")
+        second = await answered(peer, 200, b"welcome")
+        assert await call == b"welcome"
+    assert [first.headers["authorization"], second.headers["authorization"]] == ["Bearer old", "Bearer new"]
+
+
+async def test_a_token_that_stays_refused_is_an_error_after_one_more_try(peer: Peer) -> None:
+    async with KubeClient(Connection(peer.url, token=FixedToken("bad"))) as client:
+        with pytest.raises(ApiError) as refusal:
+            await play(client.raw("GET", "/x"), answered(peer, 401), answered(peer, 401))
+    assert refusal.value.status == 401
+
+
+async def test_an_answer_that_breaks_off_is_unreachable(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(client.get(CONFIG_MAPS, "settings", "team1"))
+    request = await peer.request()
+    request.begin_stream()
+    request.send_bytes(b'{"metadata"')
+    await asyncio.sleep(0)
+    request.cut()
+    with pytest.raises(Unreachable, match=r"get ConfigMap team1/settings: http://127\.0\.0\.1:\d+ broke"):
+        await call
+
+
+async def test_a_request_without_an_answer_ends(peer: Peer) -> None:
+    async with KubeClient(Connection(peer.url), request_seconds=0.05) as client:
+        with pytest.raises(Unreachable, match=r"gave no complete answer within 0\.05 s"):
+            await client.get(CONFIG_MAPS, "settings", "team1")
+
+
+async def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        async with KubeClient(Connection(address)) as client:
+            with pytest.raises(Unreachable, match=f"{address} cannot be reached: Connection refused"):
+                await client.get(CONFIG_MAPS, "settings", "team1")
+
+
+async def test_an_answer_of_something_else_is_told(client: KubeClient, peer: Peer) -> None:
+    with pytest.raises(KubeError, match="not what the Kubernetes API sends"):
+        await play(client.get(CONFIG_MAPS, "a", "b"), answered(peer, 200, b"<html>log in</html>"))
+
+
+async def test_a_redirect_is_not_followed_with_our_token(client: KubeClient, peer: Peer) -> None:
+    with pytest.raises(ApiError) as refusal:
+        await play(client.raw("GET", "/x"), answered(peer, 302, b"", Location="https://elsewhere.example/"))
+    assert refusal.value.status == 302
+
+
+async def test_every_request_sent_is_observed(peer: Peer, sleeper: PatientSleeper) -> None:
+    seen: list[tuple[str, str, str]] = []
+
+    def observe(method: str, host: str, code: str) -> None:
+        seen.append((method, host, code))
+
+    async with KubeClient(Connection(peer.url), clock=sleeper, observer=observe) as client:
+        await play(client.raw("GET", "/x"), answered(peer, 429), answered(peer, 200, b""))
+        call = asyncio.ensure_future(client.raw("POST", "/x"))
+        (await peer.request()).cut()
+        with pytest.raises(Unreachable):
+            await call
+    host = peer.url.removeprefix("http://")
+    assert seen == [("GET", host, "429"), ("GET", host, "200"), ("POST", host, "<error>")]
+
+
+def serving(authority: CertificateAuthority, folder: Path) -> ssl.SSLContext:
+    pair = authority.issue_server("peer", ["127.0.0.1"])
+    pair.write(folder / "tls.crt", folder / "tls.key")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+    return context
+
+
+async def test_a_server_whose_ca_rotates_is_trusted_again_without_a_restart(tmp_path: Path) -> None:
+    old, new = CertificateAuthority("old"), CertificateAuthority("new")
+    ca = tmp_path / "ca.crt"
+    ca.write_bytes(old.certificate)
+    tls = TlsFiles(lambda: ssl.create_default_context(cafile=ca), [ca])
+    async with (
+        running_peer(serving(new, tmp_path)) as peer,
+        KubeClient(Connection(peer.url, tls=tls)) as client,
+    ):
+        with pytest.raises(Unreachable, match=r"is not trusted: .*; check the CA in the credentials"):
+            await client.raw("GET", "/x")
+        ca.write_bytes(new.certificate)
+        assert await play(client.raw("GET", "/x"), answered(peer, 200, b"hello")) == b"hello"
+
+
+async def collect(client: KubeClient, silence_seconds: float = 5) -> list[WatchEvent[Any]]:
+    events = client.watch(
+        CONFIG_MAPS, resource_version="4", timeout_seconds=300, silence_seconds=silence_seconds
+    )
+    async with aclosing(events):
+        return [event async for event in events]
+
+
+async def test_a_watch_yields_events_however_they_are_cut_into_pieces(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(collect(client))
+    request = await peer.request()
+    assert request.query == {
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": "4",
+        "timeoutSeconds": "300",
+    }
+    large = {"type": "ADDED", "object": {**CONFIG_MAP, "data": {"big": "x" * 300_000}}}
+    bookmark = {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}}
+    stream = json.dumps(large).encode() + b"\n" + json.dumps(bookmark).encode() + b"\n"
+    request.begin_stream()
+    for start in range(0, len(stream), 70_001):
+        request.send_bytes(stream[start : start + 70_001])
+        await asyncio.sleep(0)
+    request.end()
+    added, marked = await call
+    assert isinstance(added, Added)
+    assert len(added.object.data["big"]) == 300_000
+    assert isinstance(marked, Bookmark)
+
+
+async def test_a_refused_watch_is_an_api_error(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(collect(client))
+    await (await peer.request()).refuse(410, "Expired")
+    with pytest.raises(ApiError) as refusal:
+        await call
+    assert refusal.value.gone
+
+
+async def test_a_silent_watch_is_given_up(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(collect(client, silence_seconds=0.05))
+    (await peer.request()).begin_stream()
+    with pytest.raises(Silent, match=r"watch ConfigMap \*: .* was silent for 0\.05 s"):
+        await call
+
+
+async def test_a_watch_that_ends_within_an_event_is_broken(client: KubeClient, peer: Peer) -> None:
+    call = asyncio.ensure_future(collect(client))
+    request = await peer.request()
+    request.begin_stream()
+    request.send_bytes(b'{"type": "ADDED", "obj')
+    request.end()
+    with pytest.raises(Unreachable, match="in the middle of a line"):
+        await call
+
+
+async def test_a_watch_that_nobody_reads_any_more_is_closed(client: KubeClient, peer: Peer) -> None:
+    events = client.watch(CONFIG_MAPS, resource_version="4", timeout_seconds=300)
+    first = asyncio.ensure_future(anext(events))
+    request = await peer.request()
+    request.begin_stream()
+    request.send({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "9"}}})
+    await first
+    await events.aclose()
+    await until(request.disconnected)

@@ -1,0 +1,162 @@
+"""What is read out of an MLflow CR's status."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kagenti_operator.kube.objects.models import MLflow
+from kagenti_operator.mlflow import status
+
+ADDRESS = "https://mlflow.redhat-ods-applications.svc:8443"
+GATEWAY = "https://gateway.example.com/mlflow"
+
+
+def cr(address: str | None = None, url: str | None = None, **status_: Any) -> MLflow:
+    found: dict[str, Any] = dict(status_)
+    if address is not None:
+        found["address"] = {"url": address}
+    if url is not None:
+        found["url"] = url
+    return msgspec.convert({"metadata": {"name": "mlflow"}, "status": found}, MLflow)
+
+
+NO_STATUS = msgspec.convert({"metadata": {"name": "mlflow"}}, MLflow)
+
+
+@pytest.mark.parametrize(
+    ("address", "url", "expected"),
+    [
+        (ADDRESS, None, f"{ADDRESS}/v1/traces"),
+        (ADDRESS, GATEWAY, f"{ADDRESS}/v1/traces"),
+        (f"{ADDRESS}/mlflow", GATEWAY, f"{ADDRESS}/v1/traces"),
+        (f"{ADDRESS}/mlflow/?a=b#c", None, f"{ADDRESS}/v1/traces"),
+        ("http://mlflow.svc:5000", None, "http://mlflow.svc:5000/v1/traces"),
+        ("https://[fd00::1]:8443/x", None, "https://[fd00::1]:8443/v1/traces"),
+        (None, GATEWAY, f"{GATEWAY}/v1/traces"),
+        (None, f"{GATEWAY}/", f"{GATEWAY}/v1/traces"),
+        ("", GATEWAY, f"{GATEWAY}/v1/traces"),
+        ("mlflow:8443", GATEWAY, f"{GATEWAY}/v1/traces"),
+        ("mlflow:8443", None, None),
+        (None, None, None),
+    ],
+)
+def test_spans_go_to_the_address_else_to_the_gateway(
+    address: str | None, url: str | None, expected: str | None
+) -> None:
+    assert status.traces_url(cr(address, url)) == expected
+
+
+def test_clients_are_given_the_gateway_else_the_address_as_the_status_has_them() -> None:
+    assert status.tracking_uri(cr(ADDRESS, f"{GATEWAY}/")) == f"{GATEWAY}/"
+    assert status.tracking_uri(cr(f"{ADDRESS}/mlflow")) == f"{ADDRESS}/mlflow"
+    assert status.tracking_uri(cr(ADDRESS, "gateway")) == ADDRESS
+
+
+def test_the_operator_asks_the_address_else_the_gateway_under_its_path() -> None:
+    assert status.rest_url(cr(f"{ADDRESS}/mlflow/", GATEWAY)) == f"{ADDRESS}/mlflow"
+    assert status.rest_url(cr(None, f"{GATEWAY}/")) == GATEWAY
+
+
+def test_people_are_shown_the_gateway_only() -> None:
+    assert status.dashboard_url(cr(ADDRESS, GATEWAY)) == f"{GATEWAY}/"
+    assert status.dashboard_url(cr(ADDRESS, f"{GATEWAY}/")) == f"{GATEWAY}/"
+    assert status.dashboard_url(cr(ADDRESS)) is None
+
+
+@pytest.mark.parametrize(
+    ("conditions", "available"),
+    [
+        (None, False),
+        ([], False),
+        ([{"type": "Available", "status": "True"}], True),
+        ([{"type": "Available", "status": "False"}], False),
+        ([{"type": "Available", "status": "Unknown"}], False),
+        ([{"type": "Progressing", "status": "True"}], False),
+        ([{"type": "Progressing", "status": "False"}, {"type": "Available", "status": "True"}], True),
+    ],
+)
+def test_available_is_what_the_condition_says(
+    conditions: list[dict[str, str]] | None, available: bool
+) -> None:
+    assert status.is_available(cr(conditions=conditions)) is available
+
+
+def test_a_cr_without_status_has_nothing() -> None:
+    assert not status.is_available(NO_STATUS)
+    assert status.malformed_urls(NO_STATUS) == ()
+    for read in (status.traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
+        assert read(NO_STATUS) is None
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        "mlflow.svc:8443",
+        "//mlflow.svc",
+        "ftp://mlflow.svc",
+        "https://",
+        "https://mlflow.svc:port",
+        "https://mlflow.svc:0",
+        "https://mlflow.svc:99999",
+        "https://mlflow.svc/a b",
+        "https://mlflow.svc/\nx-header: y",
+        "https://[fd00::1",
+    ],
+)
+def test_a_malformed_url_counts_as_unset_and_is_told(malformed: str) -> None:
+    broken = cr(malformed, malformed)
+    for read in (status.traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
+        assert read(broken) is None
+    address, gateway = status.malformed_urls(broken)
+    assert address.startswith(f"status.address.url of MLflow mlflow is {malformed!r}")
+    assert gateway.startswith(f"status.url of MLflow mlflow is {malformed!r}")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://user:secret@mlflow.svc", "carries credentials"),
+        ("https://user:secret@mlflow.svc:port", "carries credentials"),
+        ("https://user:secret@[fd00::1", "carries credentials"),
+        ("https://user:also/secret@mlflow.svc", "not shown here"),
+        ("user:secret@mlflow.svc", "not shown here"),
+    ],
+)
+def test_a_password_in_a_url_is_neither_used_nor_shown(url: str, told: str) -> None:
+    broken = cr(url, url)
+    for read in (status.traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
+        assert read(broken) is None
+    for problem in status.malformed_urls(broken):
+        assert told in problem
+        assert "secret" not in problem
+
+
+@given(st.none() | st.text(), st.none() | st.text())
+def test_any_status_can_be_read(address: str | None, url: str | None) -> None:
+    read = cr(address, url)
+    traces = status.traces_url(read)
+    assert traces is None or traces.endswith("/v1/traces")
+    assert (status.rest_url(read) is None) == (traces is None)
+    assert (status.tracking_uri(read) is None) == (traces is None)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "expected"),
+    [
+        ([], None),
+        ([{"type": "Available", "status": "True"}], None),
+        ([{"type": "Available", "status": "True", "lastTransitionTime": "yesterday"}], None),
+        ([{"type": "Available", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00"}], None),
+        ([{"type": "Available", "status": "False", "lastTransitionTime": "2026-01-01T00:00:00Z"}], None),
+        (
+            [{"type": "Available", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            datetime(2026, 1, 1, tzinfo=UTC),
+        ),
+    ],
+)
+def test_since_when_it_is_available(conditions: list[dict[str, str]], expected: datetime | None) -> None:
+    assert status.available_since(cr(conditions=conditions)) == expected

@@ -1,0 +1,57 @@
+"""Golden cases: what the cluster says in `*.in.yaml`, the collector's configuration in `*.out.yaml`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from kagenti_operator.kube.objects.models import MLflow
+from kagenti_operator.mlflow import status
+from kagenti_operator.otelcol import Facts, MLflowDestination, has_modern_exporter_names, render
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    name: str
+
+    @property
+    def input(self) -> Path:
+        return GOLDEN / f"{self.name}.in.yaml"
+
+    @property
+    def output(self) -> Path:
+        return GOLDEN / f"{self.name}.out.yaml"
+
+    def rendered(self) -> str:
+        """The configuration, or the words of the error that keeps it from being made."""
+        try:
+            return render(facts_of(yaml.safe_load(self.input.read_text())))
+        except ValueError as error:
+            return yaml.safe_dump({"error": str(error)})
+
+
+def facts_of(case: dict[str, Any]) -> Facts:
+    return Facts(
+        openshift=case["openshift"],
+        mlflow=destination_of(case["mlflow"]) if "mlflow" in case else None,
+        phoenix=case["phoenix"],
+        ingress_ca=case["ingressCA"],
+        modern_exporter_names=has_modern_exporter_names(case["collectorImage"]),
+    )
+
+
+def destination_of(mlflow: dict[str, Any]) -> MLflowDestination:
+    cr = msgspec.convert({"metadata": {"name": "mlflow"}, "status": mlflow["status"]}, MLflow)
+    return MLflowDestination(
+        traces_endpoint=status.traces_url(cr) or "",
+        workspace=mlflow.get("workspace"),
+        experiment_id=mlflow.get("experimentID"),
+    )
+
+
+def golden_cases() -> list[GoldenCase]:
+    return [GoldenCase(path.name.removesuffix(".in.yaml")) for path in sorted(GOLDEN.glob("*.in.yaml"))]

@@ -1,0 +1,171 @@
+"""What holds for every configuration, whatever was discovered."""
+
+import itertools
+import string
+from dataclasses import replace
+from functools import cache
+from typing import Any, cast
+
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kagenti_operator.otelcol import (
+    Facts,
+    MLflowDestination,
+    config_hash,
+    has_modern_exporter_names,
+    last_known_destination,
+    render,
+)
+
+# Surrogates are no text: no API server and no file can hold them.
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+HOSTS = st.text(string.ascii_lowercase + string.digits + ".-", min_size=1)
+PATHS = st.text(string.ascii_letters + string.digits + "/${}:%#?&")
+URLS = st.builds("{}://{}/{}/v1/traces".format, st.sampled_from(["http", "https"]), HOSTS, PATHS)
+DESTINATIONS = st.builds(MLflowDestination, traces_endpoint=URLS | TEXT) | st.builds(
+    MLflowDestination,
+    traces_endpoint=URLS | TEXT,
+    workspace=TEXT,
+    experiment_id=st.integers(0).map(str) | TEXT,
+)
+FACTS = st.builds(
+    Facts,
+    openshift=st.booleans(),
+    mlflow=st.none() | DESTINATIONS,
+    phoenix=st.booleans(),
+    ingress_ca=st.booleans(),
+    modern_exporter_names=st.booleans(),
+)
+
+
+# Texts do not change the structure, so these are all structures that there are.
+STRUCTURES = [
+    Facts(
+        openshift=openshift,
+        mlflow=mlflow,
+        phoenix=phoenix,
+        ingress_ca=ingress_ca,
+        modern_exporter_names=modern,
+    )
+    for openshift, mlflow, phoenix, ingress_ca, modern in itertools.product(
+        (False, True),
+        (
+            None,
+            MLflowDestination(traces_endpoint="https://mlflow/v1/traces"),
+            MLflowDestination(traces_endpoint="https://mlflow/v1/traces", workspace="a", experiment_id="1"),
+        ),
+        (False, True),
+        (False, True),
+        (False, True),
+    )
+]
+
+
+@cache
+def parse(facts: Facts) -> dict[str, Any]:
+    return cast("dict[str, Any]", yaml.load(render(facts), yaml.CSafeLoader))
+
+
+@given(FACTS)
+def test_the_same_facts_give_the_same_hash(facts: Facts) -> None:
+    assert config_hash(render(facts)) == config_hash(render(replace(facts)))
+
+
+@given(FACTS)
+def test_the_destination_can_be_read_back(facts: Facts) -> None:
+    text = render(facts)
+    assert last_known_destination(text, config_hash(text)) == facts.mlflow
+
+
+@given(FACTS, st.text(min_size=1))
+def test_an_edited_configuration_is_not_believed(facts: Facts, edit: str) -> None:
+    text = render(facts)
+    assert last_known_destination(text + edit, config_hash(text)) is None
+    assert last_known_destination(text, None) is None
+
+
+@example("2020-99-99")
+@example("[")
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_reading_back_never_fails(text: str) -> None:
+    # The hash fits, so this is what an operator of another version could have written.
+    last_known_destination(text, config_hash(text))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | TEXT, lambda it: st.lists(it) | st.dictionaries(TEXT, it)
+    )
+)
+def test_reading_back_survives_any_shape(exporter: Any) -> None:
+    text = yaml.safe_dump({"exporters": {"otlphttp/mlflow": exporter}})
+    last_known_destination(text, config_hash(text))
+
+
+def mlflow_exporter(facts: Facts) -> dict[str, Any] | None:
+    exporters = parse(facts)["exporters"]
+    return exporters.get("otlphttp/mlflow") or exporters.get("otlp_http/mlflow")
+
+
+def test_every_pipeline_uses_only_what_is_defined() -> None:
+    for facts in STRUCTURES:
+        configuration = parse(facts)
+        service = configuration["service"]
+        assert service["extensions"] == list(configuration["extensions"])
+        for pipeline in service["pipelines"].values():
+            for role in ("receivers", "processors", "exporters"):
+                assert set(pipeline[role]) <= set(configuration[role])
+
+
+def test_every_exporter_and_processor_is_used() -> None:
+    for facts in STRUCTURES:
+        configuration = parse(facts)
+        for role in ("processors", "exporters"):
+            used = {id_ for it in configuration["service"]["pipelines"].values() for id_ in it[role]}
+            # The debug exporter belongs to the base, whoever uses it.
+            assert set(configuration[role]) - {"debug"} <= used
+
+
+def test_memory_is_limited_first_and_batches_are_made_last() -> None:
+    for facts in STRUCTURES:
+        for pipeline in parse(facts)["service"]["pipelines"].values():
+            assert pipeline["processors"][0] == "memory_limiter"
+            assert pipeline["processors"][-1] == "batch"
+
+
+def test_mlflow_is_an_exporter_exactly_where_there_is_a_destination() -> None:
+    for facts in STRUCTURES:
+        assert (mlflow_exporter(facts) is None) == (facts.mlflow is None)
+
+
+def test_mlflow_is_never_reached_without_checking_its_certificate() -> None:
+    for facts in STRUCTURES:
+        exporter = mlflow_exporter(facts) or {}
+        assert not {"insecure", "insecure_skip_verify"} & set(exporter.get("tls", {}))
+
+
+def test_headers_are_written_for_a_workspace_only() -> None:
+    for facts in STRUCTURES:
+        has_workspace = facts.mlflow is not None and facts.mlflow.workspace is not None
+        assert ("headers" in (mlflow_exporter(facts) or {})) == has_workspace
+
+
+def test_old_and_new_names_are_never_mixed() -> None:
+    for facts in STRUCTURES:
+        types = {id_.partition("/")[0] for id_ in parse(facts)["exporters"]}
+        assert not types & (
+            {"otlp", "otlphttp"} if facts.modern_exporter_names else {"otlp_grpc", "otlp_http"}
+        )
+
+
+@given(st.text())
+def test_any_text_may_stand_as_an_image(image: str) -> None:
+    assert has_modern_exporter_names(image) in {True, False}
+
+
+@given(st.integers(0, 9), st.integers(0, 99999), st.integers(0, 99))
+def test_versions_are_compared_as_numbers(major: int, minor: int, patch: int) -> None:
+    image = f"registry:5000/collector:{major}.{minor}.{patch}"
+    assert has_modern_exporter_names(image) == ((major, minor) >= (0, 144))

@@ -1,0 +1,141 @@
+"""APIs that are not served (yet, or any longer), or not permitted."""
+
+import structlog
+
+from tests.support.fake_apiserver import FIRST_BACKOFF, Desk, opened_desk
+from tests.support.peer import PeerRequest, until
+from tests.support.widget import bookmark, wire
+
+
+async def test_an_absent_api_is_waited_for_until_somebody_knows_that_it_appeared(desk: Desk) -> None:
+    await (await desk.list_request()).answer(404)
+    await desk.informer.wait_synced()
+    assert (desk.informer.present, desk.names) == (False, [])
+    await until(lambda: desk.clock.sleeping)
+    await desk.clock.advance(299)
+    assert desk.peer.idle
+    desk.informer.retry_now()
+    await desk.listed(10, wire("a", 1))
+    await until(lambda: desk.informer.present)
+    assert desk.told == ["+a"]
+
+
+async def test_an_api_that_is_announced_but_not_served_yet_is_asked_for_soon(desk: Desk) -> None:
+    await (await desk.list_request()).answer(404)
+    await desk.informer.wait_synced()
+    desk.informer.retry_now()
+    await (await desk.list_request()).answer(404)
+    await desk.pause(of_at_most=FIRST_BACKOFF)
+    await desk.listed(10, wire("a", 1))
+    await until(lambda: desk.informer.present)
+
+
+async def test_an_api_that_nobody_announces_is_found_within_minutes(desk: Desk) -> None:
+    await (await desk.list_request()).answer(404)
+    await desk.pause(of_at_most=600)
+    await desk.listed(10)
+    await until(lambda: desk.informer.present)
+
+
+async def test_an_api_that_appears_between_the_question_and_the_answer_is_not_missed(desk: Desk) -> None:
+    early = await desk.list_request()
+    desk.informer.retry_now()
+    await early.answer(404)
+    await desk.listed(10)
+    await until(lambda: desk.informer.present)
+
+
+async def test_when_the_api_vanishes_all_its_objects_are_deleted(desk: Desk) -> None:
+    presence: list[bool] = []
+    desk.informer.subscribe_presence(lambda: presence.append(desk.informer.present))
+    watch = await desk.watching(10, wire("a", 1), wire("b", 2))
+    watch.send(bookmark(11))
+    watch.end()
+    await (await desk.watch_request(11)).answer(404)
+    await (await desk.list_request()).answer(404)
+    await until(lambda: desk.told == ["+a", "+b", "-a", "-b"])
+    assert (desk.names, desk.informer.synced, presence) == ([], True, [True, False])
+    desk.informer.retry_now()
+    await desk.listed(20, wire("c", 15))
+    await until(lambda: desk.names == ["c"])
+    assert presence == [True, False, True]
+
+
+async def test_a_watch_that_is_not_found_while_the_list_is_loses_nothing(desk: Desk) -> None:
+    watch = await desk.watching(10, wire("a", 1))
+    watch.send(bookmark(11))
+    watch.end()
+    await (await desk.watch_request(11)).answer(404)
+    await desk.listed(12, wire("a", 1))
+    await desk.watch_request(12)
+    assert desk.told == ["+a"]
+
+
+async def test_a_missing_permission_is_told_once_and_gone_when_granted(desk: Desk) -> None:
+    words = 'gadgets is forbidden: User "x" cannot list resource "gadgets"'
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await (await desk.list_request()).refuse(403, "Forbidden", message=words)
+            await desk.pause(of_at_most=30)
+        await desk.listed(10)
+        await desk.informer.wait_synced()
+    assert [(line["log_level"], line["event"]) for line in logs] == [
+        ("warning", "No permission to list: grant get, list and watch"),
+        ("info", "Up to date again"),
+    ]
+    assert words in logs[0]["error"]
+    assert logs[0]["resource"] == "gadgets.example.com"
+
+
+async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked_for_again() -> None:
+    async with opened_desk(optional=True) as desk:
+        with structlog.testing.capture_logs() as logs:
+            for _ in range(3):
+                await (await desk.list_request()).refuse(403, "Forbidden", message="not yours")
+                await desk.informer.wait_synced()
+                assert desk.names == []
+                await until(lambda: desk.clock.sleeping)
+                await desk.clock.advance(299)
+                assert desk.peer.idle
+                await desk.clock.advance(301)
+            watch = await desk.watching(10, wire("a", 3))
+            await until(lambda: desk.names == ["a"])
+        assert [line["event"] for line in logs] == [
+            "No permission to list, counts as absent",
+            "Up to date again",
+        ]
+        # An API server that has just started knows no permissions for a moment.
+        watch.send(bookmark(11))
+        watch.end()
+        await (await desk.watch_request(11)).refuse(403, "Forbidden", message="not yours")
+        await desk.pause(of_at_most=FIRST_BACKOFF)
+        await desk.watch_request(11)
+        assert desk.names == ["a"]
+
+
+async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_served() -> None:
+    async with opened_desk(where_served="friends.example.com") as desk:
+
+        async def asked() -> PeerRequest:
+            request = await desk.peer.request()
+            assert request.path == "/apis/friends.example.com"
+            return request
+
+        await (await asked()).answer(404)
+        await desk.informer.wait_synced()
+        assert (desk.informer.present, desk.names) == (False, [])
+        await until(lambda: desk.clock.sleeping)
+        await desk.clock.advance(299)
+        assert desk.peer.idle
+        # Its CRD was made, and discovery follows a moment later.
+        desk.informer.retry_now()
+        await (await asked()).answer(404)
+        await desk.pause(of_at_most=FIRST_BACKOFF)
+        await (await asked()).answer(200, {})
+        await desk.listed(10, wire("a", 1))
+        await until(lambda: desk.names == ["a"])
+        # From then on it is left at that, however the watch ends.
+        await (await desk.watch_request(10)).refuse(410, "Expired")
+        await desk.pause(of_at_most=FIRST_BACKOFF)
+        await desk.listed(20, wire("a", 1))
+        await desk.watch_request(20)

@@ -1,0 +1,35 @@
+"""A list that is given up halfway, and what was taken beside it: the next list knows better."""
+
+import pytest
+
+from tests.support.peer import PeerRequest, until
+from tests.support.widget import bookmark, event, page, wire
+from tests.unit.runtime.cache.test_reflector import Desk, opened_desk
+
+
+async def list_again_and_hear_of_a_deletion(desk: Desk) -> PeerRequest:
+    """The last page of a list beside which the end of object `a` was told."""
+    watch = await desk.watching(10, wire("a", 1))
+    await desk.informer.wait_synced()
+    expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    watch.send(bookmark(11), event("ERROR", expired))
+    watch.end()
+    await (await desk.list_request()).answer(200, page(99, more="token"))
+    requests = [await desk.peer.request() for _ in range(2)]
+    ahead, last = sorted(requests, key=lambda request: "watch" not in request.query)
+    ahead.begin_stream()
+    ahead.send(event("DELETED", wire("a", 100)))
+    await until(lambda: desk.told == ["+a", "-a"])
+    return last
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_an_object_that_comes_back_while_the_list_is_given_up_is_not_lost(status: int) -> None:
+    async with opened_desk() as desk:
+        last = await list_again_and_hear_of_a_deletion(desk)
+        await last.refuse(status)
+        await until(lambda: desk.clock.sleeping)
+        desk.informer.retry_now()
+        await desk.listed(120, wire("a", 110, uid="another"))
+        await desk.watch_request(120)
+        assert desk.names == ["a"]

@@ -1,0 +1,351 @@
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from structlog.testing import capture_logs
+from structlog.typing import EventDict
+
+from kagenti_operator.kube.errors import ApiError, Unreachable
+from kagenti_operator.kube.objects.models import KubeObject, ObjectMeta
+from kagenti_operator.runtime.cache.object_cache import Handler
+from kagenti_operator.runtime.cache.store import Store, key_of
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.telemetry.metrics import Metrics
+from tests.support.virtual_clock import VirtualClock, settle
+
+
+class FlowError(Exception):
+    """A failure that the controllers of a test expect."""
+
+
+class Changes:
+    """A cache that a test fills."""
+
+    name = "changes"
+
+    def __init__(self) -> None:
+        self.store = Store[KubeObject]({})
+        self._handlers: list[Handler[KubeObject]] = []
+
+    def subscribe(self, handler: Handler[KubeObject]) -> None:
+        self._handlers.append(handler)
+
+    def put(self, name: str) -> None:
+        new = KubeObject(metadata=ObjectMeta(name=name))
+        old = self.store.put(key_of(new), new)
+        for handler in self._handlers:
+            handler(old, new)
+
+    def remove(self, name: str) -> None:
+        old = self.store.remove(("", name))
+        for handler in self._handlers:
+            handler(old, None)
+
+
+class Bench:
+    """A controller whose reconciliations a test decides."""
+
+    def __init__(self, *, workers: int = 1) -> None:
+        self.clock = VirtualClock()
+        self.metrics = Metrics()
+        self.seen: list[str] = []
+        self.answer: Callable[[str], Awaitable[float | None]] = self._nothing
+        self.controller = Controller(
+            "bench",
+            self._reconcile,
+            clock=self.clock,
+            metrics=self.metrics,
+            workers=workers,
+            expected=(FlowError,),
+        )
+
+    async def _nothing(self, _: str) -> None:
+        return None
+
+    async def _reconcile(self, key: str) -> float | None:
+        self.seen.append(key)
+        return await self.answer(key)
+
+    def fail_with(self, *errors: Exception | None) -> None:
+        """Raise these, one each time, and the last one for ever; None succeeds."""
+        left = list(errors)
+
+        async def answer(_: str) -> None:
+            error = left.pop(0) if len(left) > 1 else left[0]
+            if error:
+                raise error
+
+        self.answer = answer
+
+    def sample(self, name: str, **labels: str) -> float:
+        return self.metrics.registry.get_sample_value(name, {"controller": "bench", **labels}) or 0.0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        run = asyncio.create_task(self.controller.run())
+        await settle()
+        try:
+            yield
+        finally:
+            self.controller.stop()
+            await settle()
+            run.cancel()
+            await asyncio.gather(run, return_exceptions=True)
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_what_is_enqueued_is_reconciled(bench: Bench) -> None:
+    bench.controller.enqueue("early")
+    async with bench.running():
+        bench.controller.enqueue("late")
+        await settle()
+    assert bench.seen == ["early", "late"]
+    assert bench.sample("controller_runtime_reconcile_total", result="success") == 2
+
+
+async def test_it_comes_again_when_the_reconciliation_says_so(bench: Bench) -> None:
+    async def answer(_: str) -> float:
+        return 60
+
+    bench.answer = answer
+    async with bench.running():
+        bench.controller.enqueue("a")
+        await bench.clock.advance(59)
+        assert len(bench.seen) == 1
+        await bench.clock.advance(2)
+        assert len(bench.seen) == 2
+    assert bench.sample("controller_runtime_reconcile_total", result="requeue_after") == 2
+
+
+async def test_no_more_than_its_workers_reconcile_at_once() -> None:
+    bench = Bench(workers=3)
+    gate = asyncio.Event()
+
+    async def answer(_: str) -> None:
+        await gate.wait()
+
+    bench.answer = answer
+    async with bench.running():
+        for key in "abcdef":
+            bench.controller.enqueue(key)
+        await settle()
+        assert bench.seen == ["a", "b", "c"]
+        assert bench.sample("controller_runtime_active_workers") == 3
+        assert bench.sample("controller_runtime_max_concurrent_reconciles") == 3
+        gate.set()
+        await settle()
+        assert bench.seen == list("abcdef")
+    assert bench.sample("controller_runtime_active_workers") == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unreachable("list agents: the API server cannot be reached"),
+        ApiError("apply RoleBinding team1/x", status=500, message="etcd is full"),
+        FlowError("MLflow is starting"),
+    ],
+)
+async def test_an_expected_failure_is_one_line_that_says_what_where_and_when_again(
+    bench: Bench, error: Exception
+) -> None:
+    bench.fail_with(error, None)
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("team1")
+            await bench.clock.advance(1)
+    assert len(bench.seen) == 2
+    assert logs[0] == {
+        "event": "Reconciling failed, will try again",
+        "log_level": "warning",
+        "controller": "bench",
+        "key": "team1",
+        "error": str(error),
+        "failures": 1,
+        "retryIn": "0.005s",
+    }
+    assert bench.sample("controller_runtime_reconcile_total", result="error") == 1
+    assert bench.sample("controller_runtime_reconcile_errors_total") == 1
+    assert bench.sample("controller_runtime_reconcile_panics_total") == 0
+
+
+async def test_a_bug_is_told_with_its_traceback_and_stops_nobody(bench: Bench) -> None:
+    async def answer(key: str) -> None:
+        if key == "poisoned":
+            raise KeyError("spec")
+
+    bench.answer = answer
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("poisoned")
+            bench.controller.enqueue("sound")
+            await settle()
+    assert bench.seen[:2] == ["poisoned", "sound"]
+    told = [line for line in logs if line["log_level"] == "error"]
+    assert len(told) == 1
+    assert isinstance(told[0]["exc_info"], KeyError)
+    assert told[0]["key"] == "poisoned"
+    assert bench.sample("controller_runtime_reconcile_panics_total") >= 1
+
+
+async def test_a_server_that_says_when_to_come_again_is_obeyed(bench: Bench) -> None:
+    bench.fail_with(ApiError("apply", status=429, message="busy", retry_after=30.0), None)
+    async with bench.running():
+        bench.controller.enqueue("a")
+        await bench.clock.advance(29)
+        assert len(bench.seen) == 1
+        await bench.clock.advance(2)
+        assert len(bench.seen) == 2
+
+
+async def test_the_last_reconciliation_says_when_to_come_again(bench: Bench) -> None:
+    answers = [60.0, None, 300.0, 600.0]
+
+    async def answer(_: str) -> float | None:
+        return answers.pop(0)
+
+    bench.answer = answer
+    async with bench.running():
+        for _ in range(2):
+            bench.controller.enqueue("a")
+            await settle()
+        await bench.clock.advance(3600)
+        assert len(bench.seen) == 2
+        for _ in range(2):
+            bench.controller.enqueue("a")
+            await settle()
+        await bench.clock.advance(599)
+        assert len(bench.seen) == 4
+
+
+def told(logs: list[EventDict]) -> list[EventDict]:
+    return [line for line in logs if line["log_level"] == "warning"]
+
+
+async def test_the_same_failure_over_and_over_does_not_flood_the_log(bench: Bench) -> None:
+    bench.fail_with(Unreachable("cannot be reached"))
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("a")
+            await bench.clock.advance(4 * 3600)
+    assert len(bench.seen) > 200
+    assert 5 < len(told(logs)) < 35
+    assert told(logs)[-1]["failures"] > 200
+
+
+async def test_another_failure_is_told_at_once(bench: Bench) -> None:
+    bench.fail_with(Unreachable("cannot be reached"), FlowError("no workspace"))
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("a")
+            await bench.clock.advance(0.1)
+    assert [line["error"] for line in told(logs)] == ["cannot be reached", "no workspace"]
+
+
+async def test_recovery_is_told(bench: Bench) -> None:
+    bench.fail_with(FlowError("x"), FlowError("x"), None)
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("a")
+            await bench.clock.advance(1)
+    assert logs[-1]["event"] == "Reconciled after failing"
+    assert logs[-1]["failures"] == 2
+
+
+async def test_success_starts_the_backoff_anew(bench: Bench) -> None:
+    bench.fail_with(FlowError("x"), FlowError("x"), None, FlowError("x"))
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("a")
+            await bench.clock.advance(1)
+            bench.controller.enqueue("a")
+            await settle()
+    assert told(logs)[-1]["retryIn"] == "0.005s"
+
+
+async def test_reconciliations_that_send_no_request_let_others_run(bench: Bench) -> None:
+    for number in range(200):
+        bench.controller.enqueue(str(number))
+    async with bench.running():
+        await asyncio.sleep(0)
+        assert len(bench.seen) < 200
+
+
+async def test_it_hears_of_changes_only_while_it_runs_and_of_what_exists_when_it_starts(bench: Bench) -> None:
+    changes = Changes()
+    heard: list[tuple[str | None, str | None]] = []
+
+    def handler(old: KubeObject | None, new: KubeObject | None) -> None:
+        heard.append((old and old.metadata.name, new and new.metadata.name))
+
+    bench.controller.watches(changes, handler)
+    changes.put("came and went")
+    changes.remove("came and went")
+    changes.put("is there")
+    assert heard == []
+    async with bench.running():
+        assert heard == [(None, "is there")]
+        changes.put("new")
+        changes.remove("is there")
+        assert heard[1:] == [(None, "new"), ("is there", None)]
+    changes.put("too late")
+    assert len(heard) == 3
+
+
+async def test_an_object_that_a_handler_chokes_on_does_not_cost_the_others(bench: Bench) -> None:
+    changes = Changes()
+    heard: list[str] = []
+
+    def handler(_: KubeObject | None, new: KubeObject | None) -> None:
+        assert new
+        if new.metadata.name == "odd":
+            raise ValueError("odd")
+        heard.append(new.metadata.name)
+
+    bench.controller.watches(changes, handler)
+    for name in ("first", "odd", "last"):
+        changes.put(name)
+    with capture_logs() as logs:
+        async with bench.running():
+            assert heard == ["first", "last"]
+    assert logs[0]["event"] == "A handler failed"
+
+
+async def test_stop_lets_what_is_in_work_finish_and_begins_nothing_new(bench: Bench) -> None:
+    finish = asyncio.Event()
+    finished: list[str] = []
+
+    async def answer(key: str) -> None:
+        await finish.wait()
+        finished.append(key)
+
+    bench.answer = answer
+    run = asyncio.create_task(bench.controller.run())
+    bench.controller.enqueue("in work")
+    bench.controller.enqueue("waiting")
+    await settle()
+    bench.controller.stop()
+    await settle()
+    assert not run.done()
+    finish.set()
+    await run
+    assert finished == ["in work"]
+
+
+async def test_a_cancelled_reconciliation_is_no_failure(bench: Bench) -> None:
+    async def answer(_: str) -> None:
+        await asyncio.Event().wait()
+
+    bench.answer = answer
+    run = asyncio.create_task(bench.controller.run())
+    bench.controller.enqueue("a")
+    await settle()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert bench.sample("controller_runtime_reconcile_errors_total") == 0

@@ -1,0 +1,283 @@
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.control.manager import EndedUnexpectedly, Manager, Runnable
+from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeadershipLost, LeaseSettings
+from kagenti_operator.runtime.election.lease import held_record
+from kagenti_operator.runtime.telemetry.health import Health, judge
+from kagenti_operator.runtime.telemetry.metrics import Metrics
+from tests.support.election import Replica, SharedLease
+from tests.support.virtual_clock import VirtualClock, settle
+
+
+class ManualCache:
+    """A cache that is complete when a test says so."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.running = False
+        self.failure: Exception | None = None
+        self._synced = asyncio.Event()
+        self._broken = asyncio.Event()
+
+    @property
+    def synced(self) -> bool:
+        return self._synced.is_set()
+
+    async def wait_synced(self) -> None:
+        await self._synced.wait()
+
+    def complete(self) -> None:
+        self._synced.set()
+
+    def fail(self, failure: Exception | None) -> None:
+        self.failure = failure
+        self._broken.set()
+
+    async def run(self) -> None:
+        self.running = True
+        try:
+            await self._broken.wait()
+            if self.failure:
+                raise self.failure
+        finally:
+            self.running = False
+
+
+class Process:
+    """What a replica's process consists of, small."""
+
+    def __init__(self, clock: VirtualClock, *, caches: int = 1, elected: bool = False) -> None:
+        self.clock = clock
+        self.stop = asyncio.Event()
+        self.health = Health()
+        self.caches = [ManualCache(f"cache {number}") for number in range(caches)]
+        self.reconciled: list[str] = []
+        self.block = asyncio.Event()
+        self.block.set()
+        self.controller = Controller("test", self._reconcile, clock=clock, metrics=Metrics())
+        self.shared = SharedLease()
+        self._replica = Replica("me", self.shared, clock)
+        self.leadership = Leadership(clock)
+        self._elected = elected
+        self.task: asyncio.Task[None] | None = None
+
+    async def _reconcile(self, key: str) -> None:
+        await self.block.wait()
+        self.reconciled.append(key)
+
+    def _elector(self) -> LeaderElector:
+        return LeaderElector(
+            self._replica.connection,
+            LeaseSettings(name="operator", namespace="kagenti-system", identity="me"),
+            self.leadership,
+            recorder=self._replica.recorder,
+            metrics=self._replica.metrics,
+            clock=self.clock,
+            rng=self._replica.rng,
+        )
+
+    async def start(
+        self, always: dict[str, Runnable] | None = None, leading: dict[str, Runnable] | None = None
+    ) -> None:
+        manager = Manager(
+            informers=self.caches,
+            controllers=[self.controller],
+            elector=self._elector() if self._elected else None,
+            leadership=self.leadership,
+            health=self.health,
+            clock=self.clock,
+            always={"events": self._replica.recorder.run, **(always or {})},
+            leading=leading,
+        )
+        self.task = asyncio.create_task(manager.run(self.stop))
+        await settle()
+
+    async def ended(self) -> None:
+        assert self.task
+        await settle(200)
+        assert self.task.done()
+        await self.task
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+async def test_controllers_start_when_every_cache_is_complete(clock: VirtualClock) -> None:
+    process = Process(clock, caches=2)
+    process.controller.enqueue("a")
+    await process.start()
+    process.caches[0].complete()
+    await settle()
+    assert process.reconciled == []
+    process.caches[1].complete()
+    await settle()
+    assert process.reconciled == ["a"]
+    process.stop.set()
+    await process.ended()
+
+
+async def test_people_hear_which_cache_is_being_waited_for(clock: VirtualClock) -> None:
+    process = Process(clock, caches=2)
+    with capture_logs() as logs:
+        await process.start()
+        process.caches[0].complete()
+        await clock.advance(9)
+        assert not logs
+        await clock.advance(12)
+    assert [(line["informers"], line["seconds"]) for line in logs] == [(["cache 1"], 10), (["cache 1"], 20)]
+    process.stop.set()
+    await process.ended()
+
+
+async def test_a_replica_that_waits_for_the_lease_has_caches_but_no_controllers(clock: VirtualClock) -> None:
+    process = Process(clock, elected=True)
+    process.shared.put(held_record({}, "other", 15, clock.now()))
+    process.controller.enqueue("a")
+    await process.start()
+    process.caches[0].complete()
+    await clock.advance(10)
+    assert process.caches[0].running
+    assert process.reconciled == []
+    await clock.advance(10)
+    assert process.reconciled == ["a"]
+    process.stop.set()
+    await process.ended()
+    assert process.shared.holder == ""
+
+
+async def test_a_replica_that_waits_for_the_lease_ends_at_once_and_leaves_it_alone(
+    clock: VirtualClock,
+) -> None:
+    process = Process(clock, elected=True)
+    process.shared.put(held_record({}, "other", 15, clock.now()))
+    await process.start()
+    process.stop.set()
+    await process.ended()
+    assert process.shared.holder == "other"
+    assert not process.caches[0].running
+
+
+async def test_the_stop_lets_work_finish_before_it_gives_the_lease_back(clock: VirtualClock) -> None:
+    process = Process(clock, elected=True)
+    process.block.clear()
+    process.controller.enqueue("in work")
+    process.controller.enqueue("waiting")
+    process.caches[0].complete()
+    await process.start()
+    process.stop.set()
+    await settle()
+    assert process.shared.holder == "me"
+    process.block.set()
+    await process.ended()
+    assert process.reconciled == ["in work"]
+    assert process.shared.holder == ""
+
+
+async def test_work_that_does_not_finish_is_cut_off_within_a_second(clock: VirtualClock) -> None:
+    process = Process(clock, elected=True)
+    process.block.clear()
+    process.controller.enqueue("stuck")
+    process.caches[0].complete()
+    await process.start()
+    process.stop.set()
+    await clock.advance(0.9)
+    await process.ended()
+    assert process.shared.holder == ""
+    assert process.reconciled == []
+
+
+async def test_the_stop_is_heeded_while_caches_are_not_complete(clock: VirtualClock) -> None:
+    process = Process(clock, elected=True)
+    await process.start()
+    process.stop.set()
+    await process.ended()
+    assert process.shared.holder == ""
+
+
+async def test_losing_the_lease_ends_the_process(clock: VirtualClock) -> None:
+    process = Process(clock, elected=True)
+    process.caches[0].complete()
+    await process.start()
+    process.shared.put(held_record({}, "usurper", 15, clock.now()))
+    await clock.advance(3)
+    with pytest.raises(LeadershipLost, match="usurper"):
+        await process.ended()
+    assert process.shared.holder == "usurper"
+
+
+async def test_a_cache_that_breaks_ends_the_process_and_gives_the_lease_back(clock: VirtualClock) -> None:
+    process = Process(clock, elected=True)
+    process.caches[0].complete()
+    await process.start()
+    process.caches[0].fail(ValueError("a bug"))
+    with pytest.raises(ValueError, match="a bug"):
+        await process.ended()
+    assert process.shared.holder == ""
+
+
+async def test_a_task_that_ends_although_it_never_should_ends_the_process(clock: VirtualClock) -> None:
+    process = Process(clock)
+    await process.start()
+    process.caches[0].fail(None)
+    with pytest.raises(EndedUnexpectedly, match="informer cache 0 has ended"):
+        await process.ended()
+
+
+async def test_further_runnables_run_on_every_replica_or_beside_the_controllers(clock: VirtualClock) -> None:
+    running: set[str] = set()
+
+    def runnable(name: str) -> Runnable:
+        async def run() -> None:
+            running.add(name)
+            try:
+                await asyncio.Event().wait()
+            finally:
+                running.discard(name)
+
+        return run
+
+    process = Process(clock, elected=True)
+    process.shared.put(held_record({}, "other", 15, clock.now()))
+    process.caches[0].complete()
+    await process.start(always={"server": runnable("server")}, leading={"poller": runnable("poller")})
+    assert running == {"server"}
+    await clock.advance(20)
+    assert running == {"server", "poller"}
+    process.stop.set()
+    await process.ended()
+    assert running == set()
+
+
+async def test_it_is_ready_when_its_caches_are_complete_also_without_the_lease(clock: VirtualClock) -> None:
+    process = Process(clock, elected=True)
+    process.shared.put(held_record({}, "other", 15, clock.now()))
+    await process.start()
+    assert judge("readyz", process.health.ready)[0] is False
+    assert "not listed yet: cache 0" in judge("readyz", process.health.ready)[1]
+    process.caches[0].complete()
+    assert judge("readyz", process.health.ready)[0] is True
+    assert judge("healthz", process.health.alive)[0] is True
+    process.stop.set()
+    await process.ended()
+
+
+async def test_a_leader_whose_renewal_hangs_is_not_alive(clock: VirtualClock) -> None:
+    process = Process(clock)
+    process.caches[0].complete()
+    await process.start()
+    process.leadership.hold_until(clock.monotonic() + 10)
+    clock.freeze_for(29)
+    assert judge("healthz", process.health.alive)[0] is True
+    clock.freeze_for(2)
+    passed, lines = judge("healthz", process.health.alive)
+    assert not passed
+    assert "[-]leader-election failed: the lease is overdue for 21 s\n" in lines
+    process.leadership.end()
+    process.stop.set()
+    await process.ended()

@@ -1,0 +1,237 @@
+import asyncio
+from dataclasses import dataclass, field
+
+import pytest
+
+from kagenti_operator.runtime.control.workqueue import MAX_BACKOFF_SECONDS, WorkQueue
+from tests.support.virtual_clock import VirtualClock, settle
+
+
+@dataclass
+class Observations:
+    adds: int = 0
+    retries: int = 0
+    waits: list[float] = field(default_factory=list[float])
+    works: list[float] = field(default_factory=list[float])
+
+    def added(self) -> None:
+        self.adds += 1
+
+    def retried(self) -> None:
+        self.retries += 1
+
+    def waited(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def worked(self, seconds: float) -> None:
+        self.works.append(seconds)
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def seen() -> Observations:
+    return Observations()
+
+
+@pytest.fixture
+def queue(clock: VirtualClock, seen: Observations) -> WorkQueue[str]:
+    return WorkQueue(clock=clock, observer=seen)
+
+
+async def take_all(queue: WorkQueue[str]) -> list[str]:
+    taken: list[str] = []
+    while queue.depth:
+        key = await queue.get()
+        queue.done(key)
+        taken.append(key)
+    return taken
+
+
+async def test_keys_come_in_the_order_in_which_they_were_added(queue: WorkQueue[str]) -> None:
+    for key in "cab":
+        queue.add(key)
+    assert await take_all(queue) == ["c", "a", "b"]
+
+
+async def test_a_key_waits_at_most_once(queue: WorkQueue[str], seen: Observations) -> None:
+    for _ in range(3):
+        queue.add("a")
+    assert queue.depth == 1
+    assert await take_all(queue) == ["a"]
+    assert seen.adds == 1
+
+
+async def test_a_key_in_work_is_not_handed_out_again_until_it_is_done(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    assert await queue.get() == "a"
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "b"
+    second = asyncio.create_task(queue.get())
+    await settle()
+    assert not second.done()
+    queue.done("a")
+    assert await second == "a"
+
+
+async def test_added_many_times_while_in_work_it_comes_once_more(queue: WorkQueue[str]) -> None:
+    queue.add("a")
+    await queue.get()
+    for _ in range(5):
+        queue.add("a")
+    queue.done("a")
+    assert await take_all(queue) == ["a"]
+
+
+async def test_each_key_goes_to_one_of_the_waiting_workers(queue: WorkQueue[str]) -> None:
+    workers = [asyncio.create_task(queue.get()) for _ in range(3)]
+    await settle()
+    for key in "abc":
+        queue.add(key)
+    assert sorted(await asyncio.gather(*workers)) == ["a", "b", "c"]
+
+
+async def test_a_cancelled_worker_takes_no_key_with_it(queue: WorkQueue[str]) -> None:
+    leaving = asyncio.create_task(queue.get())
+    staying = asyncio.create_task(queue.get())
+    await settle()
+    queue.add("a")
+    leaving.cancel()
+    assert await staying == "a"
+
+
+async def test_a_delayed_key_comes_when_it_is_due(queue: WorkQueue[str], clock: VirtualClock) -> None:
+    queue.add_after("late", 10)
+    queue.add_after("soon", 3)
+    await clock.advance(2.9)
+    assert queue.depth == 0
+    await clock.advance(0.2)
+    assert await take_all(queue) == ["soon"]
+    await clock.advance(7)
+    assert await take_all(queue) == ["late"]
+
+
+async def test_of_several_delays_the_earliest_counts(queue: WorkQueue[str], clock: VirtualClock) -> None:
+    queue.add_after("a", 10)
+    queue.add_after("a", 5)
+    queue.add_after("a", 20)
+    await clock.advance(5)
+    assert await take_all(queue) == ["a"]
+    await clock.advance(60)
+    assert queue.depth == 0
+    assert queue.delayed == 0
+
+
+async def test_a_delay_of_nothing_is_no_delay(queue: WorkQueue[str]) -> None:
+    queue.add_after("a", 0)
+    assert queue.depth == 1
+
+
+async def test_ten_thousand_delayed_keys_need_one_sleep(queue: WorkQueue[str], clock: VirtualClock) -> None:
+    for number in range(10_000):
+        queue.add_after(str(number), 60 + number % 7)
+    await settle()
+    assert clock.sleeping == 1
+    await clock.advance(70)
+    assert queue.depth == 10_000
+    assert clock.sleeping == 0
+
+
+async def test_replaced_delays_are_not_kept(queue: WorkQueue[str], clock: VirtualClock) -> None:
+    for _ in range(300):
+        queue.add_after("a", 3600)
+        queue.add_after("a", 0.001)
+        await clock.advance(0.001)
+        await take_all(queue)
+    assert queue.timers < 100
+
+
+async def test_a_cancelled_delay_does_not_come(queue: WorkQueue[str], clock: VirtualClock) -> None:
+    for number in range(300):
+        queue.add_after(str(number), 10)
+        queue.cancel(str(number))
+    queue.add_after("a", 5)
+    queue.cancel("a")
+    queue.add_after("a", 20)
+    await clock.advance(19)
+    assert queue.depth == 0
+    assert queue.timers < 100
+    await clock.advance(2)
+    assert await take_all(queue) == ["a"]
+
+
+async def test_failures_back_off_each_key_for_itself(queue: WorkQueue[str], seen: Observations) -> None:
+    assert [queue.add_rate_limited("poisoned") for _ in range(4)] == pytest.approx([0.005, 0.01, 0.02, 0.04])
+    assert queue.add_rate_limited("other") == pytest.approx(0.005)
+    assert seen.retries == 5
+
+
+async def test_the_backoff_has_a_cap_and_can_be_forgotten(queue: WorkQueue[str]) -> None:
+    delays = [queue.add_rate_limited("a") for _ in range(2000)]
+    assert delays[-1] == MAX_BACKOFF_SECONDS
+    queue.forget("a")
+    assert queue.add_rate_limited("a") == pytest.approx(0.005)
+
+
+async def test_a_server_that_asks_for_more_time_than_the_backoff_gets_it(
+    queue: WorkQueue[str], clock: VirtualClock
+) -> None:
+    assert queue.add_rate_limited("a", at_least=7) == 7
+    await clock.advance(6.9)
+    assert queue.depth == 0
+    await clock.advance(0.2)
+    assert queue.depth == 1
+
+
+async def test_buckets_are_served_in_turn(clock: VirtualClock, seen: Observations) -> None:
+    queue = WorkQueue[str](clock=clock, observer=seen, bucket=lambda key: key.split("/")[0])
+    for number in range(2000):
+        queue.add(f"storm/{number}")
+    queue.add("calm/0")
+    queue.add("still/0")
+    queue.add("calm/1")
+    first = [await queue.get() for _ in range(6)]
+    assert first == ["storm/0", "calm/0", "still/0", "storm/1", "calm/1", "storm/2"]
+    assert queue.depth == 1997
+
+
+async def test_whoever_waits_is_told_of_the_shutdown(queue: WorkQueue[str]) -> None:
+    workers = [asyncio.create_task(queue.get()) for _ in range(3)]
+    await settle()
+    queue.shut_down()
+    results = await asyncio.gather(*workers, return_exceptions=True)
+    assert [type(result) for result in results] == [asyncio.QueueShutDown] * 3
+
+
+async def test_after_the_shutdown_nothing_is_handed_out(queue: WorkQueue[str], clock: VirtualClock) -> None:
+    queue.add("waiting")
+    queue.add_after("delayed", 1)
+    queue.shut_down()
+    queue.add("later")
+    await clock.advance(2)
+    with pytest.raises(asyncio.QueueShutDown):
+        await queue.get()
+    assert clock.sleeping == 0
+
+
+async def test_it_tells_how_long_keys_waited_and_were_in_work(
+    queue: WorkQueue[str], seen: Observations, clock: VirtualClock
+) -> None:
+    queue.add("a")
+    await clock.advance(2)
+    await queue.get()
+    await clock.advance(3)
+    queue.add("b")
+    await queue.get()
+    await clock.advance(1)
+    assert queue.longest_running_seconds == pytest.approx(4)
+    assert queue.unfinished_seconds == pytest.approx(5)
+    queue.done("a")
+    queue.done("b")
+    assert seen.waits == pytest.approx([2, 0])
+    assert seen.works == pytest.approx([4, 1])
+    assert queue.longest_running_seconds == 0

@@ -1,0 +1,119 @@
+"""What the gatekeeper remembers, and for how long; what it asks for is tested on a real API server."""
+
+import json
+from typing import Any
+
+import pytest
+
+from kagenti_operator.kube.errors import Unreachable
+from kagenti_operator.runtime.telemetry.authorization import ACCESS_REVIEWS, Gatekeeper, Verdict, bearer_token
+from tests.support.virtual_clock import VirtualClock
+
+
+class Answers:
+    """Tokens that are known, and who of them may read."""
+
+    def __init__(self) -> None:
+        self.users = {"prometheus": "scraper", "curious": "somebody"}
+        self.readers = {"scraper"}
+        self.asked: list[str] = []
+        self.away = False
+
+    async def raw(self, method: str, path: str, *, body: bytes | None = None) -> bytes:
+        assert method == "POST"
+        assert body is not None
+        if self.away:
+            raise Unreachable("no answer")
+        self.asked.append(path)
+        spec: dict[str, Any] = json.loads(body)["spec"]
+        if path == ACCESS_REVIEWS:
+            return json.dumps({"status": {"allowed": spec["user"] in self.readers}}).encode()
+        user = self.users.get(spec["token"])
+        status = {"authenticated": True, "user": {"username": user}} if user else {"error": "unknown"}
+        return json.dumps({"status": status}).encode()
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def gatekeeper(answers: Answers, clock: VirtualClock) -> Gatekeeper:
+    return Gatekeeper(answers, clock)
+
+
+async def judge(gatekeeper: Gatekeeper, token: str) -> Verdict:
+    return await gatekeeper.judge(token, "get", "/metrics")
+
+
+async def test_a_scraper_is_asked_about_once_a_minute(
+    gatekeeper: Gatekeeper, answers: Answers, clock: VirtualClock
+) -> None:
+    for _ in range(5):
+        assert await judge(gatekeeper, "prometheus") is Verdict.ALLOWED
+    assert len(answers.asked) == 2
+    answers.readers.clear()
+    await clock.advance(61)
+    assert await judge(gatekeeper, "prometheus") is Verdict.REFUSED
+
+
+async def test_a_refusal_is_forgotten_soon(
+    gatekeeper: Gatekeeper, answers: Answers, clock: VirtualClock
+) -> None:
+    assert await judge(gatekeeper, "curious") is Verdict.REFUSED
+    assert await judge(gatekeeper, "nonsense") is Verdict.STRANGER
+    answers.readers.add("somebody")
+    assert await judge(gatekeeper, "curious") is Verdict.REFUSED
+    await clock.advance(11)
+    assert await judge(gatekeeper, "curious") is Verdict.ALLOWED
+
+
+async def test_an_answer_is_for_one_path_and_verb(gatekeeper: Gatekeeper, answers: Answers) -> None:
+    await judge(gatekeeper, "prometheus")
+    answers.readers.clear()
+    assert await gatekeeper.judge("prometheus", "get", "/other") is Verdict.REFUSED
+    assert await gatekeeper.judge("prometheus", "head", "/metrics") is Verdict.REFUSED
+
+
+async def test_strangers_do_not_push_memory_up_but_the_oldest_out(
+    gatekeeper: Gatekeeper, answers: Answers
+) -> None:
+    await judge(gatekeeper, "prometheus")
+    for number in range(255):
+        await judge(gatekeeper, f"stranger {number}")
+    asked = len(answers.asked)
+    await judge(gatekeeper, "prometheus")
+    assert len(answers.asked) == asked
+    await judge(gatekeeper, "one more stranger")
+    await judge(gatekeeper, "prometheus")
+    assert len(answers.asked) == asked + 3
+
+
+async def test_not_knowing_is_not_remembered(gatekeeper: Gatekeeper, answers: Answers) -> None:
+    answers.away = True
+    with pytest.raises(Unreachable):
+        await judge(gatekeeper, "prometheus")
+    answers.away = False
+    assert await judge(gatekeeper, "prometheus") is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        ("Bearer abc", "abc"),
+        ("bearer  abc ", "abc"),
+        ("", None),
+        ("Bearer", None),
+        ("Bearer ", None),
+        ("Basic abc", None),
+        ("abc", None),
+    ],
+)
+def test_the_token_is_read_from_its_header(header: str, token: str | None) -> None:
+    assert bearer_token(header) == token
