@@ -14,7 +14,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
-build: $(STAMP) ## Set up .venv with the locked dependencies and kagenti-operator in it (the default)
+build: $(STAMP) ## Set up .venv with the locked dependencies and both distributions in it (the default)
 
 $(STAMP): $(LOCKS) pyproject.toml devcluster/pyproject.toml .python-version tools/find-python.sh
 	@if ! $(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 13))' 2>/dev/null; then \
@@ -49,7 +49,7 @@ envs: $(STAMP) ## Make the Python environments of MLflow and of the weather agen
 	@$(BIN)/python -m kagenti_devcluster.toolchain.environments
 
 .PHONY: demo
-demo: preflight demo-binaries envs ## Play the whole job on this machine (ONCE=1: and leave)
+demo: preflight demo-binaries envs ## Run the whole job on a local cluster (ONCE=1: and leave nothing)
 	@$(BIN)/kagenti-devcluster demo $(if $(ONCE),--once)
 
 .PHONY: test

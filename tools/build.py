@@ -1,4 +1,4 @@
-"""Build the real binaries that the sandbox and the tests run, where this machine has none that fit.
+"""Build the real binaries that the local cluster and the tests run, where this machine has none that fit.
 
 Usage: build.py [TOOL ...]          build what is missing (all tools without arguments)
        build.py --without TOOL      the same, but for one
@@ -49,7 +49,7 @@ class BuildFailed(Exception):
 
 def main() -> int:
     """Build the tools that are asked for and not there."""
-    parser = argparse.ArgumentParser(description="Build the real binaries of the sandbox and the tests.")
+    parser = argparse.ArgumentParser(description="Build the binaries of the local cluster and of the tests.")
     parser.add_argument("tools", nargs="*", metavar="TOOL", help=f"one of {', '.join(binaries.TOOLS)}")
     parser.add_argument("--without", metavar="TOOL", action="append", default=[], help="not this one")
     parser.add_argument("--where", action="store_true", help="only tell where each binary is")

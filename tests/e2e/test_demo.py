@@ -7,25 +7,25 @@ import pytest
 
 from kagenti_devcluster.demo.plan import build_plan
 from kagenti_devcluster.demo.stage import Stage
-from tests.support.demo_run import Played, run
+from tests.support.demo_run import DemoRun, run_command
 
 TITLES = [step.title for step in build_plan("openshift")]
 
 
 @pytest.mark.parametrize("title", TITLES)
-def test_every_step_of_the_demo_holds(demo: Played, title: str):
+def test_every_step_of_the_demo_holds(demo: DemoRun, title: str):
     assert demo.holds(title), f"{demo.block(title)}\n\nthe whole run:\n{demo.output}"
 
 
-def test_the_demo_succeeds(demo: Played):
+def test_the_demo_succeeds(demo: DemoRun):
     assert demo.status == 0, demo.output
 
 
-def test_the_agent_was_rolled_for_its_environment_and_for_nothing_else(demo: Played):
+def test_the_agent_was_rolled_for_its_environment_and_for_nothing_else(demo: DemoRun):
     assert "the agent runs, at generation 2 of its Deployment" in demo.block("See the agent ready")
 
 
-def test_the_four_messages_are_shown_with_their_keys(demo: Played):
+def test_the_four_messages_are_shown_with_their_keys(demo: DemoRun):
     shown = demo.block("Read the operator's log")
     assert "MLflow CRD detected, discovering MLflow CR" in shown
     assert re.search(
@@ -38,7 +38,7 @@ def test_the_four_messages_are_shown_with_their_keys(demo: Played):
     assert "OTel collector bootstrap complete" in shown
 
 
-def test_the_trace_is_drawn_as_a_tree(demo: Played):
+def test_the_trace_is_drawn_as_a_tree(demo: DemoRun):
     shown = demo.block("Find the trace of that request in MLflow")
     assert re.search(r"^ +demo asks the weather agent +[\d.]+ ms$", shown, re.MULTILINE)
     # The agent below the question; model and tool below the agent.
@@ -48,11 +48,11 @@ def test_the_trace_is_drawn_as_a_tree(demo: Played):
         assert (len(re.split(r"[├└]─", line)[0]) - 6) // 3 >= depth - 1
 
 
-def test_what_it_says_about_looking_around_works(demo: Played, tmp_path: Path):
+def test_what_it_says_about_looking_around_works(demo: DemoRun, tmp_path: Path):
     said = demo.output.rpartition("Look around:")[2]
     script = [line.strip() for line in said.splitlines() if line.startswith("  ")]
-    # What shows and ends the sandbox has tests of its own.
-    script = [line for line in script if " sandbox " not in line]
+    # What shows and ends the cluster has tests of its own.
+    script = [line for line in script if "kagenti-devcluster" not in line]
     shell = "\n".join(["set -e", *script])
     done = subprocess.run(
         ["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
@@ -63,10 +63,12 @@ def test_what_it_says_about_looking_around_works(demo: Played, tmp_path: Path):
     assert trace["trace_info"]["state"] == "OK"
 
 
-def test_status_and_logs_show_what_runs(demo: Played, directory: Path):
+def test_status_and_logs_show_what_runs(demo: DemoRun, directory: Path):
     assert demo.status == 0
-    assert "weather-agent" in run(directory, ["status"])
-    assert "OTel collector bootstrap complete" in run(directory, ["logs", "kagenti-controller-manager"])
+    assert "weather-agent" in run_command(directory, ["status"])
+    assert "OTel collector bootstrap complete" in run_command(
+        directory, ["logs", "kagenti-controller-manager"]
+    )
 
 
 async def test_the_operator_runs_under_the_charts_service_account(stage: Stage):

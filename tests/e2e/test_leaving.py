@@ -13,11 +13,11 @@ import pytest
 
 from kagenti_devcluster.demo.commands import checkout_path
 from kagenti_devcluster.demo.plan import build_plan
-from kagenti_devcluster.host.launcher import find_keeper, stop
+from kagenti_devcluster.host.launcher import find_daemon, stop
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.host.status import read_status
 from tests.support.cluster_processes import Identity, alive, descendants
-from tests.support.demo_run import Played, command, play
+from tests.support.demo_run import DemoRun, command, run_demo
 
 _SECONDS = 60.0
 # It takes five; the machine may have other things to do.
@@ -67,9 +67,9 @@ def end(demo: subprocess.Popen[str], number: signal.Signals) -> None:
 
 
 def control_plane_of(directory: Path) -> set[Identity] | None:
-    """All processes of a sandbox, once its API server is among them."""
-    keeper = find_keeper(StatePaths(directory))
-    found = descendants(keeper) if keeper else set[Identity]()
+    """All processes of a cluster, once its API server is among them."""
+    daemon = find_daemon(StatePaths(directory))
+    found = descendants(daemon) if daemon else set[Identity]()
     return found if any("kube-apiserver" in line for line in alive(found)) else None
 
 
@@ -82,7 +82,7 @@ def heard_interrupts() -> Generator[None]:
 
 
 def step_of(directory: Path) -> str | None:
-    """What a sandbox that starts has come to; its first step is that the API server answers."""
+    """What a cluster that starts has come to; its first step is that the API server answers."""
     status = read_status(StatePaths(directory).status)
     return status.steps[-1] if status and status.steps and status.phase in ("starting", "ready") else None
 
@@ -97,7 +97,7 @@ def test_a_demo_that_is_interrupted_or_killed_leaves_no_process_and_another_star
     processes |= descendants(demo.pid)
     end(demo, number)
     wait_until_gone(processes)
-    assert find_keeper(StatePaths(own_directory)) is None
+    assert find_daemon(StatePaths(own_directory)) is None
     again = begin(own_directory)
     wait_for("API server of a second run", lambda: step_of(own_directory), seconds=_AGAIN_SECONDS)
     end(again, signal.SIGINT)
@@ -105,7 +105,7 @@ def test_a_demo_that_is_interrupted_or_killed_leaves_no_process_and_another_star
 
 @pytest.fixture
 def own_model() -> Generator[tuple[Mapping[str, str], "subprocess.Popen[str]"]]:
-    """A model outside the sandbox, and the variables that name it."""
+    """A model outside the cluster, and the variables that name it."""
     program = str(checkout_path("examples/stand-in-model/stand_in_model.py"))
     # Not 127.0.0.1, at which a pod finds only itself.
     with subprocess.Popen(
@@ -126,26 +126,26 @@ def test_on_plain_kubernetes_with_a_model_of_ones_own(
     own_directory: Path, own_model: tuple[Mapping[str, str], "subprocess.Popen[str]"]
 ):
     variables, model = own_model
-    played = play(own_directory, "--platform=kubernetes", "--once", seconds=240.0, model=variables)
-    assert played.status == 0, played.output
-    assert all(played.holds(step.title) for step in build_plan("kubernetes"))
-    assert f"its model: my-model at {variables['VLLM_URL']}" in played.output
-    assert find_keeper(StatePaths(own_directory)) is None
+    demo = run_demo(own_directory, "--platform=kubernetes", "--once", seconds=240.0, model=variables)
+    assert demo.status == 0, demo.output
+    assert all(demo.holds(step.title) for step in build_plan("kubernetes"))
+    assert f"its model: my-model at {variables['VLLM_URL']}" in demo.output
+    assert find_daemon(StatePaths(own_directory)) is None
     model.kill()
     assert "POST /v1/chat/completions" in model.communicate()[1]
 
 
-def test_a_second_run_takes_the_sandbox_that_runs_with_another_model_and_once_leaves_nothing(
-    directory: Path, demo: Played, own_model: tuple[Mapping[str, str], "subprocess.Popen[str]"]
+def test_a_second_run_takes_the_cluster_that_runs_with_another_model_and_once_leaves_nothing(
+    directory: Path, demo: DemoRun, own_model: tuple[Mapping[str, str], "subprocess.Popen[str]"]
 ):
     variables, model = own_model
     assert demo.status == 0, demo.output
-    keeper = find_keeper(StatePaths(directory))
-    assert keeper is not None
-    processes = descendants(keeper)
-    again = play(directory, "--once", seconds=300.0, model=variables)
+    daemon = find_daemon(StatePaths(directory))
+    assert daemon is not None
+    processes = descendants(daemon)
+    again = run_demo(directory, "--once", seconds=300.0, model=variables)
     assert again.status == 0, again.output
-    assert "running already" in again.block("Start the sandbox")
+    assert "running already" in again.block("Start the cluster")
     # The agent that ran with the stand-in was rolled.
     assert "chat my-model " in again.block("Find the trace of that request in MLflow")
     model.kill()

@@ -30,9 +30,9 @@ VALUES = (f"controllerManager.replicas={COUNT}", "mlflow.enable=true", "platform
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordRequests) -> Iterator[StatePaths]:
-    """A bare sandbox with the operator in it, for the tests of this file."""
+    """A bare cluster with the operator in it, for the tests of this file."""
     options = ClusterOptions(directory=tmp_path_factory.mktemp("replicas"), bare=True)
-    start(options, tethered=True)
+    start(options, die_with_parent=True)
     paths = StatePaths(options.directory)
     try:
         asyncio.run(install(paths))

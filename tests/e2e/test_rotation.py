@@ -62,7 +62,7 @@ async def short_lives(stage: Stage) -> AsyncGenerator[None]:
 async def set_lives(stage: Stage, seconds: str | None, variable: dict[str, str] | None) -> None:
     for account in ACCOUNTS:
         path = f"/api/v1/namespaces/{PLATFORM}/serviceaccounts/{account}"
-        annotations = {"sandbox.kagenti.io/token-seconds": seconds}
+        annotations = {"devcluster.kagenti.io/token-seconds": seconds}
         await stage.api.patch(path, {"metadata": {"annotations": annotations}})
     await stage.api.patch(MLFLOW_CR, {"spec": {"env": [variable] if variable else None}})
     for workload in (OPERATOR, COLLECTOR):
@@ -293,4 +293,4 @@ async def token_of(stage: Stage, workload: str) -> str:
                     return path.read_text()
         raise NotYet("no pod has one")
 
-    return await stage.until(f"a token of {workload}", mounted, seconds=60, hop=Hop.SANDBOX)
+    return await stage.until(f"a token of {workload}", mounted, seconds=60, hop=Hop.CLUSTER)

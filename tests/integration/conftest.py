@@ -117,17 +117,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordReq
 
 @pytest.fixture(scope="session")
 def node_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeCluster]:
-    """A sandbox without a platform; what it publishes is the Service `web` of namespace `published`."""
+    """A cluster without a platform; what it publishes is the Service `web` of namespace `published`."""
     published = Published(name="web", namespace="published", service="web", port=80)
-    options = build_options(tmp_path_factory.mktemp("node") / "sandbox", published=(published,))
-    status = start(options, tethered=True)
+    options = build_options(tmp_path_factory.mktemp("node") / "devcluster", published=(published,))
+    status = start(options, die_with_parent=True)
     yield NodeCluster(options, status.addresses)
     stop(options.directory)
 
 
 @pytest.fixture
 async def bench(node_cluster: NodeCluster) -> AsyncIterator[Bench]:
-    """A namespace of this test's own on the sandbox, deleted after it."""
+    """A namespace of this test's own on the cluster, deleted after it."""
     async with node_cluster.open_bench(f"test-{uuid.uuid4().hex[:8]}") as opened:
         yield opened
 

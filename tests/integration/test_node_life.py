@@ -1,4 +1,4 @@
-"""How a sandbox begins and ends, and that nothing of it is ever left behind."""
+"""How a cluster begins and ends, and that nothing of it is ever left behind."""
 
 import json
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kagenti_devcluster.errors import DevClusterError
-from kagenti_devcluster.host.launcher import AlreadyRunning, find_keeper, purge, start, stop
+from kagenti_devcluster.host.launcher import AlreadyRunning, find_daemon, purge, start, stop
 from kagenti_devcluster.host.options import ClusterOptions
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.host.status import read_status
@@ -32,7 +32,7 @@ if sys.argv[2] == "parts of /proc are hidden":
     linux.mount("tmpfs", "/proc/fs", "tmpfs", 0)
 from kagenti_devcluster.host.launcher import start
 from kagenti_devcluster.host.options import ClusterOptions
-start(ClusterOptions.decode(sys.argv[1]), tethered=True)
+start(ClusterOptions.decode(sys.argv[1]), die_with_parent=True)
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -55,7 +55,7 @@ except DevClusterError as error:
     print(error)
 """
 
-# Ctrl-C comes in the very moment when the keeper has been started.
+# Ctrl-C comes in the very moment when the daemon has been started.
 _INTERRUPTED = """
 import os, signal, sys
 from kagenti_devcluster.host.launcher import start
@@ -77,7 +77,7 @@ except KeyboardInterrupt:
 
 @pytest.fixture
 def options(tmp_path: Path) -> Iterator[ClusterOptions]:
-    built = build_options(tmp_path / "sandbox")
+    built = build_options(tmp_path / "devcluster")
     yield built
     stop(built.directory)
 
@@ -96,19 +96,19 @@ class _Left(Exception):
 
 
 def processes_of(options: ClusterOptions) -> list[int]:
-    """Handles of every process of a running sandbox."""
-    keeper = find_keeper(StatePaths(options.directory))
-    assert keeper is not None
-    found = {keeper, *descendants(keeper)}
-    # Keeper, the two that enter the namespaces, supervisor, control plane, container, init, shell.
+    """Handles of every process of a running cluster."""
+    daemon = find_daemon(StatePaths(options.directory))
+    assert daemon is not None
+    found = {daemon, *descendants(daemon)}
+    # Daemon, the two that enter the namespaces, supervisor, control plane, container, init, shell.
     assert len(found) >= 10
     return [os.pidfd_open(pid) for pid in found]
 
 
 def signals_held_back(options: ClusterOptions) -> int:
-    """Signals that a sandbox's keeper does not hear of, and so none of what it starts (proc(5), SigBlk)."""
-    keeper = find_keeper(StatePaths(options.directory))
-    lines = Path(f"/proc/{keeper}/status").read_text().splitlines()
+    """Signals that a cluster's daemon does not hear of, and so none of what it starts (proc(5), SigBlk)."""
+    daemon = find_daemon(StatePaths(options.directory))
+    lines = Path(f"/proc/{daemon}/status").read_text().splitlines()
     return next(int(line.split()[1], 16) for line in lines if line.startswith("SigBlk:"))
 
 
@@ -121,10 +121,10 @@ def assert_ended(handles: list[int]) -> None:
 
 
 def find_process(options: ClusterOptions, text: str) -> int:
-    keeper = find_keeper(StatePaths(options.directory))
-    assert keeper is not None
+    daemon = find_daemon(StatePaths(options.directory))
+    assert daemon is not None
     lines = command_lines()
-    return next(pid for pid in sorted(descendants(keeper)) if text in lines.get(pid, "").split("{")[0])
+    return next(pid for pid in sorted(descendants(daemon)) if text in lines.get(pid, "").split("{")[0])
 
 
 async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: ClusterOptions) -> None:
@@ -157,7 +157,7 @@ async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: Cl
     assert not options.directory.exists()
 
 
-@pytest.mark.parametrize("victim", ["sandbox.supervisor", "process.enter"])
+@pytest.mark.parametrize("victim", ["cluster.supervisor", "process.enter"])
 async def test_nothing_outlives_the_inside(options: ClusterOptions, victim: str) -> None:
     start(options)
     with pytest.raises(_Left):
@@ -186,8 +186,8 @@ async def test_nothing_outlives_whoever_it_is_tethered_to(options: ClusterOption
         handles = processes_of(options)
         owner.kill()
     assert_ended(handles)
-    # What it left in the state folder is no obstacle, nor taken for a running sandbox.
-    assert find_keeper(StatePaths(options.directory)) is None
+    # What it left in the state directory is no obstacle, nor taken for a running cluster.
+    assert find_daemon(StatePaths(options.directory)) is None
     assert start(options).phase == "ready"
 
 
@@ -232,7 +232,7 @@ def test_a_kernel_that_forbids_namespaces_is_told_with_what_to_do(
     assert told.startswith("this kernel does not let an ordinary user make ")
     assert "sysctl -w user.max_user_namespaces=" in told
     assert "Traceback" not in told
-    assert find_keeper(StatePaths(options.directory)) is None
+    assert find_daemon(StatePaths(options.directory)) is None
 
 
 def test_a_start_that_is_interrupted_at_once_leaves_nothing(options: ClusterOptions) -> None:
@@ -240,7 +240,7 @@ def test_a_start_that_is_interrupted_at_once_leaves_nothing(options: ClusterOpti
         [sys.executable, "-c", _INTERRUPTED, options.encode()], check=True, capture_output=True, text=True
     ).stdout
     assert told == "started\ninterrupted\n"
-    assert find_keeper(StatePaths(options.directory)) is None
+    assert find_daemon(StatePaths(options.directory)) is None
 
 
 def test_the_command_line_starts_shows_and_stops_it(options: ClusterOptions) -> None:
@@ -251,7 +251,7 @@ def test_the_command_line_starts_shows_and_stops_it(options: ClusterOptions) -> 
 
     paths = StatePaths(options.directory)
     down = run("status")
-    assert (down.returncode, down.stdout) == (1, "sandbox  down\n")
+    assert (down.returncode, down.stdout) == (1, "cluster  down\n")
     started = run("up", "--bare", "--images", str(options.images))
     assert started.returncode == 0
     assert f"export KUBECONFIG={paths.kubeconfig}\n" in started.stdout
@@ -264,13 +264,13 @@ def test_the_command_line_starts_shows_and_stops_it(options: ClusterOptions) -> 
     unknown = run("logs", "nobody")
     assert unknown.returncode == 1
     assert unknown.stderr.startswith("kagenti-operator: there is no log of 'nobody'")
-    assert run("down", "--purge").stdout.startswith("the sandbox is down\n")
+    assert run("down", "--purge").stdout.startswith("the cluster is down\n")
     assert not options.directory.exists()
-    assert run("down").stdout == "no sandbox was up\n"
+    assert run("down").stdout == "no cluster was up\n"
 
 
 def test_a_table_of_images_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    options = build_options(tmp_path / "sandbox")
+    options = build_options(tmp_path / "devcluster")
     assert options.images is not None
     options.images.write_text("images: [{repository: x}]")
     with pytest.raises(DevClusterError, match=r"images\.yaml cannot be used: .*repository"):
@@ -278,4 +278,4 @@ def test_a_table_of_images_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     options.images.unlink()
     with pytest.raises(DevClusterError, match=r"images\.yaml cannot be used: .*No such file"):
         start(options)
-    assert find_keeper(StatePaths(options.directory)) is None
+    assert find_daemon(StatePaths(options.directory)) is None

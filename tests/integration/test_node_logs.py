@@ -1,4 +1,4 @@
-"""What kubectl shows of a container's log, and what it says where the sandbox cannot do what it asks for."""
+"""What kubectl shows of a container's log, and what it says where the cluster cannot do what it asks for."""
 
 import asyncio
 import subprocess

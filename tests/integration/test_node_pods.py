@@ -57,7 +57,7 @@ async def is_accepted(bench: Bench, token: str) -> bool:
 
 
 async def test_tokens_are_renewed_as_early_as_their_account_asks(bench: Bench) -> None:
-    annotations = {"sandbox.kagenti.io/token-seconds": "5"}
+    annotations = {"devcluster.kagenti.io/token-seconds": "5"}
     account = {"name": "hasty", "annotations": annotations}
     await bench.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account})
     folder = "/var/run/secrets/kubernetes.io/serviceaccount"
@@ -302,7 +302,7 @@ async def test_what_people_should_know_is_told_by_events(bench: Bench) -> None:
         events = (await bench.get("events"))["items"]
         return any(
             (e["involvedObject"]["name"], e["reason"], e["type"], e["reportingComponent"])
-            == ("broken", "Failed", "Warning", "sandbox-node")
+            == ("broken", "Failed", "Warning", "devcluster-node")
             for e in events
         )
 

@@ -1,4 +1,4 @@
-"""Services, names, rollouts, and the ways in and out of the sandbox."""
+"""Services, names, rollouts, and port forwards into the cluster and egress out of it."""
 
 import base64
 import http.server

@@ -1,4 +1,4 @@
-"""What `make demo` says at once on a machine whose kernel does not let a sandbox run."""
+"""What `make demo` says at once on a machine whose kernel does not let a cluster run."""
 
 import os
 import subprocess
@@ -24,6 +24,6 @@ def test_nothing_is_said_where_all_is_well():
 def test_forbidden_user_namespaces_are_told_with_what_to_do():
     done = run(program("enter", str(os.getpid()), *FORBID, *PREFLIGHT))
     assert done.returncode == 1
-    assert "the sandbox cannot run on this machine: this kernel does not let an ordinary user" in done.stderr
+    assert "the cluster cannot run on this machine: this kernel does not let an ordinary user" in done.stderr
     assert "sysctl -w user.max_user_namespaces=15000" in done.stderr
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""Which processes belong to a sandbox, and which of them are still there."""
+"""Which processes belong to a cluster, and which of them are still there."""
 
 from pathlib import Path
 

@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kagenti_devcluster.demo.steps_sandbox import SECRET_KEYS
+from kagenti_devcluster.demo.steps_cluster import SECRET_KEYS
 
-_TITLE = re.compile(r"^ ?\d+/\d+ (?P<title>.+?)(?P<left_out>: not played)?$")
+_TITLE = re.compile(r"^ ?\d+/\d+ (?P<title>.+?)(?P<skipped>: skipped)?$")
 
 
 def command(directory: Path, *arguments: str) -> list[str]:
-    """`kagenti-devcluster ...` on a state folder."""
+    """`kagenti-devcluster ...` on a state directory."""
     action, *rest = arguments
     program = Path(sys.executable).with_name("kagenti-devcluster")
     return [str(program), action, "--directory", str(directory), *rest]
 
 
 @dataclass(frozen=True)
-class Played:
+class DemoRun:
     """What one run printed, and how it ended."""
 
     output: str
@@ -35,8 +35,8 @@ class Played:
         for line in self.output.splitlines():
             if match := _TITLE.match(line):
                 inside = match["title"] == title
-                if inside and match["left_out"]:
-                    lines.append("not played")
+                if inside and match["skipped"]:
+                    lines.append("skipped")
             elif inside:
                 lines.append(line)
         return "\n".join(lines)
@@ -46,8 +46,10 @@ class Played:
         return "      ✔ " in self.block(title)
 
 
-def play(directory: Path, *arguments: str, seconds: float, model: Mapping[str, str] | None = None) -> Played:
-    """Run `sandbox demo`, showing what it prints as it comes (pytest -s); `model` are variables for it."""
+def run_demo(
+    directory: Path, *arguments: str, seconds: float, model: Mapping[str, str] | None = None
+) -> DemoRun:
+    """Run `kagenti-devcluster demo` and show its output (pytest -s); `model` are variables for it."""
     environment = {k: v for k, v in os.environ.items() if k not in SECRET_KEYS} | dict(model or {})
     with subprocess.Popen(
         command(directory, "demo", *arguments),
@@ -65,11 +67,11 @@ def play(directory: Path, *arguments: str, seconds: float, model: Mapping[str, s
             print(line, end="", flush=True)
             lines.append(line)
         alarm.cancel()
-    return Played("".join(lines), process.returncode)
+    return DemoRun("".join(lines), process.returncode)
 
 
-def run(directory: Path, arguments: Sequence[str], seconds: float = 120.0) -> str:
-    """Run another `sandbox` command; it must succeed."""
+def run_command(directory: Path, arguments: Sequence[str], seconds: float = 120.0) -> str:
+    """Run another command of `kagenti-devcluster`; it must succeed."""
     done = subprocess.run(
         command(directory, *arguments), capture_output=True, text=True, timeout=seconds, check=False
     )

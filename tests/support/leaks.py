@@ -1,4 +1,4 @@
-"""Whether anything that has to stay secret got into a sandbox's logs."""
+"""Whether anything that has to stay secret got into a cluster's logs."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ def secret_values(secrets: Iterable[Mapping[str, Any]]) -> set[str]:
 def find_leaks(paths: StatePaths, secrets: Iterable[str], *, logs_of: str = "") -> dict[str, list[str]]:
     """Lines that hold a secret or anything that looks like a token, by the log that they are in.
 
-    `logs_of`: the beginning of the logs' names, as `sandbox logs` shows them.
+    `logs_of`: the beginning of the logs' names, as `kagenti-devcluster logs` shows them.
     """
     known = tuple(secrets)
     logs = (log for log in find_logs(paths) if log.name.startswith(logs_of))

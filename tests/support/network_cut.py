@@ -1,4 +1,4 @@
-"""The cable between a sandbox's pod and its node: pulled out and put in again.
+"""The cable between a cluster's pod and its node: pulled out and put in again.
 
 Run as `python -m tests.support.network_cut POD_PROCESS NODE_PROCESS down|up`, with a process of the pod and
 one of the node: whoever enters a user namespace has to be single-threaded. The node's end is what goes down,

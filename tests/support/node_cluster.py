@@ -1,4 +1,4 @@
-"""A sandbox without a platform, as the tests of the node use it."""
+"""A cluster without a platform, as the tests of the node use it."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ http.server.ThreadingHTTPServer(("0.0.0.0", 8080), Handler).serve_forever()
 
 
 def build_options(directory: Path, *, published: tuple[Published, ...] = ()) -> ClusterOptions:
-    """Options of a bare sandbox with the images above."""
+    """Options of a bare cluster with the images above."""
     images = directory.parent / "images.yaml"
     images.write_text(IMAGES)
     return ClusterOptions(directory=directory, bare=True, images=images, published=published)
@@ -60,7 +60,7 @@ def pod_spec(command: str, **fields: Any) -> dict[str, Any]:
 
 
 class NodeCluster:
-    """A running sandbox."""
+    """A running cluster."""
 
     def __init__(self, options: ClusterOptions, addresses: Mapping[str, str]):
         self.options = options
@@ -86,7 +86,7 @@ class NodeCluster:
 
 
 class Bench:
-    """One test's namespace on the sandbox, and what it does there."""
+    """One test's namespace on the cluster, and what it does there."""
 
     def __init__(self, cluster: NodeCluster, client: KubeClient, namespace: str):
         self.cluster = cluster

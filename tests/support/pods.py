@@ -29,4 +29,4 @@ def build_volume(**fields: Any) -> Volume:
     return msgspec.convert({"name": "v", **fields}, Volume)
 
 
-FACTS = PodFacts(build_pod(), "10.77.0.9", "sandbox", "10.77.0.1")
+FACTS = PodFacts(build_pod(), "10.77.0.9", "devcluster", "10.77.0.1")

@@ -1,4 +1,4 @@
-"""Three replicas of the operator on a sandbox of their own, harmed one way or the other while they work."""
+"""Three replicas of the operator on a cluster of their own, harmed one way or the other while they work."""
 
 import asyncio
 import subprocess
@@ -10,7 +10,7 @@ from typing import Any
 
 from kagenti_devcluster.demo.stage import OPERATOR as DEPLOYMENT
 from kagenti_devcluster.demo.workloads import is_rolled_out, workload_path
-from kagenti_devcluster.host.launcher import find_keeper
+from kagenti_devcluster.host.launcher import find_daemon
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.testing.platform import SYSTEM, Platform
 from kagenti_operator.cli.run import LEASE
@@ -133,12 +133,12 @@ class Replicas:
         return found[0]
 
     def _processes(self) -> list[int]:
-        keeper = find_keeper(self._paths)
-        assert keeper, "the sandbox has ended"
-        return [pid for pid, _ in descendants(keeper)]
+        daemon = find_daemon(self._paths)
+        assert daemon, "the cluster has ended"
+        return [pid for pid, _ in descendants(daemon)]
 
     async def wait_for_end(self, pid: int) -> None:
-        """Wait until a process of the sandbox is gone."""
+        """Wait until a process of the cluster is gone."""
 
         async def gone() -> bool:
             return not _environment(pid)

@@ -1,6 +1,6 @@
 """Sends a span every second as an agent does, by OpenTelemetry's SDK, and prints the id of each one's trace.
 
-Runs in the agent's environment, in a pod of the sandbox; on SIGTERM it sends what is left and ends.
+Runs in the agent's environment, in a pod of the cluster; on SIGTERM it sends what is left and ends.
 """
 
 import signal

@@ -1,4 +1,4 @@
-"""What can go wrong in the sandbox, told to the person who started it."""
+"""What can go wrong with the cluster, in words for the person who started it."""
 
 
 class DevClusterError(Exception):

@@ -1,4 +1,4 @@
-"""A control plane of its own that carries the sandbox's platform, and the platform's stand-ins at work."""
+"""A control plane of its own that carries the cluster's platform, and the platform's stand-ins at work."""
 
 import asyncio
 import random
@@ -30,7 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @contextmanager
 def running_platform(directory: Path, *, audit: bool = False) -> Generator[Cluster]:
-    """A control plane with the sandbox's platform on it."""
+    """A control plane with the cluster's platform on it."""
     control_plane = ControlPlane(directory / "control-plane", audit=audit)
     try:
         control_plane.start()

@@ -1,4 +1,4 @@
-"""The sandbox's decisions outside of the node: images, logs, the way out, what people see."""
+"""The cluster's decisions outside of the node: images, logs, the way out, what people see."""
 
 import os
 from datetime import UTC, datetime
@@ -238,8 +238,8 @@ def test_options_survive_the_way_to_the_next_process() -> None:
     ("environ", "directory"),
     [
         ({"KAGENTI_DEVCLUSTER_DIR": "/own"}, "/own"),
-        ({"XDG_STATE_HOME": "/xdg", "HOME": "/home/me"}, "/xdg/kagenti-operator/sandbox"),
-        ({"HOME": "/home/me"}, "/home/me/.local/state/kagenti-operator/sandbox"),
+        ({"XDG_STATE_HOME": "/xdg", "HOME": "/home/me"}, "/xdg/kagenti-devcluster"),
+        ({"HOME": "/home/me"}, "/home/me/.local/state/kagenti-devcluster"),
     ],
 )
 def test_the_state_folder_is_the_users(environ: dict[str, str], directory: str) -> None:
@@ -274,7 +274,7 @@ def test_the_overview_shows_components_addresses_pods_and_their_troubles() -> No
         "ready", "", "openshift", "/k", {"mlflow": "127.0.0.1:8443"}, {"etcd": "running"}, [line]
     )
     assert render_overview(overview).splitlines() == [
-        "sandbox     ready (openshift)",
+        "cluster     ready (openshift)",
         "etcd        running",
         "KUBECONFIG  /k",
         "mlflow      127.0.0.1:8443",

@@ -1,4 +1,4 @@
-"""`kagenti-devcluster demo`: the acceptance plan, played in front of the user."""
+"""`kagenti-devcluster demo`: the acceptance plan, run in front of the user."""
 
 import argparse
 import asyncio
@@ -15,20 +15,20 @@ _INTERRUPTED = 130
 
 
 def main(args: argparse.Namespace) -> int:
-    """Play; return 1 when a check does not hold, 130 when interrupted."""
+    """Run the demo; return 1 when a check does not hold, 130 when interrupted."""
     # The steps tell what matters; of the libraries beneath them only trouble is of interest.
     configure(format="text", level="error")
     options = ClusterOptions(directory=args.directory, platform=args.platform, published=DEFAULT_PUBLISHED)
     console = Console(sys.stdout)
     try:
-        passed = asyncio.run(_play(args, options, console))
+        passed = asyncio.run(_run_demo(args, options, console))
     except (KeyboardInterrupt, asyncio.CancelledError):
         console.say(["interrupted"])
         return _INTERRUPTED
     return 0 if passed else 1
 
 
-async def _play(args: argparse.Namespace, options: ClusterOptions, console: Console) -> bool:
+async def _run_demo(args: argparse.Namespace, options: ClusterOptions, console: Console) -> bool:
     task = asyncio.current_task()
     assert task is not None
     loop = asyncio.get_running_loop()

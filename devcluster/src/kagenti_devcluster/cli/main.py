@@ -44,10 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
     up.add_argument("--bare", action="store_true", help="the cluster only, without MLflow and a collector")
     up.add_argument("--images", type=Path, metavar="FILE", help="a further table of images, in YAML")
     up.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then leave nothing")
-    demo = _add(actions, "demo", _demo, "play the operator's whole job on it, step by step")
+    demo = _add(actions, "demo", _demo, "run the operator's whole job on it, step by step")
     demo.add_argument("--platform", choices=("openshift", "kubernetes"), default="openshift")
-    demo.add_argument("--once", action="store_true", help="take the sandbox down at the end")
-    demo.add_argument("--keep-going", action="store_true", help="play the rest even if a step fails")
+    demo.add_argument("--once", action="store_true", help="take the cluster down at the end")
+    demo.add_argument("--keep-going", action="store_true", help="run the rest even if a step fails")
     status = _add(actions, "status", _status, "show its components, addresses and pods")
     status.add_argument("--json", action="store_true", help="the same for programs")
     logs = _add(actions, "logs", _logs, "print logs; without a name, the names of the logs")
@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added")
     logs.add_argument("-n", "--lines", type=int, help="only so many of the last lines of each log")
     down = _add(actions, "down", _down, "stop it; logs stay until the next start")
-    down.add_argument("--purge", action="store_true", help="remove the state folder as well")
+    down.add_argument("--purge", action="store_true", help="remove the state directory as well")
     return parser
 
 
@@ -71,7 +71,7 @@ def _add(
     parser.add_argument(
         "--directory",
         type=lambda path: Path(path).absolute(),
-        help="the state folder (default: $KAGENTI_DEVCLUSTER_DIR, else in the user's folder for state)",
+        help="the state directory (default: $KAGENTI_DEVCLUSTER_DIR, else in the user's directory for state)",
     )
     parser.set_defaults(run=run)
     return parser
@@ -100,12 +100,12 @@ def _run(args: argparse.Namespace) -> int:
         if not _is_about(args.directory, error):
             raise
         raise DevClusterError(
-            f"the state folder {args.directory} cannot be used: {error}; give another with --directory"
+            f"the state directory {args.directory} cannot be used: {error}; give another with --directory"
         ) from error
 
 
 def _is_about(directory: Path, error: OSError) -> bool:
-    """Whether an error tells of the folder, of something in it, or of a folder that it lies in."""
+    """Whether an error is about the directory, something in it, or a directory that it lies in."""
     if not isinstance(error.filename, str):
         return False
     path = Path(error.filename)
@@ -113,15 +113,15 @@ def _is_about(directory: Path, error: OSError) -> bool:
 
 
 def _up(args: argparse.Namespace) -> int:
-    from kagenti_devcluster.host.launcher import find_keeper, start, stop
+    from kagenti_devcluster.host.launcher import find_daemon, start, stop
     from kagenti_devcluster.host.options import DEFAULT_PUBLISHED, ClusterOptions
     from kagenti_devcluster.host.paths import StatePaths
     from kagenti_devcluster.host.status import read_status
 
     paths = StatePaths(args.directory)
-    if find_keeper(paths):
+    if find_daemon(paths):
         running = _check_running(read_status(paths.status), args)
-        print("the sandbox is up already")
+        print("the cluster is up already")
         _print_addresses(running, paths.kubeconfig)
         return 0
     options = ClusterOptions(
@@ -131,34 +131,34 @@ def _up(args: argparse.Namespace) -> int:
         images=args.images.absolute() if args.images else None,
         published=() if args.bare else DEFAULT_PUBLISHED,
     )
-    print("starting the sandbox", flush=True)
-    status = start(options, tethered=args.foreground, say=lambda step: print(f"  {step}", flush=True))
+    print("starting the cluster", flush=True)
+    status = start(options, die_with_parent=args.foreground, say=lambda step: print(f"  {step}", flush=True))
     _print_addresses(status, paths.kubeconfig)
     if args.foreground:
         print("Ctrl-C stops it", flush=True)
-        _wait_for_stop(lambda: find_keeper(paths) is not None)
+        _wait_for_stop(lambda: find_daemon(paths) is not None)
         if not stop(args.directory):
             ended = read_status(paths.status)
-            raise DevClusterError(ended.message if ended else "the sandbox was killed")
+            raise DevClusterError(ended.message if ended else "the cluster was killed")
     return 0
 
 
 def _check_running(status: "Status | None", args: argparse.Namespace) -> "Status":
-    """The running sandbox, if it is what is asked for. Raises DevClusterError."""
+    """The running cluster, if it is what is asked for. Raises DevClusterError."""
     from kagenti_devcluster.host.paths import directory_option
 
     where = directory_option(args.directory)
     again = f"end it with `kagenti-devcluster down{where}`, then start it again"
     if status is None or status.phase == "starting":
         raise DevClusterError(
-            f"a sandbox is starting: wait until `kagenti-devcluster status{where}` says that it is "
+            f"a cluster is starting: wait until `kagenti-devcluster status{where}` says that it is "
             f"ready, or end it with `kagenti-devcluster down{where}`"
         )
     if status.phase != "ready":
-        raise DevClusterError(f"a sandbox is running, but its state is '{status.phase}': {again}")
+        raise DevClusterError(f"a cluster is running, but its state is '{status.phase}': {again}")
     if status.platform != args.platform:
         raise DevClusterError(
-            f"the sandbox that is up looks like {status.platform}, not like {args.platform}: {again}"
+            f"the cluster that is up looks like {status.platform}, not like {args.platform}: {again}"
         )
     given = {
         "--bare": args.bare and not status.bare,
@@ -166,7 +166,7 @@ def _check_running(status: "Status | None", args: argparse.Namespace) -> "Status
         "--foreground": args.foreground,
     }
     if late := [option for option, is_given in given.items() if is_given]:
-        raise DevClusterError(f"a sandbox that is up cannot take up {', '.join(late)} any more: {again}")
+        raise DevClusterError(f"a cluster that is up cannot take up {', '.join(late)} any more: {again}")
     return status
 
 
@@ -177,15 +177,15 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 def _wait_for_stop(runs: Callable[[], bool]) -> None:
-    """Return when somebody asks this process to end, or when the sandbox does not run any more."""
-    told = threading.Event()
+    """Return when somebody asks this process to end, or when the cluster does not run any more."""
+    stopped = threading.Event()
 
     def stop(_: int, __: FrameType | None) -> None:
-        told.set()
+        stopped.set()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    while runs() and not told.wait(_LOOK_SECONDS):
+    while runs() and not stopped.wait(_LOOK_SECONDS):
         pass
 
 
@@ -196,18 +196,18 @@ def _print_addresses(status: "Status", kubeconfig: Path) -> None:
 
 
 def _status(args: argparse.Namespace) -> int:
-    from kagenti_devcluster.host.launcher import find_keeper
+    from kagenti_devcluster.host.launcher import find_daemon
     from kagenti_devcluster.host.overview import Overview, render_overview
     from kagenti_devcluster.host.paths import StatePaths
     from kagenti_devcluster.host.status import read_status
 
     paths = StatePaths(args.directory)
     status = read_status(paths.status)
-    running = find_keeper(paths) is not None
+    running = find_daemon(paths) is not None
     try:
         overview = asyncio.run(Overview.take(paths, status, running=running))
     except KubeError as error:
-        raise DevClusterError(f"the sandbox's API server does not answer: {error}") from error
+        raise DevClusterError(f"the cluster's API server does not answer: {error}") from error
     if args.json:
         print(json.dumps(overview.to_json(), indent=2))
     else:
@@ -222,7 +222,7 @@ def _logs(args: argparse.Namespace) -> int:
     paths = StatePaths(args.directory)
     logs = find_logs(paths)
     if args.name is None:
-        print("\n".join(log.name for log in logs) or "there are no logs: the sandbox was never up")
+        print("\n".join(log.name for log in logs) or "there are no logs: the cluster was never up")
         return 0
     follower = Follower(paths, args.name)
     shown = ""
@@ -246,12 +246,12 @@ def _down(args: argparse.Namespace) -> int:
     from kagenti_devcluster.host.launcher import purge, stop
 
     stopped = stop(args.directory)
-    print("the sandbox is down" if stopped else "no sandbox was up")
+    print("the cluster is down" if stopped else "no cluster was up")
     if args.purge and args.directory.exists():
         if purge(args.directory):
             print(f"removed {args.directory}")
         else:
-            print(f"removed the sandbox's files from {args.directory}, and left what else is in it")
+            print(f"removed the cluster's files from {args.directory}, and left what else is in it")
     return 0
 
 

@@ -18,7 +18,7 @@ from kagenti_operator.kube.client import APPLY_PATCH, KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeStruct
 
-FIELD_MANAGER = "kagenti-sandbox"
+FIELD_MANAGER = "kagenti-devcluster"
 # A new CustomResourceDefinition is served about a second later; nothing tells when.
 _SERVED_SECONDS = 60.0
 _POLL_SECONDS = 0.1

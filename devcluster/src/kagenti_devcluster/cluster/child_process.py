@@ -1,4 +1,4 @@
-"""One long-running program of the control plane: started tethered to us, logged to a file."""
+"""One long-running program of the control plane: it dies with this process and logs to a file."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from kagenti_devcluster.process.program import program
 _LOG_TAIL = 20
 
 
-class Daemon:
+class ChildProcess:
     """A child process that does not outlive this one."""
 
     def __init__(self, name: str, command: Sequence[str | Path], *, directory: Path, log: Path):
@@ -19,7 +19,7 @@ class Daemon:
         self.log = log
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                program("tether", str(os.getpid()), *map(str, command)),
+                program("die_with_parent", str(os.getpid()), *map(str, command)),
                 cwd=directory,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -1,6 +1,6 @@
 """The cluster's brain: real etcd, kube-apiserver and kube-controller-manager as child processes.
 
-The integration tests run it on plain loopback, the sandbox inside its own network namespace. etcd listens on
+The integration tests run it on plain loopback, the cluster inside its own network namespace. etcd listens on
 Unix sockets in the directory, so nobody else on the machine can reach it; only the API server has a port.
 """
 
@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from kagenti_devcluster.cluster.child_process import Daemon
+from kagenti_devcluster.cluster.child_process import ChildProcess
 from kagenti_devcluster.cluster.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
 from kagenti_devcluster.cluster.pki import CertificateAuthority, generate_signing_key, write_private
 from kagenti_devcluster.errors import DevClusterError
@@ -28,7 +28,7 @@ _ETCD_PEER_URL = "unix://peer.sock:0"
 ISSUER = "https://kubernetes.default.svc.cluster.local"
 
 # What gives real rollouts, EndpointSlices, ServiceAccounts, garbage collection and aggregated ClusterRoles.
-# No node lifecycle controller: the sandbox's node lives exactly as long as the sandbox.
+# No node lifecycle controller: the cluster's node lives exactly as long as the cluster.
 CONTROLLERS = (
     "clusterrole-aggregation-controller",
     "deployment-controller",
@@ -81,9 +81,9 @@ class ControlPlane:
         self._with_controller_manager = controller_manager
         self._service_cidr = service_cidr
         self._audit = audit
-        self._etcd: Daemon | None = None
-        self._apiserver: Daemon | None = None
-        self._controller_manager: Daemon | None = None
+        self._etcd: ChildProcess | None = None
+        self._apiserver: ChildProcess | None = None
+        self._controller_manager: ChildProcess | None = None
         directory.mkdir(parents=True, exist_ok=True)
         self.admin_kubeconfig = directory / "admin.kubeconfig"
         self.audit_log = directory / "audit.log"
@@ -93,7 +93,7 @@ class ControlPlane:
         self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._reservation.bind((bind_address, 0))
         self.port: int = self._reservation.getsockname()[1]
-        self.authority = CertificateAuthority("kagenti-sandbox")
+        self.authority = CertificateAuthority("kagenti-devcluster")
         self._write_credentials()
 
     @property
@@ -152,9 +152,9 @@ class ControlPlane:
 
     def stop(self) -> None:
         """Stop everything, clients first. Safe to call at any time, more than once."""
-        for daemon in (self._controller_manager, self._apiserver, self._etcd):
-            if daemon is not None:
-                daemon.terminate(_STOP_SECONDS)
+        for process in (self._controller_manager, self._apiserver, self._etcd):
+            if process is not None:
+                process.terminate(_STOP_SECONDS)
         self._controller_manager = self._apiserver = self._etcd = None
 
     def close(self) -> None:
@@ -163,7 +163,7 @@ class ControlPlane:
         self._reservation.close()
 
     @property
-    def components(self) -> list[Daemon]:
+    def components(self) -> list[ChildProcess]:
         """What was started and not stopped, in the order of starting."""
         return [d for d in (self._etcd, self._apiserver, self._controller_manager) if d is not None]
 
@@ -183,13 +183,13 @@ class ControlPlane:
         """Start etcd on its Unix socket."""
         command: list[str | Path] = [
             binaries.find("etcd"),
-            "--name=sandbox",
+            "--name=devcluster",
             f"--data-dir={self._directory / 'etcd'}",
             f"--listen-client-urls={_ETCD_URL}",
             f"--advertise-client-urls={_ETCD_URL}",
             f"--listen-peer-urls={_ETCD_PEER_URL}",
             f"--initial-advertise-peer-urls={_ETCD_PEER_URL}",
-            f"--initial-cluster=sandbox={_ETCD_PEER_URL}",
+            f"--initial-cluster=devcluster={_ETCD_PEER_URL}",
             # The data does not outlive a crash of the machine, and need not.
             "--unsafe-no-fsync",
             "--log-level=warn",
@@ -261,17 +261,17 @@ class ControlPlane:
         ]
         self._controller_manager = self._spawn("kube-controller-manager", command)
 
-    def _spawn(self, name: str, command: list[str | Path]) -> Daemon:
-        return Daemon(name, command, directory=self._directory, log=self._directory / f"{name}.log")
+    def _spawn(self, name: str, command: list[str | Path]) -> ChildProcess:
+        return ChildProcess(name, command, directory=self._directory, log=self._directory / f"{name}.log")
 
-    def _wait(self, daemon: Daemon, ready: Callable[[], bool]) -> None:
+    def _wait(self, process: ChildProcess, ready: Callable[[], bool]) -> None:
         deadline = time.monotonic() + _START_SECONDS
         while not ready():
             for component in self.components:
                 component.check()
             if time.monotonic() > deadline:
                 raise DevClusterError(
-                    f"{daemon.name} was not ready within {_START_SECONDS:.0f} s; {daemon.tail()}"
+                    f"{process.name} was not ready within {_START_SECONDS:.0f} s; {process.tail()}"
                 )
             time.sleep(_POLL_SECONDS)
 

@@ -24,22 +24,22 @@ def certificate_user(pair: KeyPair) -> dict[str, str]:
 def build_kubeconfig(
     server: str, authority: bytes, user: dict[str, str], namespace: str = "default"
 ) -> dict[str, Any]:
-    """A kubeconfig of one cluster, one user and one context named `sandbox`."""
+    """A kubeconfig of one cluster, one user and one context named `devcluster`."""
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "current-context": "sandbox",
+        "current-context": "devcluster",
         "clusters": [
             {
-                "name": "sandbox",
+                "name": "devcluster",
                 "cluster": {"server": server, "certificate-authority-data": _base64(authority)},
             }
         ],
-        "users": [{"name": "sandbox", "user": user}],
+        "users": [{"name": "devcluster", "user": user}],
         "contexts": [
             {
-                "name": "sandbox",
-                "context": {"cluster": "sandbox", "user": "sandbox", "namespace": namespace},
+                "name": "devcluster",
+                "context": {"cluster": "devcluster", "user": "devcluster", "namespace": namespace},
             }
         ],
     }

@@ -1,4 +1,4 @@
-"""Keys and certificates of the sandbox: a certificate authority, what it signs, and token signing keys."""
+"""Keys and certificates of the cluster: a certificate authority, what it signs, and token signing keys."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -64,7 +64,7 @@ def _alternative_name(value: str) -> x509.GeneralName:
 
 
 class CertificateAuthority:
-    """A self-signed authority that lives as long as the sandbox does."""
+    """A self-signed authority that lives as long as the cluster does."""
 
     def __init__(self, common_name: str):
         self._key = ec.generate_private_key(ec.SECP256R1())

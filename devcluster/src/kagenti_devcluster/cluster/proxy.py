@@ -13,7 +13,7 @@ from typing import cast
 
 import structlog
 
-log = structlog.get_logger("sandbox.proxy")
+log = structlog.get_logger(__name__)
 
 _CONNECT_SECONDS = 5.0
 

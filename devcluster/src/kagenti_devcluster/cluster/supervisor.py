@@ -1,7 +1,7 @@
-"""The sandbox's inside: control plane, node and platform, in one process of namespaces of their own.
+"""The cluster's inside: control plane, node and platform, in one process of namespaces of their own.
 
-Started by `sandbox.keeper`, which lives on the machine's side. Everything that runs in the sandbox is in this
-process's pid namespace, so nothing outlives it.
+Started by the host daemon (`host/daemon.py`), which lives outside. Everything that runs in the cluster is in
+this process's pid namespace, so nothing outlives it.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ import msgspec
 import structlog
 
 import kagenti_operator
-from kagenti_devcluster.cluster.child_process import Daemon
+from kagenti_devcluster.cluster.child_process import ChildProcess
 from kagenti_devcluster.cluster.controlplane import ControlPlane
 from kagenti_devcluster.cluster.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.host.egress import egress_variables
 from kagenti_devcluster.host.options import ClusterOptions
 from kagenti_devcluster.host.paths import StatePaths
-from kagenti_devcluster.host.port_forwards import API_SERVER, Inheritance, direct_hosts, open_doors
+from kagenti_devcluster.host.port_forwards import API_SERVER, Inheritance, direct_hosts, start_port_forwards
 from kagenti_devcluster.host.status import Progress, Status
 from kagenti_devcluster.node.images import PACKAGED, ImageTable, load_images
 from kagenti_devcluster.node.kubelet import LogServer
@@ -39,7 +39,7 @@ from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.telemetry.logging import configure
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
-log = structlog.get_logger("sandbox.supervisor")
+log = structlog.get_logger(__name__)
 
 # How long pods get at the end; nobody waits for their grace periods in front of a terminal.
 _STOP_SECONDS = 3.0
@@ -47,7 +47,7 @@ _REVIVE_SECONDS = 1.0
 
 
 class Supervisor:
-    """Runs the sandbox until it is told to stop."""
+    """Runs the cluster until it is told to stop."""
 
     def __init__(self, inheritance: Inheritance):
         self._inheritance = inheritance
@@ -131,7 +131,7 @@ class Supervisor:
                     for component in control_plane.components
                 ),
             ]
-            await open_doors(self._inheritance, self._options, self._paths, control_plane.port, node)
+            await start_port_forwards(self._inheritance, self._options, self._paths, control_plane.port, node)
             if self._options.bare:
                 self._progress.phase("ready")
             else:
@@ -158,7 +158,7 @@ class Supervisor:
 
     # --- the control plane ---------------------------------------------------------------------------
 
-    async def _keep_running(self, control_plane: ControlPlane, component: Daemon) -> None:
+    async def _keep_running(self, control_plane: ControlPlane, component: ChildProcess) -> None:
         """Start a component again whenever it ends."""
         name, ended = component.name, 0
         self._progress.component(name, "running")
@@ -173,7 +173,7 @@ class Supervisor:
             self._progress.component(name, f"running, started again {ended} times")
 
 
-async def _wait_for_end(component: Daemon) -> None:
+async def _wait_for_end(component: ChildProcess) -> None:
     """Return when a process has ended."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -212,7 +212,7 @@ def _allow_many_files() -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the sandbox's inside; the argument is an Inheritance in JSON."""
+    """Run the cluster's inside; the argument is an Inheritance in JSON."""
     configure("text", "info")
     _allow_many_files()
     return Supervisor(msgspec.json.decode(arguments[0], type=Inheritance)).run()

@@ -1,1 +1,1 @@
-"""The acceptance plan, played on the sandbox in front of a person and by the end-to-end tests."""
+"""The demo: the acceptance plan, run step by step on the cluster by people and by the end-to-end tests."""

@@ -37,7 +37,7 @@ class Answer:
 
 
 class Api:
-    """Requests with the sandbox administrator's credentials; methods raise KubeError."""
+    """Requests with the cluster administrator's credentials; methods raise KubeError."""
 
     def __init__(self, client: KubeClient, session: aiohttp.ClientSession) -> None:
         self._client = client

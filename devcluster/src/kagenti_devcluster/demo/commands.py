@@ -23,7 +23,7 @@ def checkout_path(relative: str) -> Path:
 
 
 async def run_helm(paths: StatePaths, arguments: Sequence[str]) -> str:
-    """Run helm against the sandbox and return what it says. Raises DevClusterError."""
+    """Run helm against the cluster and return what it says. Raises DevClusterError."""
     try:
         helm = binaries.find("helm")
     except binaries.BinaryMissing as error:

@@ -7,7 +7,7 @@ from enum import StrEnum
 class Hop(StrEnum):
     """The hops of a trace's way, as docs/troubleshooting.md goes through them."""
 
-    SANDBOX = "the sandbox"
+    CLUSTER = "the local cluster"
     OPERATOR = "the operator"
     CONFIGURATION = "operator → ConfigMap otel-collector-config → collector"
     AGENT = "the agent"

@@ -1,4 +1,4 @@
-"""The logs of a workload's pods, read as `sandbox logs` reads them."""
+"""The logs of a workload's pods, read as `kagenti-devcluster logs` reads them."""
 
 import re
 from pathlib import Path

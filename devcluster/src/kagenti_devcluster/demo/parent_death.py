@@ -1,7 +1,7 @@
-"""Ends a sandbox when the demo that started it dies: `leash <state folder>`, with the demo's pipe as stdin.
+"""Ends a cluster when the demo that started it dies: `parent_death <state directory>`, a pipe as stdin.
 
-A demo that ends in order says `release` first, and the sandbox stays. Killed, it cannot say anything: the
-pipe ends, and so does the sandbox.
+A demo that ends in order says `release` first, and the cluster stays. Killed, it cannot say anything: the
+pipe ends, and so does the cluster.
 """
 
 import subprocess
@@ -13,7 +13,7 @@ from kagenti_devcluster.host import launcher
 _RELEASE = b"release\n"
 
 
-class Leash:
+class Watchdog:
     """A process of its own that waits for the demo's word or its end."""
 
     def __init__(self, directory: Path) -> None:
@@ -21,17 +21,17 @@ class Leash:
             [sys.executable, "-P", "-m", __name__, str(directory)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
-            # Ctrl-C in the terminal is for the demo, which then ends the sandbox itself.
+            # Ctrl-C in the terminal is for the demo, which then ends the cluster itself.
             start_new_session=True,
         )
 
     def release(self) -> None:
-        """Leave the sandbox to itself."""
+        """Leave the cluster to itself."""
         self._process.communicate(_RELEASE)
 
 
 def main(arguments: list[str]) -> int:
-    """Wait for the end of stdin; end the sandbox unless it was released."""
+    """Wait for the end of stdin; end the cluster unless it was released."""
     if sys.stdin.buffer.read() != _RELEASE:
         launcher.stop(Path(arguments[0]))
     return 0

@@ -1,17 +1,17 @@
-"""The acceptance plan: which steps are played, in which order."""
+"""The acceptance plan: its steps, in order."""
 
 from collections.abc import Sequence
 
-from kagenti_devcluster.demo import steps_agent, steps_experiments, steps_operator, steps_sandbox
-from kagenti_devcluster.demo.play import Step
+from kagenti_devcluster.demo import steps_agent, steps_cluster, steps_experiments, steps_operator
+from kagenti_devcluster.demo.runner import Step
 from kagenti_devcluster.demo.stage import Stage
 from kagenti_devcluster.host.options import Platform
 
 _BEGIN: tuple[Step[Stage], ...] = (
     Step(
-        title="Start the sandbox",
+        title="Start the cluster",
         checks="etcd, API server and controller manager answer, and the platform is installed",
-        run=steps_sandbox.start,
+        run=steps_cluster.start,
     ),
     Step(
         title="Install the operator with helm",
@@ -20,8 +20,8 @@ _BEGIN: tuple[Step[Stage], ...] = (
     ),
     Step(
         title="Deploy the weather agent into team1",
-        checks=f"namespace, secret {steps_sandbox.SECRET} and the agent's objects are accepted",
-        run=steps_sandbox.prepare_team,
+        checks=f"namespace, secret {steps_cluster.SECRET} and the agent's objects are accepted",
+        run=steps_cluster.prepare_team,
     ),
 )
 _READY = Step[Stage](

@@ -31,7 +31,7 @@ class Console:
         self._noted = False
 
     def headline(self, text: str) -> None:
-        """What is about to be played."""
+        """What is about to run."""
         self._line(self._paint(_BOLD, text))
 
     def begin(self, number: int, count: int, title: str, checks: str) -> None:
@@ -66,9 +66,9 @@ class Console:
         if failure.advice:
             self._line(f"{_INDENT}  look further: {failure.advice}")
 
-    def left_out(self, number: int, count: int, title: str) -> None:
-        """A step that is not played, because an earlier one failed."""
-        self._line(self._paint(_DIM, f"{number:>2}/{count} {title}: not played"))
+    def skipped(self, number: int, count: int, title: str) -> None:
+        """A step that is skipped, because an earlier one failed."""
+        self._line(self._paint(_DIM, f"{number:>2}/{count} {title}: skipped"))
 
     def say(self, lines: Iterable[str]) -> None:
         """Plain lines after an empty one."""

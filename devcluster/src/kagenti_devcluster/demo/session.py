@@ -5,11 +5,11 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
+from kagenti_devcluster.demo.next_steps import describe_next_steps
 from kagenti_devcluster.demo.plan import build_plan
-from kagenti_devcluster.demo.play import play
 from kagenti_devcluster.demo.report import Console
+from kagenti_devcluster.demo.runner import run_steps
 from kagenti_devcluster.demo.stage import Stage
-from kagenti_devcluster.demo.ways_in import describe_ways_in
 from kagenti_devcluster.host import launcher
 from kagenti_devcluster.host.options import ClusterOptions, Platform
 
@@ -27,38 +27,38 @@ async def run_demo(
     once: bool = False,
     keep_going: bool = False,
 ) -> bool:
-    """Play the plan and return whether all checks hold.
+    """Run the plan and return whether all checks hold.
 
-    The sandbox stays up, with `once` it is taken down, unless it is somebody else's on which nothing was
-    played. If this is cancelled or breaks, a sandbox that it started is taken down; and so it is, by the
-    leash, if the process is killed.
+    The cluster stays up, with `once` it is taken down, unless it is somebody else's on which nothing ran.
+    If this is cancelled or breaks, a cluster that it started is taken down; and so it is, by the watchdog,
+    if the process is killed.
     """
     async with AsyncExitStack() as exits:
         stage = Stage(options, console, exits, environ)
         console.headline(_HEADLINES[options.platform])
         begun = time.monotonic()
         try:
-            passed = await play(build_plan(options.platform), stage, console, keep_going=keep_going)
+            passed = await run_steps(build_plan(options.platform), stage, console, keep_going=keep_going)
         except BaseException:
-            if stage.leash:
-                console.say(["taking the sandbox down"])
+            if stage.watchdog:
+                console.say(["taking the cluster down"])
                 await _stop(stage)
             raise
     console.say(
         [f"{'All checks hold' if passed else 'NOT ALL CHECKS HOLD'}, in {time.monotonic() - begun:.0f} s."]
     )
-    if once and (stage.leash or stage.is_connected):
+    if once and (stage.watchdog or stage.is_connected):
         await _stop(stage)
-        console.say(["The sandbox is down; nothing runs any more."])
+        console.say(["The cluster is down; nothing runs any more."])
     else:
-        if stage.leash:
-            stage.leash.release()
+        if stage.watchdog:
+            stage.watchdog.release()
         if stage.is_connected:
-            console.say(describe_ways_in(stage))
+            console.say(describe_next_steps(stage))
     return passed
 
 
 async def _stop(stage: Stage) -> None:
     await asyncio.to_thread(launcher.stop, stage.paths.root)
-    if stage.leash:
-        stage.leash.release()
+    if stage.watchdog:
+        stage.watchdog.release()

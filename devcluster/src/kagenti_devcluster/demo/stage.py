@@ -1,4 +1,4 @@
-"""What the steps share: the sandbox they play on, who they are there, and what earlier steps found."""
+"""What the steps share: the cluster they run on, who they are there, and what earlier steps found."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -11,7 +11,7 @@ from kagenti_devcluster.demo.commands import checkout_path
 from kagenti_devcluster.demo.failures import Hop, StepFailed
 from kagenti_devcluster.demo.logs import PodLogs
 from kagenti_devcluster.demo.mlflow_reader import MLflowReader
-from kagenti_devcluster.demo.parent_death import Leash
+from kagenti_devcluster.demo.parent_death import Watchdog
 from kagenti_devcluster.demo.report import Console
 from kagenti_devcluster.demo.waiting import Overdue, until
 from kagenti_devcluster.demo.workloads import annotate_templates
@@ -35,7 +35,7 @@ _KEEPALIVE_SECONDS = 4.0
 
 
 class Stage:
-    """An open sandbox; `connect` must have been called before anything is asked of it."""
+    """An open cluster; `connect` must have been called before anything is asked of it."""
 
     def __init__(
         self,
@@ -49,8 +49,8 @@ class Stage:
         self.environ = environ
         self.paths = StatePaths(options.directory)
         self.logs = PodLogs(self.paths)
-        # Only where this run started the sandbox.
-        self.leash: Leash | None = None
+        # Only where this run started the cluster.
+        self.watchdog: Watchdog | None = None
         self._exits = exits
         self._api: Api | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -65,7 +65,7 @@ class Stage:
         self.experiments: dict[str, str] = {}
 
     async def connect(self) -> None:
-        """Open the connections to the sandbox's API server. Raises KubeError."""
+        """Open the connections to the cluster's API server. Raises KubeError."""
         connection = load_connection({"KUBECONFIG": str(self.paths.kubeconfig)})
         session = aiohttp.ClientSession(connector=Connector(keepalive_timeout=_KEEPALIVE_SECONDS))
         self._session = await self._exits.enter_async_context(session)
@@ -74,14 +74,14 @@ class Stage:
 
     @property
     def is_connected(self) -> bool:
-        """Whether there is a sandbox to look around in."""
+        """Whether there is a cluster to look around in."""
         return self._api is not None
 
     @property
     def api(self) -> Api:
         """The API server, as administrator."""
         if self._api is None:
-            raise StepFailed(Hop.SANDBOX, "there is no sandbox to play on")
+            raise StepFailed(Hop.CLUSTER, "there is no cluster to run the demo on")
         return self._api
 
     @property
@@ -94,7 +94,7 @@ class Stage:
         path = f"/api/v1/namespaces/{TEAM}/configmaps/openshift-service-ca.crt"
         found = await self.api.get(path)
         if found is None or self._session is None:
-            raise StepFailed(Hop.SANDBOX, f"{TEAM} has no ConfigMap openshift-service-ca.crt")
+            raise StepFailed(Hop.CLUSTER, f"{TEAM} has no ConfigMap openshift-service-ca.crt")
         authority = found["data"]["service-ca.crt"]
         # It rotates.
         if self._mlflow is None or self._mlflow.authority != authority:

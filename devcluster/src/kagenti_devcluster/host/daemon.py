@@ -1,6 +1,6 @@
-"""The sandbox's machine side: holds its lock, its sockets on 127.0.0.1 and its way out, and minds its inside.
+"""The host daemon: holds the cluster's lock, sockets on 127.0.0.1 and egress proxy, and starts its inside.
 
-Whoever ends this process, in whatever way, ends the sandbox.
+Whoever ends this process, in whatever way, ends the cluster.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from kagenti_devcluster.process.enter import REFUSED_EXIT_CODE
 from kagenti_devcluster.process.program import program
 from kagenti_operator.runtime.telemetry.logging import configure
 
-log = structlog.get_logger("sandbox.keeper")
+log = structlog.get_logger(__name__)
 
 # Longer than everything inside may take.
 _STOP_SECONDS = 25.0
@@ -50,14 +50,14 @@ def start_time(pid: int) -> int | None:
 
 
 def write_holder(paths: StatePaths, pid: int) -> None:
-    """Tell which process keeps the sandbox."""
+    """Record which process holds the lock."""
     holder = Holder(pid=pid, started=start_time(pid) or 0)
     temporary = paths.pid.with_name(f".{paths.pid.name}.{os.getpid()}")
     temporary.write_bytes(msgspec.json.encode(holder))
     temporary.replace(paths.pid)
 
 
-class Keeper:
+class HostDaemon:
     """Starts the inside, waits for its end, cleans up."""
 
     def __init__(self, options: ClusterOptions):
@@ -78,8 +78,8 @@ class Keeper:
         return sockets
 
     async def run(self) -> int:
-        """Keep the sandbox; returns the exit code."""
-        # A socket's address is short, the state folder's path need not be.
+        """Run the cluster until its end; returns the exit code."""
+        # A socket's address is short, the state directory's path need not be.
         run = open_directory(self._paths.run)
         server = await EgressProxy().serve(f"/proc/self/fd/{run}/{EGRESS_SOCKET}")
         inside = await self._start_inside(self._listen())
@@ -117,7 +117,7 @@ class Keeper:
 
     def _end(self, inside: asyncio.subprocess.Process) -> None:
         if inside.returncode is None:
-            log.warning("The sandbox did not stop in time, it is ended", seconds=_STOP_SECONDS)
+            log.warning("The cluster did not stop in time, killing it", seconds=_STOP_SECONDS)
             inside.kill()
 
     def _tell_end(self, code: int) -> None:
@@ -144,21 +144,21 @@ class Keeper:
         if code == REFUSED_EXIT_CODE:
             return "\n".join(lines)
         return "\n".join(
-            [f"the sandbox ended with {code}; the last lines of {self._paths.node_log}:", *lines]
+            [f"the cluster ended with {code}; the last lines of {self._paths.node_log}:", *lines]
         )
 
 
 def main(arguments: list[str]) -> int:
-    """Keep a sandbox; the argument are its options in JSON. Output goes to the node's log.
+    """Run a cluster; the argument is its options in JSON. Output goes to the node's log.
 
-    The state folder's lock is inherited, and held until the end of this process.
+    The state directory's lock is inherited, and held until the end of this process.
     """
     configure("text", "info")
     options = ClusterOptions.decode(arguments[0])
     write_holder(StatePaths(options.directory), os.getpid())
-    keeper = Keeper(options)
-    keeper.prepare()
-    return asyncio.run(keeper.run())
+    daemon = HostDaemon(options)
+    daemon.prepare()
+    return asyncio.run(daemon.run())
 
 
 if __name__ == "__main__":

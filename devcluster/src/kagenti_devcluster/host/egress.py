@@ -1,4 +1,4 @@
-"""The way out for pods: an HTTP proxy in the machine's own network, reached through a Unix socket.
+"""Egress for pods: an HTTP proxy in the machine's own network, reached through a Unix socket.
 
 Pods of images with `egress: true` get it in HTTP_PROXY and HTTPS_PROXY. If the machine itself needs a proxy,
 by the same variables, requests go on to that one. The name host.containers.internal leads to the machine's
@@ -15,7 +15,7 @@ from urllib.request import getproxies_environment, proxy_bypass
 
 import structlog
 
-log = structlog.get_logger("sandbox.egress")
+log = structlog.get_logger(__name__)
 
 SOCKET = "egress.sock"
 PORT = 3128

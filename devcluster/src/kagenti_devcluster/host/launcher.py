@@ -1,4 +1,4 @@
-"""Starts and stops a sandbox from the machine's side: for the command line, the demo and the tests."""
+"""Starts and stops a cluster from the machine's side: for the command line, the demo and the tests."""
 
 import contextlib
 import fcntl
@@ -25,16 +25,16 @@ START_SECONDS = 300.0
 _STOP_SECONDS = 40.0
 _POLL_SECONDS = 0.1
 _HOLDER_SECONDS = 5.0
-# The number of the open lock in the keeper.
-_KEEPERS_LOCK = 3
+# The number of the open lock in the daemon.
+_DAEMON_LOCK = 3
 
 
 class AlreadyRunning(DevClusterError):
-    """A sandbox runs in this state folder."""
+    """A cluster runs in this state directory."""
 
 
 def _take_lock(path: Path) -> IO[bytes] | None:
-    """Lock the state folder for as long as the file stays open somewhere; None where it is locked."""
+    """Lock the state directory for as long as the file stays open somewhere; None where it is locked."""
     # Whatever it holds: it may be somebody else's.
     file = path.open("ab")
     try:
@@ -45,8 +45,8 @@ def _take_lock(path: Path) -> IO[bytes] | None:
     return file
 
 
-def find_keeper(paths: StatePaths) -> int | None:
-    """The process id of the running sandbox's keeper; None where none runs, whatever was left behind."""
+def find_daemon(paths: StatePaths) -> int | None:
+    """The process id of the running cluster's daemon; None where none runs, whatever was left behind."""
     deadline = time.monotonic() + _HOLDER_SECONDS
     while paths.lock.exists():
         if (lock := _take_lock(paths.lock)) is not None:
@@ -73,29 +73,29 @@ def _read_holder(paths: StatePaths) -> Holder | None:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DevClusterError(
             f"{paths.pid} is damaged ({error}): it does not tell which process holds {paths.lock}; end that "
-            "process, or give another folder with --directory"
+            "process, or name another one with --directory"
         ) from error
 
 
 def _lock(paths: StatePaths) -> IO[bytes]:
-    """Lock the state folder for a start. Raises AlreadyRunning."""
-    while find_keeper(paths) is None:
+    """Lock the state directory for a start. Raises AlreadyRunning."""
+    while find_daemon(paths) is None:
         # Somebody who only looks holds it for a moment.
         if (lock := _take_lock(paths.lock)) is not None:
             return lock
         time.sleep(_POLL_SECONDS)
-    raise AlreadyRunning(f"a sandbox is running already, in {paths.root}")
+    raise AlreadyRunning(f"a cluster is running already, in {paths.root}")
 
 
 def start(
-    options: ClusterOptions, *, tethered: bool = False, say: Callable[[str], None] = lambda _: None
+    options: ClusterOptions, *, die_with_parent: bool = False, say: Callable[[str], None] = lambda _: None
 ) -> Status:
-    """Start a sandbox and return when it is ready; `say` hears of each step.
+    """Start a cluster and return when it is ready; `say` hears of each step.
 
-    `tethered`: it dies with this process, even if that is killed; otherwise it stays until `stop`. Raises
+    `die_with_parent`: it ends with this process, even if that is killed, else it stays until `stop`. Raises
     AlreadyRunning, or DevClusterError with the reason why it did not become ready; a folder that holds
-    something else is one. Interrupted, it leaves nothing. A tether holds to the calling thread, so call
-    it from the main one.
+    something else is one. Interrupted, it leaves nothing. The kernel ties `die_with_parent` to the
+    calling thread, so call it from the main one.
     """
     paths = StatePaths(options.directory)
     check_own(paths)
@@ -103,28 +103,28 @@ def start(
     paths.root.chmod(0o700)
     lock = _lock(paths)
     command = [sys.executable, "-P", "-m", "kagenti_devcluster.host.daemon", options.encode()]
-    if tethered:
-        command = program("tether", str(os.getpid()), *command)
-    # Ctrl-C waits until it would end the keeper as well.
+    if die_with_parent:
+        command = program("die_with_parent", str(os.getpid()), *command)
+    # Ctrl-C waits until it would end the daemon as well.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         with lock:
             paths.status.unlink(missing_ok=True)
-            keeper = _spawn(command, paths, lock.fileno())
+            daemon = _spawn(command, paths, lock.fileno())
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-            return _wait_ready(paths, keeper, say)
+            return _wait_ready(paths, daemon, say)
         except BaseException:
-            _end(keeper)
+            _end(daemon)
             raise
         finally:
-            os.close(keeper)
+            os.close(daemon)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _spawn(command: list[str], paths: StatePaths, lock: int) -> int:
-    """Start a keeper, which goes on when we end and has the lock from now on; returns its open handle."""
+    """Start a daemon, which goes on when we end and has the lock from now on; returns its open handle."""
     output = os.open(paths.node_log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
     try:
         pid = os.posix_spawn(
@@ -135,7 +135,7 @@ def _spawn(command: list[str], paths: StatePaths, lock: int) -> int:
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_DUP2, output, 1),
                 (os.POSIX_SPAWN_DUP2, output, 2),
-                (os.POSIX_SPAWN_DUP2, lock, _KEEPERS_LOCK),
+                (os.POSIX_SPAWN_DUP2, lock, _DAEMON_LOCK),
             ],
             # Ctrl-C in this terminal is for us.
             setsid=True,
@@ -149,7 +149,7 @@ def _spawn(command: list[str], paths: StatePaths, lock: int) -> int:
 
 
 def _end(handle: int) -> None:
-    """End a keeper in order, or after a while without; returns when it is gone."""
+    """End a daemon in order, or after a while without; returns when it is gone."""
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(handle, signal.SIGTERM)
         if not _has_ended(handle, _STOP_SECONDS):
@@ -164,29 +164,29 @@ def _has_ended(handle: int, seconds: float | None) -> bool:
     return bool(select.select([handle], [], [], seconds)[0])
 
 
-def _wait_ready(paths: StatePaths, keeper: int, say: Callable[[str], None]) -> Status:
+def _wait_ready(paths: StatePaths, daemon: int, say: Callable[[str], None]) -> Status:
     deadline = time.monotonic() + START_SECONDS
-    told = 0
+    seen = 0
     while time.monotonic() < deadline:
-        ended = _has_ended(keeper, 0)
+        ended = _has_ended(daemon, 0)
         status = read_status(paths.status)
         if status is not None:
-            for step in status.steps[told:]:
+            for step in status.steps[seen:]:
                 say(step)
-            told = len(status.steps)
+            seen = len(status.steps)
             if status.phase == "failed":
                 raise DevClusterError(status.message)
             if status.phase == "ready":
                 return status
         if ended:
-            raise DevClusterError(f"the sandbox ended while it started; see {paths.node_log}")
+            raise DevClusterError(f"the cluster ended while it started; see {paths.node_log}")
         time.sleep(_POLL_SECONDS)
-    raise DevClusterError(f"the sandbox was not ready within {START_SECONDS:.0f} s; see {paths.node_log}")
+    raise DevClusterError(f"the cluster was not ready within {START_SECONDS:.0f} s; see {paths.node_log}")
 
 
 def stop(directory: Path) -> bool:
-    """Stop the sandbox in order; returns when it is gone, False where none was running."""
-    pid = find_keeper(StatePaths(directory))
+    """Stop the cluster in order; returns when it is gone, False where none was running."""
+    pid = find_daemon(StatePaths(directory))
     if pid is None:
         return False
     try:
@@ -201,13 +201,13 @@ def stop(directory: Path) -> bool:
 
 
 def purge(directory: Path) -> bool:
-    """Remove everything that a stopped sandbox left, logs included; returns whether the folder is gone.
+    """Remove everything that a stopped cluster left, logs included; returns whether the directory is gone.
 
-    It stays when there is something else in it. Raises AlreadyRunning, or DevClusterError for a folder
-    that is not a sandbox's.
+    It stays when there is something else in it. Raises AlreadyRunning, or DevClusterError for a
+    directory that is not a cluster's.
     """
     paths = StatePaths(directory)
     check_own(paths)
-    if find_keeper(paths) is not None:
-        raise AlreadyRunning(f"a sandbox is running in {directory}: stop it first")
+    if find_daemon(paths) is not None:
+        raise AlreadyRunning(f"a cluster is running in {directory}: stop it first")
     return remove_own(paths)

@@ -1,4 +1,4 @@
-"""Finds and follows the logs of a sandbox: its components' and its containers'."""
+"""Finds and follows the logs of a cluster: its components' and its containers'."""
 
 import time
 from collections.abc import Iterator, Sequence

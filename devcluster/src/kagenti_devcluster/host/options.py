@@ -1,4 +1,4 @@
-"""How a sandbox was asked for: what the command line, the host's side and the node all know."""
+"""How a cluster was asked for: what the command line, the host's side and the node all know."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +32,9 @@ DEFAULT_PUBLISHED = (
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
-    """Everything a sandbox is started with.
+    """Everything a cluster is started with.
 
-    `directory` is the state folder. `bare` leaves the platform out: a cluster with nothing on it. `images` is
+    `directory` is the state directory. `bare` leaves the platform out. `images` is
     a further table of images, looked at before the one that comes with the package.
     """
 

@@ -1,4 +1,4 @@
-"""The sandbox at a glance: its phase, components, addresses and pods."""
+"""The cluster at a glance: its phase, components, addresses and pods."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -116,7 +116,7 @@ def describe_pod(pod: Pod, now: datetime) -> PodLine:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Everything that `sandbox status` shows."""
+    """Everything that `kagenti-devcluster status` shows."""
 
     phase: str
     message: str
@@ -128,9 +128,9 @@ class Overview:
 
     @classmethod
     async def take(cls, paths: StatePaths, status: Status | None, *, running: bool) -> "Overview":
-        """Look at a sandbox. Raises KubeError when it runs and its API server does not answer."""
+        """Look at a cluster. Raises KubeError when it runs and its API server does not answer."""
         if status is None or not running:
-            # What is in the file is of a sandbox that was; one that was killed could not say so.
+            # What is in the file is of a cluster that was; one that was killed could not say so.
             ended = status is not None and status.phase in {"failed", "stopped"}
             message = status.message if status and ended else ""
             return cls("down", message, "", "", {}, {}, ())
@@ -176,7 +176,7 @@ def _render_table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def render_overview(overview: Overview) -> str:
     """For people."""
-    facts = {"sandbox": overview.phase + (f" ({overview.platform})" if overview.platform else "")}
+    facts = {"cluster": overview.phase + (f" ({overview.platform})" if overview.platform else "")}
     facts |= overview.components
     if overview.kubeconfig:
         facts["KUBECONFIG"] = overview.kubeconfig

@@ -1,4 +1,4 @@
-"""Where a sandbox keeps what: the state folder and everything in it."""
+"""Where a cluster keeps what: the state directory and everything in it."""
 
 import os
 import shlex
@@ -8,37 +8,37 @@ from pathlib import Path
 
 
 def default_directory(environ: Mapping[str, str] = os.environ) -> Path:
-    """`$KAGENTI_DEVCLUSTER_DIR`, else `kagenti-operator/sandbox` in the user's folder for state."""
+    """`$KAGENTI_DEVCLUSTER_DIR`, else `kagenti-devcluster` in the user's directory for state."""
     if own := environ.get("KAGENTI_DEVCLUSTER_DIR"):
         return Path(own).expanduser().absolute()
     base = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME") or Path.home()) / ".local" / "state"
-    return Path(base).absolute() / "kagenti-operator" / "sandbox"
+    return Path(base).absolute() / "kagenti-devcluster"
 
 
 def directory_option(directory: Path, environ: Mapping[str, str] = os.environ) -> str:
-    """What a command needs besides to be about this folder, for a shell; nothing for the default."""
+    """What a command needs besides to be about this directory, for a shell; nothing for the default."""
     return "" if directory == default_directory(environ) else f" --directory {shlex.quote(str(directory))}"
 
 
 @dataclass(frozen=True, slots=True)
 class StatePaths:
-    """The layout of the state folder; readable by its owner only, because it holds credentials."""
+    """The layout of the state directory; readable by its owner only, because it holds credentials."""
 
     root: Path
 
     @property
     def lock(self) -> Path:
-        """Held by the running sandbox, for as long as it lives."""
+        """Held by the running cluster, for as long as it lives."""
         return self.root / "lock"
 
     @property
     def pid(self) -> Path:
         """Which process holds the lock."""
-        return self.root / "keeper.json"
+        return self.root / "daemon.json"
 
     @property
     def status(self) -> Path:
-        """What the sandbox says of itself."""
+        """What the cluster says of itself."""
         return self.root / "status.json"
 
     @property

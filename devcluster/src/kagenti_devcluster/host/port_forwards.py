@@ -1,4 +1,4 @@
-"""The ways into the sandbox and out of it: what the keeper hands over, and what the inside does with it."""
+"""Port forwards into the cluster, and its egress: sockets of the host daemon's, served from the inside."""
 
 import socket
 from collections.abc import Callable
@@ -26,15 +26,15 @@ API_SERVER = "kubernetes"
 
 
 class Inheritance(msgspec.Struct, frozen=True, kw_only=True):
-    """What the keeper hands over: options, and by name the listening sockets and their ports."""
+    """What the daemon hands over: options, and by name the listening sockets and their ports."""
 
     options: str
     listeners: dict[str, int]
     ports: dict[str, int]
 
 
-class _Door:
-    """Leads from the machine to a Service, as soon as there is one."""
+class _PortForward:
+    """Connects the machine to a Service, as soon as there is one."""
 
     def __init__(self, node: Node, published: Published):
         self._node = node
@@ -49,10 +49,10 @@ class _Door:
         return await open_tcp(factory, address, published.port)
 
 
-async def open_doors(
+async def start_port_forwards(
     inheritance: Inheritance, options: ClusterOptions, paths: StatePaths, api_port: int, node: Node
 ) -> None:
-    """Let the machine in to the API server and to published Services, and pods out to the keeper's proxy."""
+    """Forward ports to the API server and to published Services, and pods' egress to the daemon's proxy."""
 
     async def admit(name: str, dial: Dial) -> None:
         listener = socket.socket(fileno=inheritance.listeners[name])
@@ -61,14 +61,14 @@ async def open_doors(
 
     await admit(API_SERVER, lambda factory: open_tcp(factory, NODE_ADDRESS, api_port))
     for published in options.published:
-        await admit(published.name, _Door(node, published).dial)
+        await admit(published.name, _PortForward(node, published).dial)
     run = open_directory(paths.run)
-    way_out = Proxy(
+    egress = Proxy(
         "egress",
         listen(NODE_ADDRESS, EGRESS_PORT),
         lambda factory: open_unix(factory, run, EGRESS_SOCKET),
     )
-    await way_out.start()
+    await egress.start()
 
 
 def direct_hosts() -> list[str]:

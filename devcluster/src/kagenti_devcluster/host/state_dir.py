@@ -1,4 +1,4 @@
-"""Whose a state folder is, and what a sandbox removes from it: what it made, and nothing of anybody else."""
+"""Whose a state directory is, and what a cluster removes from it: what it made, and nothing else."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +9,9 @@ from kagenti_devcluster.node.logs import previous_part, remove_tree
 
 
 def check_own(paths: StatePaths) -> None:
-    """Let pass a folder that is missing, empty or a sandbox's. Raises DevClusterError for any other.
+    """Accept a directory that is missing, empty or a cluster's. Raises DevClusterError for any other.
 
-    A sandbox's has an empty lock and says who keeps it, unless its start was killed before it could.
+    A cluster's has an empty lock and names its daemon, unless its start was killed before it could.
     """
     try:
         names = {entry.name for entry in paths.root.iterdir()}
@@ -21,8 +21,8 @@ def check_own(paths: StatePaths) -> None:
     if not names or (has_lock and (paths.pid.name in names or names <= {p.name for p in _begun(paths)})):
         return
     raise DevClusterError(
-        f"{paths.root} holds files that are not a sandbox's: nothing was changed in it; "
-        "give another folder with --directory, one that is empty or does not exist"
+        f"{paths.root} holds files that are not a cluster's: nothing was changed in it; "
+        "name another directory with --directory, one that is empty or does not exist"
     )
 
 
@@ -35,11 +35,11 @@ def remove(path: Path) -> None:
 
 
 def remove_own(paths: StatePaths) -> bool:
-    """Remove what sandboxes made; returns whether the folder went with it, as nothing else was in it."""
+    """Remove what clusters made; returns whether the directory itself went, as nothing else was in it."""
     for path in (*paths.volatile, paths.logs, paths.helm, paths.status, *_unfinished(paths, paths.status)):
         remove(path)
     remove(previous_part(paths.node_log))
-    # Last what tells that the folder is a sandbox's: who is interrupted can do it again.
+    # Last what marks the directory as a cluster's: after an interruption it can be done again.
     for path in _begun(paths):
         remove(path)
     if paths.root.is_symlink() or any(paths.root.iterdir()):
@@ -49,7 +49,7 @@ def remove_own(paths: StatePaths) -> bool:
 
 
 def _begun(paths: StatePaths) -> list[Path]:
-    """What there is at most before a start has told who keeps the sandbox; the lock is the last."""
+    """What there is at most before a start has recorded its daemon; the lock is the last."""
     return [paths.node_log, *_unfinished(paths, paths.pid), paths.pid, paths.lock]
 
 

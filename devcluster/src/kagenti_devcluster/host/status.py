@@ -1,4 +1,4 @@
-"""What a running sandbox says of itself, in a file that everybody on the machine's side reads."""
+"""What a running cluster says of itself, in a file that everybody on the machine's side reads."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ import structlog
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.host.options import Platform
 
-log = structlog.get_logger("sandbox.status")
+log = structlog.get_logger(__name__)
 
 type Phase = Literal["starting", "ready", "stopping", "stopped", "failed"]
 
@@ -46,8 +46,8 @@ def read_status(path: Path) -> Status | None:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DevClusterError(
-            f"{path} is damaged ({error}): run `sandbox down` and `sandbox up` on this folder, "
-            "or give another with --directory"
+            f"{path} is damaged ({error}): run `kagenti-devcluster down` and `up` on this directory, or name "
+            "another one with --directory"
         ) from error
 
 

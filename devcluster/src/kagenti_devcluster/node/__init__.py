@@ -1,1 +1,1 @@
-"""The node: gives pods a network, volumes and processes, and tells the API server how they are."""
+"""The node: gives pods a network, volumes and processes, and reports their status to the API server."""

@@ -1,4 +1,4 @@
-"""Persistent volume claims: each is bound at once, to a directory in the state folder."""
+"""Persistent volume claims: each is bound at once, to a directory in the state directory."""
 
 import asyncio
 from pathlib import Path
@@ -12,7 +12,7 @@ from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.clock import Clock
 
-log = structlog.get_logger("sandbox.claims")
+log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
 _BOUND = "Bound"

@@ -66,7 +66,7 @@ def read_field(facts: PodFacts, path: str) -> str:
     for name, entries in (("labels", metadata.labels), ("annotations", metadata.annotations)):
         fields[f"metadata.{name}"] = "\n".join(f'{key}="{value}"' for key, value in sorted(entries.items()))
     if path not in fields:
-        raise SourceMissing(f"the pod's field {path} cannot be used in the sandbox")
+        raise SourceMissing(f"the pod's field {path} cannot be used in the cluster")
     return fields[path]
 
 
@@ -86,7 +86,7 @@ def _read_source(source: EnvSource, facts: PodFacts, lookup: Lookup) -> str | No
     for kind, selector in (("ConfigMap", source.config_map_key_ref), ("Secret", source.secret_key_ref)):
         if selector is not None:
             return _read_key(lookup, kind, selector.name, selector.key, selector.optional)
-    raise SourceMissing("a variable comes from a source that the sandbox does not know")
+    raise SourceMissing("a variable comes from a source that the cluster does not know")
 
 
 def _read_all(sources: Sequence[EnvFrom], lookup: Lookup) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Names of Services in a pod's /etc/hosts, since a sandbox has no DNS server. Pure."""
+"""Names of Services in a pod's /etc/hosts, since a cluster has no DNS server. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

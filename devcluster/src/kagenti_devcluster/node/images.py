@@ -12,7 +12,7 @@ The table is YAML: a list of images, the first match wins.
       egress: true                      # a proxy to the outside in HTTP_PROXY and HTTPS_PROXY
 
 Placeholders: {bin:NAME} a cached binary, {env:NAME} the folder of a cached virtual environment, {venv} the
-environment that the sandbox itself runs in, {python} its interpreter, {project} the source tree.
+environment that the cluster itself runs in, {python} its interpreter, {project} the source tree.
 """
 
 import re
@@ -101,7 +101,7 @@ def _check_name(kind: str, name: str) -> None:
         case "bin":
             what, known = "binary", tuple(binaries.TOOLS)
         case "env":
-            what, known = "environment", environments.SANDBOX
+            what, known = "environment", environments.POD_ENVIRONMENTS
         case _:
             return
     if name not in known:
@@ -139,7 +139,7 @@ class ImageTable:
         if found is None:
             raise ImageError(
                 f"no command is known for image {repository}: add it to a table like {PACKAGED.name} "
-                "(docs/sandbox.md, Images)"
+                "(docs/devcluster.md, Images)"
             )
         return Image(
             image=found.image,

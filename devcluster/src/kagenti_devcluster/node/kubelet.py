@@ -16,23 +16,23 @@ from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.node.network import NODE_ADDRESS
 from kagenti_devcluster.node.state import State, Terminated, Waiting
 
-log = structlog.get_logger("sandbox.kubelet")
+log = structlog.get_logger(__name__)
 
 PORT = 10250
 _POLL_SECONDS = 0.3
 _CHUNK = 256 * 1024
 _TAIL_CHUNK = 64 * 1024
-_NO_TIMES = "the sandbox's logs do not say when a line was written"
+_NO_TIMES = "the cluster's logs do not say when a line was written"
 # Options that cannot be followed, by their names in the API: as kubectl calls them, and why.
 _REFUSED = {
     "sinceSeconds": ("--since", _NO_TIMES),
     "sinceTime": ("--since-time", _NO_TIMES),
     "timestamps": ("--timestamps", _NO_TIMES),
-    "previous": ("--previous", "in the sandbox one log has all runs of a container"),
+    "previous": ("--previous", "in the cluster one log has all runs of a container"),
 }
 _BOTH_STREAMS = ("All", None)
 _NO_EXEC = (
-    "the sandbox has logs of pods only, no exec, attach, cp and port-forward: reach a Service with "
+    "the cluster has logs of pods only, no exec, attach, cp and port-forward: reach a Service with "
     "kubectl get --raw /api/v1/namespaces/NAMESPACE/services/NAME:PORT/proxy/\n"
 )
 
@@ -46,7 +46,7 @@ def refuse_options(query: Mapping[str, str]) -> str | None:
         if option in query:
             return f"{reason}: leave out {flag} ({option})"
     if query.get("stream") not in _BOTH_STREAMS:
-        return f"in the sandbox one log has all output of a container: leave out stream={query['stream']}"
+        return f"in the cluster one log has all output of a container: leave out stream={query['stream']}"
     return None
 
 

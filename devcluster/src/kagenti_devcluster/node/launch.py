@@ -35,7 +35,7 @@ class Launch:
     log: Path
 
     def encode(self) -> bytes:
-        """As `sandbox.process.container` reads it."""
+        """As `kagenti_devcluster.process.container` reads it."""
         fields = {
             "command": self.command,
             "environment": self.environment,

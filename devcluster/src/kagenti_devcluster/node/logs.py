@@ -1,6 +1,6 @@
 """Keeps logs from growing without bound: those of components in size, those of pods in number.
 
-How long a container's log may be is up to `sandbox.process.logfile`.
+How long a container's log may be is up to `kagenti_devcluster.process.logfile`.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from kagenti_devcluster.node.pod import remove_tree
 from kagenti_devcluster.process.logfile import MAX_BYTES, previous
 from kagenti_operator.runtime.clock import Clock
 
-log = structlog.get_logger("sandbox.logs")
+log = structlog.get_logger(__name__)
 
 # Pods that are gone leave their logs, so that one can see why they went.
 MAX_GONE_PODS = 100

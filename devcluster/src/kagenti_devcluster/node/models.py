@@ -139,7 +139,7 @@ class HostPathSource(KubeStruct, frozen=True):
 
 
 class Volume(KubeStruct, frozen=True):
-    """A pod's volume; kinds that the sandbox does not know leave all of these None."""
+    """A pod's volume; kinds that the cluster does not know leave all of these None."""
 
     name: str
     config_map: ConfigMapSource | None = None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
 
-BRIDGE = "sandbox0"
+BRIDGE = "devcluster0"
 NODE_ADDRESS = "10.77.0.1"
 POD_CIDR = ipaddress.IPv4Network("10.77.0.0/16")
 SERVICE_CIDR = "10.96.0.0/16"

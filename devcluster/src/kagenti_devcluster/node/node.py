@@ -31,10 +31,10 @@ from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 
-log = structlog.get_logger("sandbox.node")
+log = structlog.get_logger(__name__)
 
 # What the node's Events are found by: the operator's are found by the operator's own name.
-REPORTING_CONTROLLER = "sandbox-node"
+REPORTING_CONTROLLER = "devcluster-node"
 # Many Services change at once when something is installed.
 _HOSTS_SETTLE_SECONDS = 0.05
 

@@ -22,7 +22,7 @@ from kagenti_devcluster.node.volumes import PodVolumes
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.runtime.clock import within
 
-log = structlog.get_logger("sandbox.pod")
+log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 2.0
 # For a pod whose object is gone already: nobody can say how long it may take.

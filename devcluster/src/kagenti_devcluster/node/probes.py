@@ -63,7 +63,7 @@ class Prober:
         if probe.exec is not None:
             code, output = await self._execute(probe.exec.command)
             return None if code == 0 else f"the command exited with {code}: {output.strip()}"
-        return "the probe is of a kind that the sandbox does not know"
+        return "the probe is of a kind that the cluster does not know"
 
     async def _get(self, action: HttpGet) -> str | None:
         scheme = action.scheme.lower()

@@ -75,7 +75,7 @@ def _project_fields(source: DownwardSource, mode: int, facts: PodFacts) -> Files
     files: Files = {}
     for item in source.items or ():
         if item.field_ref is None:
-            raise SourceMissing(f"the file {item.path} comes from a source that the sandbox does not know")
+            raise SourceMissing(f"the file {item.path} comes from a source that the cluster does not know")
         value = read_field(facts, item.field_ref.field_path)
         files[item.path] = File(value.encode(), own if item.mode is None else item.mode)
     return files
@@ -91,7 +91,7 @@ def _project_part(part: Projection, mode: int, facts: PodFacts, lookup: Lookup, 
     if part.service_account_token is not None:
         token = part.service_account_token
         return {token.path: File(token_of(token).encode(), mode)}
-    raise SourceMissing("a part of a projected volume is of a kind that the sandbox does not know")
+    raise SourceMissing("a part of a projected volume is of a kind that the cluster does not know")
 
 
 def is_projected(volume: Volume) -> bool:
@@ -114,7 +114,7 @@ def project(volume: Volume, facts: PodFacts, lookup: Lookup, token_of: TokenOf) 
     if volume.downward_api is not None:
         return _project_fields(volume.downward_api, _DEFAULT_MODE, facts)
     if volume.projected is None:
-        raise SourceMissing(f"volume {volume.name!r} is of a kind that the sandbox does not know")
+        raise SourceMissing(f"volume {volume.name!r} is of a kind that the cluster does not know")
     mode = _DEFAULT_MODE if volume.projected.default_mode is None else volume.projected.default_mode
     files: Files = {}
     for part in volume.projected.sources or ():

@@ -15,14 +15,14 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.runtime.clock import Clock
 
-log = structlog.get_logger("sandbox.node")
+log = structlog.get_logger(__name__)
 
-NODE_NAME = "sandbox"
+NODE_NAME = "devcluster"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # As often as the kubelet reports a status that did not change.
 _REPORT_SECONDS = 300.0
 _RETRY_SECONDS = 5.0
-_FIELD_MANAGER = "sandbox-node"
+_FIELD_MANAGER = "devcluster-node"
 _MANY = "1000"
 
 
@@ -46,7 +46,7 @@ def _build_status(now: datetime, since: datetime, version: str) -> dict[str, Any
             {
                 "type": "Ready",
                 "status": "True",
-                "reason": "SandboxReady",
+                "reason": "KubeletReady",
                 "message": "pods run as processes of this machine",
                 "lastHeartbeatTime": to_time(now),
                 "lastTransitionTime": to_time(since),

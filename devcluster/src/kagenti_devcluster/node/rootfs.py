@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 from kagenti_devcluster.errors import DevClusterError
 
 type Kind = Literal["dir", "file", "link"]
-# What `sandbox.process.container` carries out, in order: ["dir", path], ["file", path],
+# What `kagenti_devcluster.process.container` carries out, in order: ["dir", path], ["file", path],
 # ["link", path, target], ["tmpfs", path, mode], ["bind", path, source] and ["bind-ro", path, source].
 type Step = list[str]
 

@@ -14,7 +14,7 @@ from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.clock import Clock
 
-log = structlog.get_logger("sandbox.scheduler")
+log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 1.0
 
@@ -22,7 +22,7 @@ _RETRY_SECONDS = 1.0
 def find_mismatch(pod: Pod, labels: Mapping[str, str]) -> str:
     """Why the node does not suit a pod; empty when it does. Pure."""
     wrong = [f"{k}={v}" for k, v in (pod.spec.node_selector or {}).items() if labels.get(k) != v]
-    return f"the sandbox's only node does not have the labels {', '.join(wrong)}" if wrong else ""
+    return f"the cluster's only node does not have the labels {', '.join(wrong)}" if wrong else ""
 
 
 def is_waiting(pod: Pod) -> bool:

@@ -9,7 +9,7 @@ from kagenti_devcluster.cluster.proxy import Backends, Proxy, listen
 from kagenti_devcluster.node.objects import Service, Slice
 from kagenti_operator.runtime.cache.informer import Informer
 
-log = structlog.get_logger("sandbox.services")
+log = structlog.get_logger(__name__)
 
 BY_SERVICE = "service"
 _SERVICE_LABEL = "kubernetes.io/service-name"

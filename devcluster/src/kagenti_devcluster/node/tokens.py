@@ -1,8 +1,8 @@
 """Tokens of a pod's ServiceAccount, by TokenRequest, bound to the pod as the kubelet's are.
 
 Ten minutes is the shortest life that the API server gives, too long to watch a token expire. Annotation
-`sandbox.kagenti.io/token-seconds` on a ServiceAccount makes its tokens shorter: the node signs them anew with
-the cluster's key, and so they expire for everybody who has them checked.
+`devcluster.kagenti.io/token-seconds` on a ServiceAccount makes its tokens shorter: the node signs them anew
+with the cluster's key, and so they expire for everybody who has them checked.
 """
 
 import base64
@@ -21,7 +21,7 @@ from kagenti_devcluster.standins.resources import SERVICE_ACCOUNTS
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeStruct
 
-SECONDS_ANNOTATION = "sandbox.kagenti.io/token-seconds"
+SECONDS_ANNOTATION = "devcluster.kagenti.io/token-seconds"
 # The kubelet renews at 80 % of a token's life, or after a day.
 _RENEW_AT = 0.8
 _MAX_SECONDS = 24 * 3600.0

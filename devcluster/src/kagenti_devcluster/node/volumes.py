@@ -15,7 +15,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.runtime.clock import Clock
 
-log = structlog.get_logger("sandbox.volumes")
+log = structlog.get_logger(__name__)
 
 _RETRY_SECONDS = 10.0
 
@@ -113,7 +113,7 @@ class PodVolumes:
         elif volume.persistent_volume_claim is not None:
             self._claim_directory(volume.persistent_volume_claim.claim_name)
         elif volume.host_path is None:
-            raise SourceMissing(f"volume {volume.name!r} is of a kind that the sandbox does not know")
+            raise SourceMissing(f"volume {volume.name!r} is of a kind that the cluster does not know")
         elif not Path(volume.host_path.path).exists():
             raise SourceMissing(f"volume {volume.name!r}: {volume.host_path.path} does not exist")
 

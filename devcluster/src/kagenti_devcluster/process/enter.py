@@ -17,7 +17,7 @@ _NAMESPACES = (
 _MS_NOSUID_NODEV_NOEXEC = 0x2 | 0x4 | 0x8
 
 REFUSED = """\
-this kernel does not let an ordinary user make {what} ({error}); the sandbox's node and pods need them.
+this kernel does not let an ordinary user make {what} ({error}); the cluster's node and pods need them.
 What to do, as the machine's administrator:
   Ubuntu 23.10 and later: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0
   Debian before 11:       sysctl -w kernel.unprivileged_userns_clone=1

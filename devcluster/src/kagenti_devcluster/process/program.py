@@ -1,4 +1,4 @@
-"""How the sandbox starts its own small programs: an interpreter without site packages, up in 20 ms.
+"""How the cluster starts its own small programs: an interpreter without site packages, up in 20 ms.
 
 They set up namespaces or wait for one process, so they import the standard library and this package only.
 """

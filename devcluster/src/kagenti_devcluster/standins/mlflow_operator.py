@@ -25,7 +25,7 @@ from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
-log = structlog.get_logger("sandbox.mlflow-operator")
+log = structlog.get_logger(__name__)
 
 _KEY = NAME
 

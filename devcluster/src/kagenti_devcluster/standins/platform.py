@@ -1,4 +1,4 @@
-"""The platform that the operator finds: installed into the sandbox's cluster, and kept alive by stand-ins.
+"""The platform that the operator finds: installed into the cluster, and kept alive by stand-ins.
 
 By default it looks like OpenShift AI; as plain Kubernetes it has the collector and nothing else.
 """
@@ -23,7 +23,7 @@ from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
-log = structlog.get_logger("sandbox.platform")
+log = structlog.get_logger(__name__)
 
 NAMESPACE = "kagenti-system"
 _ADMISSION_SECONDS = 60.0
@@ -111,7 +111,7 @@ def _has_service_ca(pod: Manifest) -> bool:
 
 
 class StandIns:
-    """The controllers of a real platform that the sandbox brings along; they need all permissions."""
+    """The controllers of a real platform that the cluster brings along; they need all permissions."""
 
     def __init__(
         self, client: KubeClient, options: Options, *, clock: Clock, rng: random.Random, metrics: Metrics

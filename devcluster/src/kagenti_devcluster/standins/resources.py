@@ -1,4 +1,4 @@
-"""Kinds that only the platform's stand-ins read, and the parts of them that they read."""
+"""Resources that only the platform's stand-ins read, and the fields of them that they read."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -25,16 +25,16 @@ from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
-log = structlog.get_logger("sandbox.service-ca")
+log = structlog.get_logger(__name__)
 
 SECRET_ANNOTATION = "service.beta.openshift.io/serving-cert-secret-name"
 # Not OpenShift's: tells which CA signed, so that a certificate of an older one is seen without being parsed.
-ISSUER_ANNOTATION = "sandbox.kagenti.io/issuer"
+ISSUER_ANNOTATION = "devcluster.kagenti.io/issuer"
 CONFIG_MAP = "openshift-service-ca.crt"
 CONFIG_MAP_KEY = "service-ca.crt"
 OWN_NAMESPACE = "openshift-service-ca"
 SIGNING_KEY = "signing-key"
-# People on the sandbox's machine reach MLflow through a forwarded port; OpenShift's certificates lack these.
+# People on the cluster's machine reach MLflow through a forwarded port; OpenShift's certificates lack these.
 _LOCAL_NAMES = ("localhost", "127.0.0.1")
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from kagenti_devcluster.cluster.child_process import Daemon
+from kagenti_devcluster.cluster.child_process import ChildProcess
 from kagenti_devcluster.cluster.pki import CertificateAuthority
 from kagenti_devcluster.toolchain import environments
 
@@ -60,8 +60,10 @@ class MLflowServer:
     def _database(self) -> Path:
         return self._directory / "mlflow.db"
 
-    def _launch(self) -> Daemon:
-        return Daemon("mlflow", self._command, directory=self._directory, log=self._directory / "mlflow.log")
+    def _launch(self) -> ChildProcess:
+        return ChildProcess(
+            "mlflow", self._command, directory=self._directory, log=self._directory / "mlflow.log"
+        )
 
     def wait_until_healthy(self) -> None:
         context = ssl.create_default_context(cafile=self.ca_file)

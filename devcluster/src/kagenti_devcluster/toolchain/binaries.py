@@ -1,4 +1,4 @@
-"""Which real binaries the sandbox and the tests run, and where they are on this machine.
+"""Which real binaries the cluster and the tests run, and where they are on this machine.
 
 A binary comes from the folder that `KUBEBUILDER_ASSETS` names, from PATH, or from the cache that
 `make binaries` fills, in this order, and only in a version that fits the others. Only the standard library
@@ -61,7 +61,7 @@ TOOLS: Mapping[str, Tool] = {
             name="kube-apiserver",
             package="k8s.io/kubernetes/cmd/kube-apiserver",
             module="k8s.io/kubernetes",
-            # MutatingAdmissionPolicy, which the sandbox's OpenShift needs, is on and in v1 since 1.36.
+            # MutatingAdmissionPolicy, which the cluster's OpenShift needs, is on and in v1 since 1.36.
             oldest=(1, 36, 0),
             stamp=_KUBE_STAMP,
         ),

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from kagenti_devcluster.toolchain.cache import Say, cache_dir, checkout, digest, exclusive
 
-# What the sandbox's pods run in. `tools/build.py` keeps a Go toolchain in one more, where there is no Go.
-SANDBOX = ("mlflow", "agent")
+# What the cluster's pods run in. `tools/build.py` keeps a Go toolchain in one more, where there is no Go.
+POD_ENVIRONMENTS = ("mlflow", "agent")
 
 _COMPLETE = ".complete"
 
@@ -121,8 +121,8 @@ def _run(command: list[str]) -> None:
 
 
 def main() -> int:
-    """Make the environments of the sandbox."""
-    for name in SANDBOX:
+    """Make the environments of the cluster."""
+    for name in POD_ENVIRONMENTS:
         try:
             print(f"{name}: {ensure(name)}", flush=True)
         except EnvironmentFailed as failure:

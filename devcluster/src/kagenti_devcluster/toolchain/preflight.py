@@ -1,4 +1,4 @@
-"""Whether this machine's kernel lets the sandbox run, told before anything takes long.
+"""Whether this machine's kernel lets the cluster run, told before anything takes long.
 
 `python -m kagenti_devcluster.toolchain.preflight` is what `make demo` and `make test` begin with: the
 binaries take a quarter of an hour to build, and are of no use where pods cannot be run.
@@ -12,7 +12,7 @@ from kagenti_devcluster.process.program import program
 
 
 def find_problem() -> str | None:
-    """Why no sandbox can run here, and what to do about it; None where one can."""
+    """Why no cluster can run here, and what to do about it; None where one can."""
     command = program("enter", str(os.getpid()), *program("probe"))
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode == 0:
@@ -25,7 +25,7 @@ def main() -> int:
     problem = find_problem()
     if problem is None:
         return 0
-    print(f"the sandbox cannot run on this machine: {problem}", file=sys.stderr)
+    print(f"the cluster cannot run on this machine: {problem}", file=sys.stderr)
     return 1
 
 

@@ -1,4 +1,4 @@
-"""State folders that are no sandbox's or cannot be used stay as they are, and are told by name."""
+"""State directories that are no cluster's or cannot be used stay as they are, and are named."""
 
 import fcntl
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from kagenti_devcluster.cli.main import main
 from kagenti_devcluster.host.paths import StatePaths
 
-# A project of somebody's, with names that a sandbox uses as well.
+# A project of somebody's, with names that a cluster uses as well.
 _SOMEBODYS = {"logs/app.log": "one", "run/job": "two", "kubeconfig": "three", "lock": "four", "x/y": "five"}
 
 
@@ -23,7 +23,7 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
 
 
-def sandbox(folder: Path, *arguments: str) -> int:
+def run(folder: Path, *arguments: str) -> int:
     return main([*arguments, "--directory", str(folder)])
 
 
@@ -32,8 +32,8 @@ def sandbox(folder: Path, *arguments: str) -> int:
     [
         _SOMEBODYS,
         {"notes": "one"},
-        {"lock": "", "logs/app.log": "no keeper is told of"},
-        {"lock": "of something else", "keeper.json": "{}"},
+        {"lock": "", "logs/app.log": "no daemon is named"},
+        {"lock": "of something else", "daemon.json": "{}"},
     ],
 )
 @pytest.mark.parametrize("action", [("up", "--bare"), ("down", "--purge"), ("demo", "--once")])
@@ -45,18 +45,18 @@ def test_a_folder_that_holds_something_else_is_refused_and_left_as_it_is(
 ):
     write(tmp_path, somebodys)
     tmp_path.chmod(0o750)
-    assert sandbox(tmp_path, *action) == 1
+    assert run(tmp_path, *action) == 1
     assert contents(tmp_path) == somebodys
     assert tmp_path.stat().st_mode & 0o777 == 0o750
     captured = capsys.readouterr()
     assert (
-        f"{tmp_path} holds files that are not a sandbox's: nothing was changed in it; "
-        "give another folder with --directory"
+        f"{tmp_path} holds files that are not a cluster's: nothing was changed in it; "
+        "name another directory with --directory"
     ) in captured.out + captured.err
 
 
 def left_behind(folder: Path) -> StatePaths:
-    """What a sandbox and a demo on it leave, and what is left of them when they are killed."""
+    """What a cluster and a demo on it leave, and what is left of them when they are killed."""
     paths = StatePaths(folder)
     made = (
         paths.lock,
@@ -66,7 +66,7 @@ def left_behind(folder: Path) -> StatePaths:
         paths.node_log,
         paths.root / "node.log.1",
         paths.root / ".status.json.17",
-        paths.root / ".keeper.json.17",
+        paths.root / ".daemon.json.17",
         paths.control_plane / "etcd" / "data",
         paths.pods / "one" / "volume",
         paths.claims / "one" / "file",
@@ -78,14 +78,16 @@ def left_behind(folder: Path) -> StatePaths:
     return paths
 
 
-def test_purge_removes_a_sandboxs_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_purge_removes_a_clusters_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     left_behind(tmp_path / "own")
-    assert sandbox(tmp_path / "own", "down", "--purge") == 0
+    assert run(tmp_path / "own", "down", "--purge") == 0
     assert not (tmp_path / "own").exists()
-    assert capsys.readouterr().out == f"no sandbox was up\nremoved {tmp_path / 'own'}\n"
+    assert capsys.readouterr().out == f"no cluster was up\nremoved {tmp_path / 'own'}\n"
 
 
-def test_purge_leaves_what_was_put_into_a_sandboxs_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_purge_leaves_what_was_put_into_a_clusters_directory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
     paths = left_behind(tmp_path / "own")
     write(tmp_path / "elsewhere", {"kept": "one"})
     (paths.logs / "team1" / "web" / "main.log").unlink()
@@ -94,15 +96,15 @@ def test_purge_leaves_what_was_put_into_a_sandboxs_folder(tmp_path: Path, capsys
     paths.logs.rmdir()
     paths.logs.symlink_to(tmp_path / "elsewhere")
     write(paths.root, {"notes": "two"})
-    assert sandbox(paths.root, "down", "--purge") == 0
+    assert run(paths.root, "down", "--purge") == 0
     assert contents(tmp_path) == {"own/notes": "two", "elsewhere/kept": "one"}
     assert [entry.name for entry in paths.root.iterdir()] == ["notes"]
-    assert f"removed the sandbox's files from {paths.root}, and left what else" in capsys.readouterr().out
+    assert f"removed the cluster's files from {paths.root}, and left what else" in capsys.readouterr().out
 
 
-def test_a_start_that_was_killed_at_once_left_a_sandboxs_folder(tmp_path: Path):
-    write(tmp_path / "own", {"lock": "", "node.log": "", ".keeper.json.17": ""})
-    assert sandbox(tmp_path / "own", "down", "--purge") == 0
+def test_a_start_that_was_killed_at_once_left_a_clusters_directory(tmp_path: Path):
+    write(tmp_path / "own", {"lock": "", "node.log": "", ".daemon.json.17": ""})
+    assert run(tmp_path / "own", "down", "--purge") == 0
     assert not (tmp_path / "own").exists()
 
 
@@ -112,9 +114,9 @@ def test_a_folder_that_cannot_be_made_is_told(
     tmp_path: Path, name: str, action: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ):
     write(tmp_path, {"a-file": "kept"})
-    assert sandbox(tmp_path / name, *action) == 1
+    assert run(tmp_path / name, *action) == 1
     said = capsys.readouterr().err
-    assert said.startswith(f"kagenti-devcluster: the state folder {tmp_path / name} cannot be used: ")
+    assert said.startswith(f"kagenti-devcluster: the state directory {tmp_path / name} cannot be used: ")
     assert said.endswith("; give another with --directory\n")
     assert contents(tmp_path) == {"a-file": "kept"}
 
@@ -124,8 +126,8 @@ def test_a_folder_that_cannot_be_looked_at_is_told(
     tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / ("x" * 300)
-    assert sandbox(folder, action) == 1
-    assert f"the state folder {folder} cannot be used: " in capsys.readouterr().err
+    assert run(folder, action) == 1
+    assert f"the state directory {folder} cannot be used: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", [b"", b'{"phase":"rea', b"{}", b'{"phase":"\xff"}'])
@@ -134,18 +136,21 @@ def test_a_damaged_status_is_told_with_what_to_do(
 ):
     paths = left_behind(tmp_path)
     paths.status.write_bytes(text)
-    assert sandbox(tmp_path, "status") == 1
+    assert run(tmp_path, "status") == 1
     said = capsys.readouterr().err
     assert said.startswith(f"kagenti-devcluster: {paths.status} is damaged (")
-    assert "run `sandbox down` and `sandbox up` on this folder, or give another with --directory" in said
-    assert sandbox(tmp_path, "down") == 0
+    assert (
+        "run `kagenti-devcluster down` and `up` on this directory, or name another one with --directory"
+        in said
+    )
+    assert run(tmp_path, "down") == 0
 
 
 def test_a_lock_that_nobody_owns_up_to_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     paths = left_behind(tmp_path)
     with paths.lock.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert sandbox(tmp_path, "down") == 1
+        assert run(tmp_path, "down") == 1
     said = capsys.readouterr().err
     assert f"{paths.pid} is damaged (" in said
-    assert f"it does not tell which process holds {paths.lock}; end that process, or give another" in said
+    assert f"it does not tell which process holds {paths.lock}; end that process, or name another" in said

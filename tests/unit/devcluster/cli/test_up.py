@@ -1,4 +1,4 @@
-"""`sandbox up` where it starts none, mostly as one runs: this process holds the lock in its place."""
+"""`up` where it starts no cluster, mostly as one runs: this process holds the lock in its place."""
 
 import fcntl
 import os
@@ -34,7 +34,7 @@ def test_one_that_is_ready_is_shown(paths: StatePaths, capsys: pytest.CaptureFix
     )
     assert up(paths) == 0
     said = capsys.readouterr().out
-    assert said.startswith("the sandbox is up already\n")
+    assert said.startswith("the cluster is up already\n")
     assert "127.0.0.1:9" in said
     assert f"export KUBECONFIG={quote(str(paths.kubeconfig))}\n" in said
 
@@ -79,17 +79,17 @@ def test_one_that_is_up_does_not_take_up_options(
     write_status(paths.status, Status(phase="ready", platform="openshift"))
     assert up(paths, *given) == 1
     said = capsys.readouterr()
-    assert f"a sandbox that is up cannot take up {named} any more: end it with `kagenti-" in said.err
+    assert f"a cluster that is up cannot take up {named} any more: end it with `kagenti-" in said.err
     assert "up already" not in said.out
 
 
 def test_one_that_is_bare_is_what_bare_asks_for(paths: StatePaths, capsys: pytest.CaptureFixture[str]):
     write_status(paths.status, Status(phase="ready", platform="openshift", bare=True))
     assert up(paths, "--bare") == 0
-    assert "the sandbox is up already\n" in capsys.readouterr().out
+    assert "the cluster is up already\n" in capsys.readouterr().out
 
 
-def test_the_default_folder_is_left_out_of_what_to_type(
+def test_the_default_folder_is_skipped_of_what_to_type(
     paths: StatePaths, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     monkeypatch.setenv("KAGENTI_DEVCLUSTER_DIR", str(paths.root))

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from kagenti_devcluster.cluster.pki import CertificateAuthority
 from kagenti_devcluster.demo.api import Api
 from kagenti_devcluster.demo.failures import Hop
 from kagenti_devcluster.demo.mlflow_reader import MLflowReader
-from kagenti_devcluster.demo.play import Step, play
 from kagenti_devcluster.demo.report import Console, Outcome
+from kagenti_devcluster.demo.runner import Step, run_steps
 from kagenti_devcluster.demo.stage import Stage
 from kagenti_devcluster.demo.steps_agent import read_trace
 from kagenti_devcluster.host.options import ClusterOptions
@@ -34,10 +35,10 @@ def reader(server: Server, session: aiohttp.ClientSession) -> MLflowReader:
     return MLflowReader(session, server.url, "token", CertificateAuthority("test").certificate.decode())
 
 
-async def ask_agent(server: Server, session: aiohttp.ClientSession) -> Outcome:
+async def ask_agent(server: Server, session: aiohttp.ClientSession, seconds: float = 60.0) -> Outcome:
     async with KubeClient(Connection(server.url)) as client:
         api = Api(client, session)
-        await api.call_service("team1", "weather-agent:8000", "/", {}, hop=Hop.AGENT, seconds=0.05)
+        await api.call_service("team1", "weather-agent:8000", "/", {}, hop=Hop.AGENT, seconds=seconds)
     return Outcome("it answers")
 
 
@@ -51,12 +52,12 @@ async def told(run: Any, behaviour: HangUp | Silence, session: aiohttp.ClientSes
     out = io.StringIO()
     async with serving(behaviour) as server:
         step = Step[Server](title="A step", checks="an answer", run=lambda stage: run(stage, session))
-        assert not await play([step], server, Console(out))
+        assert not await run_steps([step], server, Console(out))
     return out.getvalue()
 
 
 async def test_an_agent_that_takes_too_long_is_the_broken_hop(session: aiohttp.ClientSession):
-    said = await told(ask_agent, Silence(), session)
+    said = await told(partial(ask_agent, seconds=0.05), Silence(), session)
     assert "✘ no answer to POST / of team1/weather-agent:8000: nothing within 0.05 s" in said
     assert "broken hop: the agent\n" in said
     assert "look further: kagenti-devcluster logs weather-agent\n" in said

@@ -1,4 +1,4 @@
-"""The demo and a sandbox of somebody else's, told by a process that holds its lock."""
+"""The demo and a cluster of somebody else's, told by a process that holds its lock."""
 
 import io
 import os
@@ -35,7 +35,7 @@ def paths(tmp_path: Path) -> StatePaths:
 
 
 @pytest.fixture
-def keeper(paths: StatePaths) -> Generator[subprocess.Popen[str]]:
+def daemon(paths: StatePaths) -> Generator[subprocess.Popen[str]]:
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(paths.lock)],
         stdin=subprocess.PIPE,
@@ -50,26 +50,26 @@ def keeper(paths: StatePaths) -> Generator[subprocess.Popen[str]]:
         process.kill()
 
 
-async def test_a_demo_that_is_refused_leaves_the_sandbox_that_it_was_refused_on(
-    paths: StatePaths, keeper: "subprocess.Popen[str]"
+async def test_a_demo_that_is_refused_leaves_the_cluster_that_it_was_refused_on(
+    paths: StatePaths, daemon: "subprocess.Popen[str]"
 ):
     out = io.StringIO()
     options = ClusterOptions(directory=paths.root, platform="kubernetes")
     assert not await run_demo(options, Console(out), os.environ, once=True)
     said = out.getvalue()
-    assert "the sandbox that runs looks like openshift, not like kubernetes" in said
+    assert "the cluster that runs looks like openshift, not like kubernetes" in said
     assert f"kagenti-devcluster down --directory {paths.root}, and the demo again" in said
     assert "is down" not in said
-    assert keeper.poll() is None
-    assert launcher.find_keeper(paths) == keeper.pid
+    assert daemon.poll() is None
+    assert launcher.find_daemon(paths) == daemon.pid
 
 
-async def test_a_demo_that_came_second_does_not_take_the_other_sandbox_for_its_own(
-    paths: StatePaths, keeper: "subprocess.Popen[str]"
+async def test_a_demo_that_came_second_does_not_take_the_other_cluster_for_its_own(
+    paths: StatePaths, daemon: "subprocess.Popen[str]"
 ):
     async with AsyncExitStack() as exits:
         stage = Stage(ClusterOptions(directory=paths.root), Console(io.StringIO()), exits, {})
         with pytest.raises(launcher.AlreadyRunning):
             await bring_up(stage)
-    assert stage.leash is None
-    assert launcher.find_keeper(paths) == keeper.pid
+    assert stage.watchdog is None
+    assert launcher.find_daemon(paths) == daemon.pid

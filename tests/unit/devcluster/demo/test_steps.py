@@ -16,8 +16,8 @@ from kagenti_devcluster.demo.steps_agent import (
     locate_loss,
     read_answer,
 )
+from kagenti_devcluster.demo.steps_cluster import build_secret, choose_model
 from kagenti_devcluster.demo.steps_operator import MESSAGES, find_messages, parse_log
-from kagenti_devcluster.demo.steps_sandbox import build_secret, choose_model
 from kagenti_devcluster.demo.traces import Span
 from kagenti_devcluster.demo.waiting import NotYet, Overdue, until
 from kagenti_devcluster.demo.workloads import annotate_templates, environment, is_rolled_out

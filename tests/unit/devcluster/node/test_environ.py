@@ -107,7 +107,7 @@ def test_what_is_missing_is_named(fields: dict[str, object], problem: str) -> No
         ("metadata.annotations['none']", ""),
         ("metadata.labels", 'app="web"\ntier="front"'),
         ("spec.serviceAccountName", "robot"),
-        ("spec.nodeName", "sandbox"),
+        ("spec.nodeName", "devcluster"),
         ("status.hostIP", "10.77.0.1"),
     ],
 )

@@ -87,7 +87,7 @@ def test_optional_sources_may_lack_objects_and_keys() -> None:
             {"configMap": {"name": "settings", "items": [{"key": "z", "path": "z"}]}},
             "ConfigMap 'settings' has no key 'z'",
         ),
-        ({"projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}, "of a kind that the sandbox"),
+        ({"projected": {"sources": [{"clusterTrustBundle": {"path": "x"}}]}}, "of a kind that the cluster"),
     ],
 )
 def test_what_is_missing_is_named(source: dict[str, object], problem: str) -> None:

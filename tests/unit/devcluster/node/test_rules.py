@@ -161,7 +161,7 @@ def test_a_pod_fits_when_its_selector_does() -> None:
 
 def test_only_pods_without_a_node_and_without_gates_are_placed() -> None:
     assert is_waiting(build_pod())
-    assert not is_waiting(build_pod(nodeName="sandbox"))
+    assert not is_waiting(build_pod(nodeName="devcluster"))
     assert not is_waiting(build_pod(schedulingGates=[{"name": "later"}]))
 
 

@@ -86,9 +86,9 @@ def test_an_installed_package_takes_what_is_there(
     assert environments.ensure("small", environ) == python
 
 
-def test_the_sandbox_has_its_locks() -> None:
+def test_the_cluster_has_its_locks() -> None:
     assert cache.checkout() == ROOT
-    assert {"run", "dev", "build", "go", "image", "plot", *environments.SANDBOX} == {
+    assert {"run", "dev", "build", "go", "image", "plot", *environments.POD_ENVIRONMENTS} == {
         lock.stem for lock in LOCKS
     }
 

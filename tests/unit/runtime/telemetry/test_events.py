@@ -101,12 +101,12 @@ async def test_an_event_says_all_that_people_and_the_api_want_to_know(bench: Ben
 
 async def test_an_event_names_the_program_that_reports(bench: Bench) -> None:
     bench.recorder = EventRecorder(
-        bench.sent, controller="sandbox-node", instance="n", clock=bench.clock, rng=random.Random(1)
+        bench.sent, controller="devcluster-node", instance="n", clock=bench.clock, rng=random.Random(1)
     )
     async with bench.sending():
         bench.recorder.normal(AGENT, "Started", "x")
     (event,) = bench.sent.created
-    assert event["reportingController"] == "sandbox-node"
+    assert event["reportingController"] == "devcluster-node"
 
 
 @pytest.mark.parametrize("separator", ["-", ".", "-.-"])

@@ -1,10 +1,10 @@
-"""Plays steps in order, and tells each one's outcome and how long it took."""
+"""Runs steps in order, and reports each one's outcome and how long it took."""
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from kagenti_devcluster.demo.failures import StepFailed
+from kagenti_devcluster.demo.failures import Hop, StepFailed
 from kagenti_devcluster.demo.report import Console, Outcome
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_operator.kube.errors import KubeError
@@ -19,15 +19,17 @@ class Step[S]:
     run: Callable[[S], Awaitable[Outcome]]
 
 
-async def play[S](steps: Sequence[Step[S]], stage: S, console: Console, *, keep_going: bool = False) -> bool:
-    """Play the steps and return whether all checks hold.
+async def run_steps[S](
+    steps: Sequence[Step[S]], stage: S, console: Console, *, keep_going: bool = False
+) -> bool:
+    """Run the steps and return whether all checks hold.
 
-    After a failure the rest is left out, or played all the same with `keep_going`.
+    After a failure the rest is skipped, unless `keep_going`.
     """
     failed = False
     for number, step in enumerate(steps, 1):
         if failed and not keep_going:
-            console.left_out(number, len(steps), step.title)
+            console.skipped(number, len(steps), step.title)
             continue
         console.begin(number, len(steps), step.title, step.checks)
         begun = time.monotonic()
@@ -48,4 +50,4 @@ async def _run[S](step: Step[S], stage: S) -> Outcome:
         raise StepFailed("the demo → API server", str(error), advice="kagenti-devcluster logs") from error
     except DevClusterError as error:
         first, *rest = str(error).splitlines()
-        raise StepFailed("the sandbox", first, excerpt=rest, advice="kagenti-devcluster logs") from error
+        raise StepFailed(Hop.CLUSTER, first, excerpt=rest, advice="kagenti-devcluster logs") from error

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from kagenti_devcluster.demo.next_steps import describe_next_steps, quote_path, shorten_path
 from kagenti_devcluster.demo.report import Console
 from kagenti_devcluster.demo.stage import Stage
-from kagenti_devcluster.demo.ways_in import describe_ways_in, quote_path, shorten_path
 from kagenti_devcluster.host.options import ClusterOptions
 
 
@@ -34,11 +34,11 @@ def test_without_a_home_paths_stay_whole():
     ("folder", "option"),
     [("/srv/state", ""), ("/srv/my state", " --directory '/srv/my state'")],
 )
-def test_what_to_type_is_about_the_sandbox_of_the_demo(tmp_path: Path, folder: str, option: str):
+def test_what_to_type_is_about_the_cluster_of_the_demo(tmp_path: Path, folder: str, option: str):
     kubectl = tmp_path / "kubectl"
     kubectl.touch(mode=0o755)
     environ = {"PATH": str(tmp_path), "KAGENTI_DEVCLUSTER_DIR": "/srv/state"}
     options = ClusterOptions(directory=Path(folder))
-    lines = describe_ways_in(Stage(options, Console(io.StringIO()), AsyncExitStack(), environ))
-    commands = [line.partition(" sandbox ")[2] for line in lines[1:] if " sandbox " in line]
+    lines = describe_next_steps(Stage(options, Console(io.StringIO()), AsyncExitStack(), environ))
+    commands = [line.split(maxsplit=1)[1] for line in lines[-3:]]
     assert commands == [f"{action}{option}" for action in ("status", "logs weather-agent", "down")]

@@ -1,4 +1,4 @@
-"""The sandbox is up, and what the operator's users bring along is there: namespace, secret, model."""
+"""The cluster is up, and what the operator's users bring along is there: namespace, secret, model."""
 
 import base64
 from collections.abc import Mapping
@@ -7,10 +7,10 @@ from importlib import resources
 from kagenti_devcluster.cluster.apply import Manifests
 from kagenti_devcluster.demo.bring_up import bring_up
 from kagenti_devcluster.demo.failures import Hop, StepFailed
+from kagenti_devcluster.demo.next_steps import shorten_path
 from kagenti_devcluster.demo.report import Outcome
 from kagenti_devcluster.demo.stage import TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
-from kagenti_devcluster.demo.ways_in import shorten_path
 from kagenti_devcluster.host import launcher
 from kagenti_devcluster.host.paths import directory_option
 from kagenti_devcluster.host.status import Status, read_status
@@ -18,26 +18,26 @@ from kagenti_devcluster.host.status import Status, read_status
 SECRET = "llama-stack-inference-model-secret"
 SECRET_KEYS = ("INFERENCE_MODEL", "VLLM_URL", "VLLM_TLS_VERIFY", "VLLM_API_TOKEN")
 # Which version of the secret the agent's pods have read: they get it as variables, once.
-SECRET_VERSION = "sandbox.kagenti.io/model-secret-version"
+SECRET_VERSION = "devcluster.kagenti.io/model-secret-version"
 _SECRET_PATH = f"/api/v1/namespaces/{TEAM}/secrets/{SECRET}"
 _READY_SECONDS = 300.0
 
 
 async def start(stage: Stage) -> Outcome:
-    """Start a sandbox, or take the one that runs."""
-    if launcher.find_keeper(stage.paths) is None:
+    """Start a cluster, or take the one that runs."""
+    if launcher.find_daemon(stage.paths) is None:
         status = await bring_up(stage)
         summary = "started"
     else:
         status = await stage.until(
-            "the running sandbox", lambda: _ready(stage), seconds=_READY_SECONDS, hop=Hop.SANDBOX
+            "the running cluster", lambda: _ready(stage), seconds=_READY_SECONDS, hop=Hop.CLUSTER
         )
         summary = f"running already, since {status.started_at}"
     if status.platform != stage.options.platform:
         where = directory_option(stage.paths.root, stage.environ)
         raise StepFailed(
-            Hop.SANDBOX,
-            f"the sandbox that runs looks like {status.platform}, not like {stage.options.platform}",
+            Hop.CLUSTER,
+            f"the cluster that runs looks like {status.platform}, not like {stage.options.platform}",
             advice=f"kagenti-devcluster down{where}, and the demo again",
         )
     stage.addresses = status.addresses
@@ -62,21 +62,21 @@ async def prepare_team(stage: Stage) -> Outcome:
     if given is None:
         # It brings the secret along.
         await stage.apply_example("stand-in-model")
-        told = "its model: a stand-in (set INFERENCE_MODEL and VLLM_URL for a real one)"
+        model = "its model: a stand-in (set INFERENCE_MODEL and VLLM_URL for a real one)"
     else:
         stage.stand_in = False
         await stage.api.apply(Manifests((build_secret(given),)))
-        told = f"its model: {given['INFERENCE_MODEL']} at {given['VLLM_URL']}"
+        model = f"its model: {given['INFERENCE_MODEL']} at {given['VLLM_URL']}"
     # Applying what is there already makes no new version: then nothing is rolled.
     secret = await stage.api.get(_SECRET_PATH)
     if secret is None:
         raise StepFailed(
-            Hop.AGENT, f"secret {SECRET} of {TEAM} was deleted while the demo plays", advice="the demo again"
+            Hop.AGENT, f"secret {SECRET} of {TEAM} was deleted while the demo runs", advice="the demo again"
         )
     stage.model = base64.b64decode(secret["data"]["INFERENCE_MODEL"]).decode()
     version = {SECRET_VERSION: secret["metadata"]["resourceVersion"]}
     await stage.apply_example("weather-agent", template_annotations=version)
-    return Outcome("namespace, secret and agent are deployed", (told,))
+    return Outcome("namespace, secret and agent are deployed", (model,))
 
 
 def choose_model(environ: Mapping[str, str]) -> dict[str, str] | None:

@@ -2,8 +2,8 @@ import io
 from typing import Any
 
 from kagenti_devcluster.demo.failures import StepFailed
-from kagenti_devcluster.demo.play import Step, play
 from kagenti_devcluster.demo.report import Console, Outcome
+from kagenti_devcluster.demo.runner import Step, run_steps
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_operator.kube.errors import Unreachable
 
@@ -20,17 +20,19 @@ async def holds(stage: list[str]) -> Outcome:
 
 async def breaks(stage: list[str]) -> Outcome:
     stage.append("breaks")
-    raise StepFailed("collector → MLflow", "no trace", excerpt=["403 Forbidden"], advice="sandbox logs")
+    raise StepFailed(
+        "collector → MLflow", "no trace", excerpt=["403 Forbidden"], advice="kagenti-devcluster logs"
+    )
 
 
 def step(run: Any, title: str = "A step") -> Step[list[str]]:
     return Step(title=title, checks="what it checks", run=run)
 
 
-async def test_steps_are_played_in_order_and_told():
+async def test_steps_run_in_order_and_are_reported():
     stage: list[str] = []
     out = io.StringIO()
-    assert await play([step(holds), step(holds, "Another")], stage, Console(out))
+    assert await run_steps([step(holds), step(holds, "Another")], stage, Console(out))
     assert stage == ["holds", "holds"]
     lines = out.getvalue().splitlines()
     assert lines[:4] == ["", " 1/2 A step", "      what it checks", "      a detail"]
@@ -41,23 +43,23 @@ async def test_steps_are_played_in_order_and_told():
 async def test_a_failure_names_the_broken_hop_and_leaves_the_rest_out():
     stage: list[str] = []
     out = io.StringIO()
-    assert not await play([step(breaks), step(holds, "Another")], stage, Console(out))
+    assert not await run_steps([step(breaks), step(holds, "Another")], stage, Console(out))
     assert stage == ["breaks"]
     told = out.getvalue()
     assert "✘ no trace" in told
     assert "broken hop: collector → MLflow" in told
     assert "| 403 Forbidden" in told
-    assert "look further: sandbox logs" in told
-    assert " 2/2 Another: not played" in told
+    assert "look further: kagenti-devcluster logs" in told
+    assert " 2/2 Another: skipped" in told
 
 
-async def test_keep_going_plays_the_rest_and_still_fails():
+async def test_keep_going_runs_the_rest_and_still_fails():
     stage: list[str] = []
-    assert not await play([step(breaks), step(holds)], stage, Console(io.StringIO()), keep_going=True)
+    assert not await run_steps([step(breaks), step(holds)], stage, Console(io.StringIO()), keep_going=True)
     assert stage == ["breaks", "holds"]
 
 
-async def test_trouble_with_the_sandbox_and_with_its_api_server_is_a_failed_step():
+async def test_trouble_with_the_cluster_and_with_its_api_server_is_a_failed_step():
     async def no_answer(_: list[str]) -> Outcome:
         raise Unreachable("get Pod x: nobody there")
 
@@ -65,7 +67,7 @@ async def test_trouble_with_the_sandbox_and_with_its_api_server_is_a_failed_step
         raise DevClusterError("etcd exited with 1\nthe last lines of etcd.log:\npanic")
 
     out = io.StringIO()
-    await play([step(no_answer), step(no_start)], [], Console(out), keep_going=True)
+    await run_steps([step(no_answer), step(no_start)], [], Console(out), keep_going=True)
     told = out.getvalue()
     assert "broken hop: the demo → API server" in told
     assert "✘ etcd exited with 1" in told

@@ -1,4 +1,4 @@
-"""What to type to look around in the sandbox when the demo is over."""
+"""What to type to look around in the cluster when the demo is over."""
 
 import os
 import shlex
@@ -12,17 +12,15 @@ from kagenti_devcluster.host.paths import directory_option
 from kagenti_devcluster.toolchain import binaries
 
 
-def describe_ways_in(stage: Stage) -> Sequence[str]:
+def describe_next_steps(stage: Stage) -> Sequence[str]:
     """Lines for people, with commands indented that work as they are printed."""
     environ = stage.environ
-    lines = ["The sandbox stays up. Look around:"]
+    lines = ["The cluster stays up. Look around:"]
     if shutil.which("kubectl", path=environ.get("PATH")) is None:
         lines.append(f"  PATH=$PATH:{quote_path(binaries.find('kubectl').parent, environ)}")
     lines += [f"  export KUBECONFIG={quote_path(stage.paths.kubeconfig, environ)}", "  kubectl get pods -A"]
     where = directory_option(stage.paths.root, environ)
-    lines += [
-        f"  {_program()} sandbox {action}{where}" for action in ("status", "logs weather-agent", "down")
-    ]
+    lines += [f"  {_program()} {action}{where}" for action in ("status", "logs weather-agent", "down")]
     if stage.trace_id and stage.options.platform == "openshift":
         lines += _describe_mlflow(stage)
     return lines

@@ -1,4 +1,4 @@
-"""Runs a command that dies with the process that started it: `tether <parent pid> <command> ...`.
+"""Runs a command that dies with the process that started it: `die_with_parent <parent pid> <command> ...`.
 
 A program of its own, because `preexec_fn` is not safe beside threads.
 """
