@@ -1,4 +1,4 @@
-"""One cluster for all: the demo is played on it first, and the tests go on where it ended."""
+"""One cluster for all: the demo is run on it first, and the tests go on where it ended."""
 
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack
@@ -30,7 +30,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordR
 
 @pytest.fixture(scope="session")
 def demo(directory: Path) -> DemoRun:
-    """The demo, played once from nothing."""
+    """The demo, run once from nothing."""
     return run_demo(directory, seconds=_DEMO_SECONDS)
 
 

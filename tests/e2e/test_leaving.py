@@ -16,8 +16,8 @@ from kagenti_devcluster.demo.plan import build_plan
 from kagenti_devcluster.host.launcher import find_daemon, stop
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.host.status import read_status
-from tests.support.cluster_processes import Identity, alive, descendants
 from tests.support.demo_run import DemoRun, command, run_demo
+from tests.support.processes import Identity, find_alive, find_descendants
 
 _SECONDS = 60.0
 # It takes five; the machine may have other things to do.
@@ -36,7 +36,7 @@ def wait_until_gone(processes: set[Identity]) -> None:
     left: list[str] = []
 
     def gone() -> bool | None:
-        left[:] = alive(processes)
+        left[:] = find_alive(processes)
         return True if not left else None
 
     try:
@@ -69,8 +69,8 @@ def end(demo: subprocess.Popen[str], number: signal.Signals) -> None:
 def control_plane_of(directory: Path) -> set[Identity] | None:
     """All processes of a cluster, once its API server is among them."""
     daemon = find_daemon(StatePaths(directory))
-    found = descendants(daemon) if daemon else set[Identity]()
-    return found if any("kube-apiserver" in line for line in alive(found)) else None
+    found = find_descendants(daemon) if daemon else set[Identity]()
+    return found if any("kube-apiserver" in line for line in find_alive(found)) else None
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def test_a_demo_that_is_interrupted_or_killed_leaves_no_process_and_another_star
 ):
     demo = begin(own_directory)
     processes = wait_for("API server", lambda: control_plane_of(own_directory))
-    processes |= descendants(demo.pid)
+    processes |= find_descendants(demo.pid)
     end(demo, number)
     wait_until_gone(processes)
     assert find_daemon(StatePaths(own_directory)) is None
@@ -142,7 +142,7 @@ def test_a_second_run_takes_the_cluster_that_runs_with_another_model_and_once_le
     assert demo.status == 0, demo.output
     daemon = find_daemon(StatePaths(directory))
     assert daemon is not None
-    processes = descendants(daemon)
+    processes = find_descendants(daemon)
     again = run_demo(directory, "--once", seconds=300.0, model=variables)
     assert again.status == 0, again.output
     assert "running already" in again.block("Start the cluster")
@@ -150,5 +150,5 @@ def test_a_second_run_takes_the_cluster_that_runs_with_another_model_and_once_le
     assert "chat my-model " in again.block("Find the trace of that request in MLflow")
     model.kill()
     assert "POST /v1/chat/completions" in model.communicate()[1]
-    assert alive(processes) == []
+    assert find_alive(processes) == []
     assert json.loads(StatePaths(directory).status.read_text())["phase"] == "stopped"

@@ -19,10 +19,10 @@ from kagenti_devcluster.testing.platform import FIXED_NAMESPACES
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.election.lease import Lease
-from tests.support.leader_terms import Write, collect_reigns, find_usurpations
+from tests.e2e.replicas import COUNT, TAKEOVER_SECONDS, Replicas, pod_of
+from tests.support.leader_terms import Write, collect_terms, find_writes_out_of_term
 from tests.support.leaks import find_leaks, mounted_tokens, secret_values
 from tests.support.recorded_requests import RecordRequests
-from tests.support.replicas import COUNT, TAKEOVER_SECONDS, Replicas, pod_of
 
 HANDOVER_SECONDS = 5.0
 VALUES = (f"controllerManager.replicas={COUNT}", "mlflow.enable=true", "platform=kubernetes")
@@ -82,7 +82,7 @@ async def expect_takeover(replicas: Replicas, old: Lease) -> Lease:
 
 
 def expect_one_at_a_time(replicas: Replicas) -> None:
-    assert find_usurpations(replicas.writes()) == []
+    assert find_writes_out_of_term(replicas.writes()) == []
 
 
 async def test_a_killed_leader_is_followed(replicas: Replicas) -> None:
@@ -113,10 +113,10 @@ async def test_a_leader_that_is_cut_off_is_followed_and_writes_nothing_when_it_i
 ) -> None:
     old = await replicas.settle()
     process = await replicas.process(old)
-    replicas.cable(process, "down")
+    replicas.set_network(process, "down")
     new = await expect_takeover(replicas, old)
     await replicas.wait_for_end(process)
-    replicas.cable(await replicas.process(old), "up")
+    replicas.set_network(await replicas.process(old), "up")
     await replicas.wait_for_work(new)
     await replicas.settle()
     expect_one_at_a_time(replicas)
@@ -124,16 +124,16 @@ async def test_a_leader_that_is_cut_off_is_followed_and_writes_nothing_when_it_i
 
 async def test_a_rollout_hands_over_within_five_seconds_each_time(replicas: Replicas) -> None:
     old = await replicas.settle()
-    begun = len(replicas.reigns()) - 1
+    former = len(replicas.terms()) - 1
     restarted = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
     change = {"spec": {"template": {"metadata": {"annotations": restarted}}}}
     await replicas.platform.patch(workload_path("deployments", PLATFORM, OPERATOR), change)
     _, new = await replicas.wait_for_successor(old)
     await replicas.wait_for_work(new)
     await replicas.settle()
-    reigns = replicas.reigns()[begun:]
-    assert len(reigns) > 1
-    for before, after in pairwise(reigns):
+    terms = replicas.terms()[former:]
+    assert len(terms) > 1
+    for before, after in pairwise(terms):
         last = max(write.answered for write in (*before.leases, *before.work))
         gap = (after.work[0].received - last).total_seconds()
         assert gap < HANDOVER_SECONDS, f"from {before.pod} to {after.pod}"
@@ -157,10 +157,10 @@ def write(pod: str, second: float, *, lease: bool = False) -> Write:
     )
 
 
-def test_who_writes_out_of_turn_would_be_noticed() -> None:
+def test_a_write_outside_of_its_replicas_term_is_found() -> None:
     early, first, late = write("b", 2), write("a", 1), write("a", 4)
     writes = [write("a", 0, lease=True), first, early, write("b", 3, lease=True), late, write("b", 5)]
-    assert [reign.pod for reign in collect_reigns(writes)] == ["a", "b"]
-    assert find_usurpations(writes) == [early, late]
-    assert find_usurpations([w for w in writes if w not in (early, late)]) == []
+    assert [term.pod for term in collect_terms(writes)] == ["a", "b"]
+    assert find_writes_out_of_term(writes) == [early, late]
+    assert find_writes_out_of_term([w for w in writes if w not in (early, late)]) == []
     assert pod_of(Lease({"spec": {"holderIdentity": "pod-1_uuid"}})) == "pod-1"

@@ -13,7 +13,7 @@ from kagenti_operator.kube.objects.models import ConfigMap, LabelledObject
 from kagenti_operator.kube.objects.rbac import RoleBinding
 from kagenti_operator.kube.resources import CONFIG_MAPS, RBAC, ROLE_BINDINGS, Resource
 from kagenti_operator.runtime.control.applier import Applier
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
 # A RoleBinding with all of its labels: of those the operator reads one.

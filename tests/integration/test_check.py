@@ -9,7 +9,7 @@ from kagenti_operator.cli.main import main
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.telemetry.health import Health
 from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 from tests.support.scrape import free_port
 
 LABELS = {"app.kubernetes.io/name": "kagenti-operator", "app.kubernetes.io/component": "controller-manager"}

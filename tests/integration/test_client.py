@@ -20,7 +20,7 @@ from kagenti_operator.kube.resources import (
     Resource,
 )
 from kagenti_operator.kube.watch import Added, Bookmark, Deleted, Modified
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 
 
 def config_map(namespace: str, name: str, **data: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from kagenti_devcluster.errors import DevClusterError
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 
 _CHILD = """
 import sys

@@ -15,7 +15,7 @@ from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.resources import CLUSTER_ROLES, CONFIG_MAPS
 from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 
 PATIENCE = 30.0
 

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
@@ -12,8 +13,10 @@ from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.election.fencing import GatedClient, NotLeading
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 from tests.support.virtual_clock import settle
+
+_UNACKNOWLEDGED_WRITE = Path(__file__).with_name("unacknowledged_write.py")
 
 
 class Gated:
@@ -90,6 +93,6 @@ async def test_a_write_that_waits_for_its_connection_is_held_back_when_it_gets_i
 @pytest.mark.parametrize(("client", "fate"), [("gated", "dropped"), ("plain", "held")])
 def test_a_write_that_the_network_holds_up_never_arrives_late(client: str, fate: str) -> None:
     # The plain client shows that the network of the test does hold writes up.
-    command = [sys.executable, "-m", "tests.support.unacknowledged_write", client]
+    command = [sys.executable, "-P", str(_UNACKNOWLEDGED_WRITE), client]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.strip(), done.returncode) == (fate, 0), done.stderr

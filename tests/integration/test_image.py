@@ -20,8 +20,8 @@ from packaging.utils import canonicalize_name
 
 from kagenti_devcluster.testing.platform import RBAC, Platform, eventually
 from kagenti_operator.kube.client import KubeClient
-from tests.integration.conftest import Cluster
-from tests.support.image_root import INTERPRETER, USER
+from tests.integration.image_root import INTERPRETER, USER
+from tests.support.cluster import Cluster
 from tests.support.scrape import free_port, get
 
 PROJECT = Path(__file__).parents[2]
@@ -29,6 +29,7 @@ DOCKERFILE = (PROJECT / "Dockerfile").read_text().replace("\\\n", "")
 PLACE = "/opt/kagenti-operator"
 ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 MEBIBYTE = 2**20
+_IMAGE_ROOT = Path(__file__).with_name("image_root.py")
 
 
 def instructions(name: str) -> list[str]:
@@ -49,7 +50,7 @@ class Image:
         """The entrypoint with these arguments; `options` are more of the interpreter's own."""
         interpreter, *entrypoint = json.loads(instructions("ENTRYPOINT")[0])
         pairs = [str(part) for pair in ((self.folder, PLACE), *(shown or {}).items()) for part in pair]
-        enter = [sys.executable, "-m", "tests.support.image_root", str(self._root), *pairs]
+        enter = [sys.executable, "-P", str(_IMAGE_ROOT), str(self._root), *pairs]
         return [*enter, "--", interpreter, *options, *entrypoint, *arguments]
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -61,7 +62,6 @@ class Image:
         return subprocess.run(
             self.command(*arguments),
             env=self.environment(),
-            cwd=PROJECT,
             capture_output=True,
             text=True,
             check=False,
@@ -72,7 +72,6 @@ class Image:
         done = subprocess.run(
             self.command(options=("-c", code)),
             env=self.environment(),
-            cwd=PROJECT,
             capture_output=True,
             text=True,
             check=False,
@@ -270,7 +269,6 @@ async def test_it_runs_as_a_pod_and_imports_only_what_a_pod_needs(
         subprocess.Popen(
             image.command("run", *flags, shown={account: ACCOUNT_FOLDER}, options=("-X", "importtime")),
             env=environment,
-            cwd=PROJECT,
             stdout=output,
             stderr=output,
         ) as process,

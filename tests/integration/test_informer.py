@@ -16,8 +16,8 @@ from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, Resource
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.clock import SystemClock
-from tests.integration.conftest import Cluster
-from tests.support.tcp_proxy import TcpProxy
+from tests.integration.tcp_proxy import TcpProxy
+from tests.support.cluster import Cluster
 
 DEADLINE_SECONDS = 60.0
 GROUP = "informer.example.com"

@@ -16,13 +16,14 @@ import pytest
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.runtime.election.lease import Lease, LeaseClient, held_record, released_record
-from tests.integration.conftest import Cluster
-from tests.support.replica import LEASE, LOST
+from tests.integration.replica import LEASE, LOST
+from tests.support.cluster import Cluster
 
 # Lease duration, renew deadline and retry period, in seconds: short, but long beside a busy machine's delays.
 SHORT = ("5", "3.5", "0.5")
 DEFAULT = ("15", "10", "2")
 PATIENCE = 60.0
+_REPLICA = Path(__file__).with_name("replica.py")
 
 
 class Replicas:
@@ -40,8 +41,8 @@ class Replicas:
             process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "tests.support.replica",
+                    "-P",
+                    str(_REPLICA),
                     str(self._cluster.admin_kubeconfig),
                     self._namespace,
                     name,

@@ -22,7 +22,7 @@ from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.health import Health
 from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from kagenti_operator.runtime.telemetry.metrics import Metrics, build_metrics_app
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 
 PATIENCE = 30.0
 LEASE = "copier"

@@ -13,7 +13,7 @@ from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.retry import RetryPolicy
 from kagenti_operator.runtime.clock import SystemClock
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 from tests.support.mlflow_tenants import EXPERIMENTS, Tenants, ask
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
 from kagenti_devcluster.toolchain import environments
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 from tests.support.mlflow_tenants import (
     EXPERIMENTS,
     TRACE_SEARCH,

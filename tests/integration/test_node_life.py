@@ -18,7 +18,7 @@ from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.host.status import read_status
 from kagenti_operator.kube.errors import KubeError
 from tests.support.node_cluster import Bench, NodeCluster, build_options, pod_spec
-from tests.support.processes import command_lines, descendants
+from tests.support.processes import find_descendants, find_program
 
 _OWNER = """
 import sys
@@ -99,10 +99,10 @@ def processes_of(options: ClusterOptions) -> list[int]:
     """Handles of every process of a running cluster."""
     daemon = find_daemon(StatePaths(options.directory))
     assert daemon is not None
-    found = {daemon, *descendants(daemon)}
+    found = find_descendants(daemon)
     # Daemon, the two that enter the namespaces, supervisor, control plane, container, init, shell.
     assert len(found) >= 10
-    return [os.pidfd_open(pid) for pid in found]
+    return [os.pidfd_open(pid) for pid, _ in found]
 
 
 def signals_held_back(options: ClusterOptions) -> int:
@@ -120,11 +120,10 @@ def assert_ended(handles: list[int]) -> None:
         assert ready, "a process is left"
 
 
-def find_process(options: ClusterOptions, text: str) -> int:
+def kill(options: ClusterOptions, program: str) -> None:
     daemon = find_daemon(StatePaths(options.directory))
     assert daemon is not None
-    lines = command_lines()
-    return next(pid for pid in sorted(descendants(daemon)) if text in lines.get(pid, "").split("{")[0])
+    os.kill(find_program(daemon, program), signal.SIGKILL)
 
 
 async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: ClusterOptions) -> None:
@@ -163,7 +162,7 @@ async def test_nothing_outlives_the_inside(options: ClusterOptions, victim: str)
     with pytest.raises(_Left):
         await run_pod(options)
     handles = processes_of(options)
-    os.kill(find_process(options, victim), signal.SIGKILL)
+    kill(options, f"kagenti_devcluster.{victim}")
     assert_ended(handles)
     status = read_status(StatePaths(options.directory).status)
     assert status is not None
@@ -195,7 +194,7 @@ async def test_a_component_that_dies_comes_back_and_pods_do_not_notice(options: 
     start(options)
     with pytest.raises(_Left):
         await run_pod(options)
-    os.kill(find_process(options, "kube-apiserver "), signal.SIGKILL)
+    kill(options, "kube-apiserver")
     cluster = NodeCluster(options, {})
     paths = StatePaths(options.directory)
 

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from tests.support.node_cluster import Bench, pod_spec
-from tests.support.processes import command_lines
+from tests.support.processes import all_pids, read_command
 
 EMPTY: list[dict[str, Any]] = [{"name": "data", "emptyDir": {}}]
 
@@ -323,4 +323,4 @@ async def test_a_force_deleted_pod_leaves_no_process(bench: Bench) -> None:
 
 def is_running(mark: str) -> bool:
     """Whether some process of this machine has a text in its command line."""
-    return any(mark in line for line in command_lines().values())
+    return any(mark in argument for pid in all_pids() for argument in read_command(pid))

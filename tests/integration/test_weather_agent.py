@@ -110,7 +110,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     python = environments.find("agent")
     model, agent = free_port(), free_port()
     with ExitStack() as running_here:
-        sink = running_here.enter_context(running(tmp_path / "sink.log", python, SINK))
+        sink = running_here.enter_context(running(tmp_path / "sink.log", python, "-P", SINK))
         assert sink.stdout is not None
         sink_port = int(sink.stdout.readline())
         model_log, agent_log = tmp_path / "model.log", tmp_path / "agent.log"

@@ -2,13 +2,15 @@
 
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import yaml
 
+from kagenti_devcluster.testing.platform import RBAC, Platform, eventually
 from kagenti_devcluster.toolchain import binaries
 from tests.support.recorded_requests import Request
 
@@ -17,7 +19,7 @@ NAMESPACE = "kagenti-system"
 ACCOUNT = "controller-manager"
 # The name that the chart gives all its roles and bindings, or begins theirs with.
 ROLE = "kagenti-controller-manager"
-_RBAC = "/apis/rbac.authorization.k8s.io/v1"
+_ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 type Manifest = dict[str, Any]
 
@@ -58,9 +60,38 @@ def _rename(manifest: Manifest, account: str) -> Manifest:
 def object_path(manifest: Manifest) -> str:
     """Where the API server has it."""
     kind, metadata = manifest["kind"], manifest["metadata"]
-    base = "/api/v1" if kind == "ServiceAccount" else _RBAC
+    base = "/api/v1" if kind == "ServiceAccount" else RBAC
     within = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
     return f"{base}{within}/{kind.lower()}s/{metadata['name']}"
+
+
+async def grant(platform: Platform, manifests: Sequence[Manifest], account: str = ACCOUNT) -> None:
+    """Apply what the chart grants, and return once the authorizer knows it."""
+    for manifest in manifests:
+        await platform.put(object_path(manifest), manifest)
+    lease = {"group": "coordination.k8s.io", "resource": "leases", "namespace": NAMESPACE, "verb": "create"}
+    events = {"group": "events.k8s.io", "resource": "events", "verb": "create"}
+
+    async def known() -> None:
+        for attributes in (lease, events):
+            user = f"system:serviceaccount:{NAMESPACE}:{account}"
+            review = {"spec": {"user": user, "resourceAttributes": attributes}}
+            answer = await platform.request("POST", _ACCESS_REVIEWS, review)
+            assert answer["status"]["allowed"]
+
+    await eventually(known)
+
+
+@asynccontextmanager
+async def granted_account(
+    platform: Platform, account: str, *, openshift: bool
+) -> AsyncGenerator[list[Manifest]]:
+    """An account of its own with all that the chart grants on such a platform; it is gone afterwards."""
+    manifests = render_permissions(account=account, platform="openshift" if openshift else "kubernetes")
+    await grant(platform, manifests, account)
+    yield manifests
+    for manifest in manifests:
+        await platform.delete(object_path(manifest))
 
 
 class Permission(msgspec.Struct, frozen=True, order=True):

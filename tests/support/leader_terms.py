@@ -30,8 +30,8 @@ class Write:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reign:
-    """One replica's writes between its taking of the lease and the next one's; `until` is that taking."""
+class Term:
+    """What one replica wrote from acquiring the lease until another did; `until` is when that was."""
 
     pod: str
     since: datetime
@@ -64,17 +64,17 @@ def _write(entry: Mapping[str, Any]) -> Write:
     )
 
 
-def collect_reigns(writes: Sequence[Write]) -> list[Reign]:
-    """The reigns in their order: a replica's begins with the first lease that it writes after another's."""
+def collect_terms(writes: Sequence[Write]) -> list[Term]:
+    """The terms in their order: a replica's begins with the first lease that it writes after another's."""
     leases = [write for write in writes if write.lease and write.taken]
     begins = [
         w for before, w in zip([None, *leases], leases, strict=False) if not before or before.pod != w.pod
     ]
     ends = [*(write.answered for write in begins[1:]), None]
-    return [_reign(first, until, writes) for first, until in zip(begins, ends, strict=True)]
+    return [_term(first, until, writes) for first, until in zip(begins, ends, strict=True)]
 
 
-def _reign(first: Write, until: datetime | None, writes: Sequence[Write]) -> Reign:
+def _term(first: Write, until: datetime | None, writes: Sequence[Write]) -> Term:
     own = [
         w
         for w in writes
@@ -82,10 +82,10 @@ def _reign(first: Write, until: datetime | None, writes: Sequence[Write]) -> Rei
     ]
     leases = [write for write in own if write.lease and write.taken]
     work = [write for write in own if not write.lease and write.received >= first.answered]
-    return Reign(pod=first.pod, since=first.answered, until=until, leases=leases, work=work)
+    return Term(pod=first.pod, since=first.answered, until=until, leases=leases, work=work)
 
 
-def find_usurpations(writes: Sequence[Write]) -> list[Write]:
-    """Writes that do not lie within a reign of their own replica: two wrote at once, or might have."""
-    lawful = {id(write) for reign in collect_reigns(writes) for write in reign.work}
-    return [write for write in writes if not write.lease and id(write) not in lawful]
+def find_writes_out_of_term(writes: Sequence[Write]) -> list[Write]:
+    """Writes that do not lie within a term of their own replica: two wrote at once, or might have."""
+    within = {id(write) for term in collect_terms(writes) for write in term.work}
+    return [write for write in writes if not write.lease and id(write) not in within]

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments"
 TRACES = "/v1/traces"

@@ -95,3 +95,6 @@ class OperatorProcess:
         self._reader.join(5)
         if self.process.stdout is not None:
             self.process.stdout.close()
+
+
+type StartOperator = Callable[..., OperatorProcess]

@@ -16,7 +16,7 @@ from kagenti_devcluster.toolchain import binaries
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.telemetry.metrics import Metrics
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 
 type Helm = Callable[..., str]
 

@@ -13,7 +13,7 @@ from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform
 from kagenti_devcluster.toolchain import binaries
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from tests.integration.conftest import Cluster
+from tests.support.cluster import Cluster
 
 PROJECT = Path(__file__).parents[3]
 CHART = PROJECT / "charts" / "kagenti-operator"

@@ -23,8 +23,8 @@ from kagenti_devcluster.testing.platform import (
     workload_path,
 )
 from kagenti_operator.kube.client import KubeClient
-from tests.integration.conftest import Cluster
 from tests.integration.platform.conftest import Helm
+from tests.support.cluster import Cluster
 from tests.support.operator_process import OperatorProcess
 
 # As it was when the chart was first installed: `helm package` of its first commit.

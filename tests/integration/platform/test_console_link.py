@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform, eventually
-from tests.integration.conftest import Cluster
 from tests.integration.platform.conftest import Helm, running_platform
+from tests.support.cluster import Cluster
 from tests.support.operator_process import OperatorProcess
 from tests.support.recorded_requests import RecordRequests
 

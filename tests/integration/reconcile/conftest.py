@@ -1,7 +1,7 @@
 """A clean platform for every test of the operator, and namespaces of the test's own."""
 
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,12 @@ from typing import Any
 import pytest
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
-from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform, grant, reset
+from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform, reset
 from kagenti_operator.kube.client import KubeClient
-from tests.integration.conftest import Cluster
-from tests.support.chart_permissions import ACCOUNT, Manifest, render_permissions
+from tests.support.chart_permissions import ACCOUNT, Manifest, grant, render_permissions
+from tests.support.cluster import Cluster
 from tests.support.mlflow import MLflow
-from tests.support.operator_process import OperatorProcess
-
-type StartOperator = Callable[..., OperatorProcess]
+from tests.support.operator_process import OperatorProcess, StartOperator
 
 
 @pytest.fixture(scope="session")

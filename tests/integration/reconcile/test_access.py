@@ -17,7 +17,7 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
+from tests.support.operator_process import StartOperator
 
 MLFLOW_ONLY = ("--enable-mlflow",)
 

@@ -2,7 +2,6 @@
 
 from kagenti_devcluster.testing.platform import Platform, always, eventually, workload_path
 from kagenti_operator.controllers.agents.tracking_endpoint import SETTLE_SECONDS
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
@@ -12,6 +11,7 @@ from tests.support.agents import (
     expect_released,
 )
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 
 
 async def test_an_agent_gets_access_first_and_then_everything_in_one_write(

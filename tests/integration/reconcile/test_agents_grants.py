@@ -3,7 +3,6 @@
 import asyncio
 
 from kagenti_devcluster.testing.platform import Object, Platform, always, eventually, workload_path
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
@@ -15,6 +14,7 @@ from tests.support.agents import (
 )
 from tests.support.mlflow import MLflow
 from tests.support.mlflow_counter import counting
+from tests.support.operator_process import StartOperator
 
 
 def granted_names(role: Object) -> list[list[str]]:

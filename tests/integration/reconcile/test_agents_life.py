@@ -16,8 +16,6 @@ from kagenti_devcluster.testing.platform import (
     workload_path,
 )
 from kagenti_operator.kube.client import KubeClient
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
@@ -28,7 +26,9 @@ from tests.support.agents import (
     expect_released,
     role_path,
 )
+from tests.support.cluster import Cluster
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 from tests.support.policies import MESSAGE, forbidden
 
 GATEWAY = "https://gateway.example/mlflow"

@@ -3,7 +3,6 @@
 import asyncio
 
 from kagenti_devcluster.testing.platform import Platform, always, eventually, workload_path
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import (
     MLFLOW_ONLY,
     environment,
@@ -14,6 +13,7 @@ from tests.support.agents import (
     role_path,
 )
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 
 OPTED_OUT = {"metadata": {"annotations": {"mlflow.kagenti.io/inject": "disabled"}}}
 NO_LABEL = {"metadata": {"labels": {"kagenti.io/type": None}}}

@@ -4,7 +4,6 @@ import asyncio
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer
 from kagenti_devcluster.testing.platform import Object, Platform, always, eventually, workload_path
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import (
     MLFLOW_ONLY,
     environment,
@@ -14,6 +13,7 @@ from tests.support.agents import (
     role_path,
 )
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 
 # More than MLflow is asked for at once.
 LATE = tuple(f"late-{number}" for number in range(20))

@@ -5,7 +5,6 @@ from collections import Counter
 
 from kagenti_devcluster.testing.platform import Object, Platform, always, eventually, workload_path
 from kagenti_operator.controllers.setup import AGENT_WORKERS
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
@@ -16,6 +15,7 @@ from tests.support.agents import (
 )
 from tests.support.mlflow import MLflow
 from tests.support.mlflow_counter import counting
+from tests.support.operator_process import StartOperator
 from tests.support.scrape import expect, free_port, wait_for_server
 
 FLEET = {"large": 450, "medium": 48, "small": 1, "tiny": 1}

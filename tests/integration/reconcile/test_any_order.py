@@ -19,7 +19,6 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import expect_configured
 from tests.support.collector import (
     expect_config,
@@ -28,6 +27,7 @@ from tests.support.collector import (
     install_collector,
 )
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 
 PHOENIX = f"/api/v1/namespaces/{SYSTEM}/services/phoenix"
 # Changes follow each other at once, or after the operator has had time to take one up.

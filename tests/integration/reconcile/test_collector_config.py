@@ -17,7 +17,6 @@ from kagenti_devcluster.testing.platform import (
     config_map_path,
     eventually,
 )
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.collector import (
     CA_HASH,
     COLLECTOR,
@@ -27,6 +26,7 @@ from tests.support.collector import (
     install_collector,
     parsed,
 )
+from tests.support.operator_process import StartOperator
 
 INGRESS_CA = config_map_path(SYSTEM, "otel-ingress-ca")
 ADDRESS = "https://mlflow.redhat-ods-applications.svc:8443"

@@ -12,7 +12,7 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
+from tests.support.operator_process import StartOperator
 
 COLLECTOR = workload_path(SYSTEM, "otel-collector")
 IMAGE = "otel/opentelemetry-collector-contrib"

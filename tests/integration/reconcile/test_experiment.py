@@ -18,10 +18,10 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.chart_permissions import ACCOUNT
 from tests.support.collector import CONFIG, expect_headers
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 
 
 async def test_workspace_and_experiment_reach_the_configuration_and_stay_while_mlflow_is_away(

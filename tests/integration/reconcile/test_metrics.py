@@ -5,8 +5,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
-
 from kagenti_devcluster.testing.platform import (
     BINDING,
     OPENSHIFT_CRD,
@@ -19,12 +17,12 @@ from kagenti_devcluster.testing.platform import (
 )
 from kagenti_operator.controllers.collector.delivery_diagnosis import REASONS
 from kagenti_operator.runtime.telemetry.self_signed import build_self_signed
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.conftest import StartOperator
+from tests.support.cluster import Cluster
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 from tests.support.promql_queries import dashboard_queries, names_and_labels, rule_queries
 from tests.support.scrape import expect, free_port, get, scrape, wait_for_server
-from tests.unit.runtime.telemetry.test_serving_certificate import shown_at
+from tests.support.served_certificate import read_served_names
 
 READ_METRICS = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
 # Labels that a ServiceMonitor's targets have.
@@ -240,17 +238,12 @@ async def test_a_renewed_certificate_is_served(
         for file in ("metrics.crt", "metrics.key"):
             (tmp_path / file).write_bytes(pem)
 
-    async def shown() -> list[str]:
-        found = await asyncio.to_thread(shown_at, port)
-        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        return names.value.get_values_for_type(x509.DNSName)
-
     write("first.example")
     files = ("--metrics-cert-name=metrics.crt", "--metrics-cert-key=metrics.key")
     await wait_for_server(start_operator(secure(port), f"--metrics-cert-path={tmp_path}", *files))
-    assert await shown() == ["first.example"]
+    assert await read_served_names(port) == ["first.example"]
     write("second.example")
-    assert await shown() == ["second.example"]
+    assert await read_served_names(port) == ["second.example"]
 
 
 async def test_what_alerts_and_dashboard_ask_for_is_there(

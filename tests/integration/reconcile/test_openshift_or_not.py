@@ -11,13 +11,12 @@ from kagenti_devcluster.testing.platform import (
     Platform,
     config_map_path,
     eventually,
-    grant,
 )
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import expect_configured
-from tests.support.chart_permissions import object_path, render_permissions
+from tests.support.chart_permissions import granted_account
+from tests.support.cluster import Cluster
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 from tests.support.recorded_requests import RecordRequests, collect_requests, read_audit_log
 
 ACCOUNT = "plain-operator"
@@ -27,11 +26,8 @@ USER = f"system:serviceaccount:{SYSTEM}:{ACCOUNT}"
 @pytest.fixture
 async def plain_account(platform: Platform) -> AsyncIterator[str]:
     """An account with all that the chart grants on Kubernetes without OpenShift; gone after the test."""
-    rendered = render_permissions(account=ACCOUNT, platform="kubernetes")
-    await grant(platform, rendered, ACCOUNT)
-    yield ACCOUNT
-    for manifest in rendered:
-        await platform.delete(object_path(manifest))
+    async with granted_account(platform, ACCOUNT, openshift=False):
+        yield ACCOUNT
 
 
 async def test_without_openshift_nothing_that_the_operator_asks_for_is_refused(

@@ -13,7 +13,7 @@ from kagenti_devcluster.testing.platform import (
     always,
     eventually,
 )
-from tests.integration.reconcile.conftest import StartOperator
+from tests.support.operator_process import StartOperator
 
 MLFLOW_ONLY = ("--enable-mlflow",)
 SPEC = {

@@ -11,12 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from kagenti_devcluster.testing.platform import EDIT, INTEGRATION, RBAC, SYSTEM, Platform, eventually, grant
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.conftest import StartOperator
-from tests.support.chart_permissions import Manifest, object_path, render_permissions
+from kagenti_devcluster.testing.platform import EDIT, INTEGRATION, RBAC, SYSTEM, Platform, eventually
+from tests.support.chart_permissions import Manifest, grant, granted_account, object_path
+from tests.support.cluster import Cluster
 from tests.support.mlflow import MLflow
-from tests.support.operator_process import OperatorProcess
+from tests.support.operator_process import OperatorProcess, StartOperator
 from tests.support.scrape import free_port
 
 ACCOUNT = "chart-operator"
@@ -26,11 +25,8 @@ MLFLOW_ONLY = ("--enable-mlflow",)
 @pytest.fixture
 async def roles(platform: Platform) -> AsyncIterator[list[Manifest]]:
     """An account with all that the chart grants where it is not told of OpenShift; gone after the test."""
-    rendered = render_permissions(account=ACCOUNT, platform="kubernetes")
-    await grant(platform, rendered, ACCOUNT)
-    yield rendered
-    for manifest in rendered:
-        await platform.delete(object_path(manifest))
+    async with granted_account(platform, ACCOUNT, openshift=False) as manifests:
+        yield manifests
 
 
 async def without(platform: Platform, roles: list[Manifest], kind: str, resource: str, verb: str) -> None:

@@ -15,12 +15,11 @@ from kagenti_devcluster.testing.platform import (
     Object,
     Platform,
     config_map_path,
-    grant,
 )
 from kagenti_operator.kube.client import MERGE_PATCH, KubeClient
 from kagenti_operator.kube.errors import ApiError
-from tests.integration.conftest import Cluster
-from tests.support.chart_permissions import object_path, render_permissions
+from tests.support.chart_permissions import granted_account
+from tests.support.cluster import Cluster
 
 ACCOUNT = "tempted-operator"
 NOT_HELD = "is attempting to grant RBAC permissions not currently held"
@@ -35,12 +34,11 @@ async def operator(cluster: Cluster, platform: Platform) -> AsyncIterator[KubeCl
     """A client with a token to which the chart grants everything that it can, beside MLflow's own roles."""
     for role in (INTEGRATION, EDIT):
         await platform.cluster_role(role)
-    rendered = render_permissions(account=ACCOUNT)
-    await grant(platform, rendered, ACCOUNT)
-    async with cluster.as_service_account(SYSTEM, ACCOUNT) as client:
+    async with (
+        granted_account(platform, ACCOUNT, openshift=True),
+        cluster.as_service_account(SYSTEM, ACCOUNT) as client,
+    ):
         yield client
-    for manifest in rendered:
-        await platform.delete(object_path(manifest))
 
 
 async def send(client: KubeClient, method: str, path: str, body: object = None, kind: str = "") -> ApiError:

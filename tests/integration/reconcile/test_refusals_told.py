@@ -20,9 +20,9 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import MLFLOW_ONLY, environment, expect_configured
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 from tests.support.policies import MESSAGE, forbidden
 
 DRY_RUN = {"dryRun": "All"}

@@ -9,7 +9,6 @@ import pytest
 import yaml
 
 from kagenti_devcluster.testing.platform import CRDS, Object, Platform, eventually
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,
@@ -21,6 +20,7 @@ from tests.support.agents import (
     role_path,
 )
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 
 GROUP = "agents.x-k8s.io"
 CRD = f"{CRDS}/sandboxes.{GROUP}"

@@ -15,9 +15,8 @@ from kagenti_devcluster.testing.platform import (
     config_map_path,
     eventually,
 )
-from tests.integration.conftest import Cluster
-from tests.integration.reconcile.conftest import StartOperator
 from tests.support.agents import expect_configured
+from tests.support.cluster import Cluster
 from tests.support.collector import (
     CA_HASH,
     expect_headers,
@@ -25,6 +24,7 @@ from tests.support.collector import (
     install_collector,
 )
 from tests.support.mlflow import MLflow
+from tests.support.operator_process import StartOperator
 
 AGENT = "kagenti-operator"
 QUIET_SECONDS = 60.0

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from kagenti_operator.controllers.collector.delivery_diagnosis import REASONS
-from tests.support.promql import Moment, Series, series
 from tests.support.promql_queries import read_rules
+from tests.unit.chart.promql import Moment, Series, series
 
 JOB = "kagenti-controller-manager-metrics"
 NOW = 1_000_000.0

@@ -3,13 +3,12 @@
 import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from kagenti_devcluster.cluster.apply import Manifests
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
-from tests.support.chart_permissions import ACCOUNT, Manifest, object_path
 
 SYSTEM = "kagenti-system"
 MLFLOW_NAMESPACE = "redhat-ods-applications"
@@ -20,7 +19,6 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 DSCS = "/apis/datasciencecluster.opendatahub.io/v2/datascienceclusters"
 MLFLOWS = "/apis/mlflow.opendatahub.io/v1"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 CHART_LABEL = "app.kubernetes.io/name"
 FOREIGN_MANAGER = {"fieldManager": "somebody-else"}
 
@@ -315,20 +313,3 @@ async def reset(platform: Platform, namespaces: set[str]) -> None:
             await platform.delete(collection.format(namespace), selector=f"{CHART_LABEL}!=kagenti-operator")
         # A collection of Services cannot be deleted.
         await platform.delete(f"/api/v1/namespaces/{namespace}/services/phoenix")
-
-
-async def grant(platform: Platform, manifests: Sequence[Manifest], account: str = ACCOUNT) -> None:
-    """Apply what the chart grants, and return once the authorizer knows it."""
-    for manifest in manifests:
-        await platform.put(object_path(manifest), manifest)
-    lease = {"group": "coordination.k8s.io", "resource": "leases", "namespace": SYSTEM, "verb": "create"}
-    events = {"group": "events.k8s.io", "resource": "events", "verb": "create"}
-
-    async def known() -> None:
-        for attributes in (lease, events):
-            user = f"system:serviceaccount:{SYSTEM}:{account}"
-            review = {"spec": {"user": user, "resourceAttributes": attributes}}
-            answer = await platform.request("POST", ACCESS_REVIEWS, review)
-            assert answer["status"]["allowed"]
-
-    await eventually(known)

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography import x509
 
 from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from kagenti_operator.runtime.telemetry.self_signed import build_self_signed
@@ -20,6 +18,7 @@ from kagenti_operator.runtime.telemetry.serving_certificate import (
     CertificateFiles,
     build_self_signed_context,
 )
+from tests.support.served_certificate import read_served_names
 
 
 @asynccontextmanager
@@ -32,22 +31,6 @@ async def serving(tls: Callable[[], Awaitable[ssl.SSLContext]]) -> AsyncGenerato
     finally:
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
-
-
-def shown_at(port: int) -> x509.Certificate:
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", port)) as plain, context.wrap_socket(plain) as connection:
-        shown = connection.getpeercert(binary_form=True)
-    assert shown is not None
-    return x509.load_der_x509_certificate(shown)
-
-
-async def names_shown(port: int) -> list[str]:
-    certificate = await asyncio.to_thread(shown_at, port)
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    return found.value.get_values_for_type(x509.DNSName)
 
 
 def write(folder: Path, name: str) -> None:
@@ -69,15 +52,15 @@ async def test_a_renewed_certificate_is_shown_to_whoever_comes_next(tmp_path: Pa
         return files.context
 
     async with serving(provide) as port:
-        assert await names_shown(port) == ["first"]
+        assert await read_served_names(port) == ["first"]
         write(tmp_path, "second")
-        assert await names_shown(port) == ["second"]
+        assert await read_served_names(port) == ["second"]
         (tmp_path / "tls.crt").write_text("half of a certif")
-        assert await names_shown(port) == ["second"]
+        assert await read_served_names(port) == ["second"]
         (tmp_path / "tls.key").unlink()
-        assert await names_shown(port) == ["second"]
+        assert await read_served_names(port) == ["second"]
         write(tmp_path, "third")
-        assert await names_shown(port) == ["third"]
+        assert await read_served_names(port) == ["third"]
 
 
 async def test_a_mounted_secret_is_renewed_by_another_link(tmp_path: Path) -> None:
@@ -92,16 +75,16 @@ async def test_a_mounted_secret_is_renewed_by_another_link(tmp_path: Path) -> No
         return files.context
 
     async with serving(provide) as port:
-        assert await names_shown(port) == ["first"]
+        assert await read_served_names(port) == ["first"]
         (tmp_path / "next").symlink_to("second")
         (tmp_path / "next").replace(current)
         shutil.rmtree(tmp_path / "first")
-        assert await names_shown(port) == ["second"]
+        assert await read_served_names(port) == ["second"]
 
 
 async def test_one_is_made_where_none_is_given() -> None:
     async with serving(lambda: build_self_signed_context(("operator-0", "localhost"))) as port:
-        assert await names_shown(port) == ["operator-0", "localhost"]
+        assert await read_served_names(port) == ["operator-0", "localhost"]
 
 
 def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:

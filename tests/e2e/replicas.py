@@ -17,43 +17,25 @@ from kagenti_operator.cli.run import LEASE
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.election.leader import LeaseSettings
 from kagenti_operator.runtime.election.lease import Lease, LeaseClient
-from tests.support.cluster_processes import descendants
-from tests.support.leader_terms import Reign, Write, collect_reigns, collect_writes
+from tests.support.leader_terms import Term, Write, collect_terms, collect_writes
+from tests.support.processes import find_descendants, find_program, read_environment
 from tests.support.recorded_requests import read_audit_log
 
 COUNT = 3
 # Long beside what is waited for: a lease's duration, or a pod's start.
 PATIENCE_SECONDS = 90.0
 _POLL_SECONDS = 0.3
+_NETWORK_CUT = Path(__file__).with_name("network_cut.py")
 _FLICKER_SECONDS = 0.2
 _TEAMS = ("flicker-1", "flicker-2", "flicker-3")
 _SETTINGS = LeaseSettings(name=LEASE, namespace=SYSTEM, identity="")
 # The lease has to run out, is then looked at within one and a half retry periods, and may cost one attempt.
 TAKEOVER_SECONDS = _SETTINGS.duration + 1.5 * _SETTINGS.retry_period + _SETTINGS.attempt_timeout
-_NODE = ["-m", "kagenti_devcluster.cluster.supervisor"]
 
 
 def pod_of(lease: Lease) -> str:
     """The pod of whoever holds that lease: the identity begins with the host name."""
     return lease.holder.partition("_")[0]
-
-
-def _read(pid: int, file: str) -> list[str]:
-    try:
-        content = (Path("/proc") / str(pid) / file).read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-    # Nothing is left of one that has ended and is not yet collected.
-    return content.decode(errors="replace").split("\0") if content else []
-
-
-def _command(pid: int) -> list[str]:
-    return _read(pid, "cmdline")
-
-
-def _environment(pid: int) -> list[str]:
-    """Empty for a process that has ended."""
-    return _read(pid, "environ")
 
 
 class Replicas:
@@ -73,9 +55,9 @@ class Replicas:
         """All writes so far."""
         return collect_writes(read_audit_log(self._paths.audit_log))
 
-    def reigns(self) -> list[Reign]:
-        """All reigns so far."""
-        return collect_reigns(self.writes())
+    def terms(self) -> list[Term]:
+        """All terms of leadership so far."""
+        return collect_terms(self.writes())
 
     async def deployment(self) -> dict[str, Any]:
         found = await self.platform.get(workload_path("deployments", SYSTEM, DEPLOYMENT))
@@ -126,37 +108,31 @@ class Replicas:
 
         async def runs() -> bool:
             # Only the operator itself has it in its environment, not what started it.
-            found[:] = [pid for pid in self._processes() if wanted in _environment(pid)]
+            processes = find_descendants(self._daemon())
+            found[:] = [pid for pid, _ in processes if wanted in read_environment(pid)]
             return len(found) == 1
 
         await self._until(f"a process in {pod_of(lease)}", runs)
         return found[0]
 
-    def _processes(self) -> list[int]:
+    def _daemon(self) -> int:
         daemon = find_daemon(self._paths)
         assert daemon, "the cluster has ended"
-        return [pid for pid, _ in descendants(daemon)]
+        return daemon
 
     async def wait_for_end(self, pid: int) -> None:
         """Wait until a process of the cluster is gone."""
 
         async def gone() -> bool:
-            return not _environment(pid)
+            return not read_environment(pid)
 
         await self._until(f"end of process {pid}", gone)
 
-    def cable(self, pid: int, state: str) -> None:
+    def set_network(self, pid: int, state: str) -> None:
         """Cut the pod of a process off from everything (`down`), or connect it again (`up`)."""
-        subprocess.run(
-            [sys.executable, "-m", "tests.support.network_cut", str(pid), str(self._node()), state],
-            check=True,
-            timeout=60,
-        )
-
-    def _node(self) -> int:
-        # Those that started it name it too, further back in their command lines.
-        (found,) = [pid for pid in self._processes() if _command(pid)[2:4] == _NODE]
-        return found
+        node = find_program(self._daemon(), "kagenti_devcluster.cluster.supervisor")
+        command = [sys.executable, "-P", str(_NETWORK_CUT), str(pid), str(node), state]
+        subprocess.run(command, check=True, timeout=60)
 
     async def _until(self, what: str, condition: Callable[[], Awaitable[bool]]) -> None:
         try:

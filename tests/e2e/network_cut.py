@@ -1,8 +1,8 @@
-"""The cable between a cluster's pod and its node: pulled out and put in again.
+"""Takes the link between a pod of the local cluster and its node down, or up again.
 
-Run as `python -m tests.support.network_cut POD_PROCESS NODE_PROCESS down|up`, with a process of the pod and
-one of the node: whoever enters a user namespace has to be single-threaded. The node's end is what goes down,
-so that the pod keeps address and routes, and what it sends is lost without a word.
+Run as `python network_cut.py POD_PROCESS NODE_PROCESS down|up`, with a process of the pod and one of the
+node: whoever enters a user namespace has to be single-threaded. The node's end is what goes down, so that the
+pod keeps address and routes, and what it sends is lost without an error.
 """
 
 import os

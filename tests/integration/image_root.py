@@ -1,4 +1,4 @@
-"""Runs a command as in a container of the image: `image_root <root> [<source> <path>]... -- <command>...`.
+"""Runs a command as in a container of the image: `image_root.py ROOT [SOURCE PATH]... -- COMMAND...`.
 
 The root is read-only and holds this interpreter at the image's place, the machine's libraries, what is to be
 shown, and a writable /tmp. There is no shell, nothing of the checkout, and no other package. The user is the

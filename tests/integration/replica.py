@@ -1,6 +1,6 @@
 """A replica as a process of its own: while it leads it writes a ConfigMap as fast as it can.
 
-Run as `python -m tests.support.replica KUBECONFIG NAMESPACE NAME DURATION RENEW_DEADLINE RETRY_PERIOD`.
+Run as `python replica.py KUBECONFIG NAMESPACE NAME DURATION RENEW_DEADLINE RETRY_PERIOD`.
 Leaves with status 3 when it lost the leadership, and logs JSON lines.
 """
 

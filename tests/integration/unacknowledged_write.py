@@ -1,8 +1,8 @@
 """A write while the network is down: does it ever arrive?
 
-Run as `python -m tests.support.unacknowledged_write gated|plain`. In a network namespace of its own it
-connects a client to a peer, takes the loopback interface down, writes, gives the write up, and looks what the
-kernel still holds for the peer. Prints `held` or `dropped`.
+Run as `python unacknowledged_write.py gated|plain`. In a network namespace of its own it connects a client to
+a peer, takes the loopback interface down, writes, gives the write up, and looks what the kernel still holds
+for the peer. Prints `held` or `dropped`.
 """
 
 import asyncio
