@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import CONFIG_MAPS
-from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.manager import Manager
 from kagenti_operator.runtime.election.fencing import GatedClient
@@ -29,13 +28,13 @@ LOST = 3
 
 
 async def lead(kubeconfig: str, settings: LeaseSettings) -> int:
-    clock, rng, metrics = SystemClock(), random.Random(), Metrics()
-    leadership = Leadership(clock)
+    rng, metrics = random.Random(), Metrics()
+    leadership = Leadership()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     connection = load_connection({"KUBECONFIG": kubeconfig})
     plain = KubeClient(connection)
-    gated = GatedClient(connection, may_write=leadership.held, clock=clock, rng=rng)
+    gated = GatedClient(connection, may_write=leadership.held, rng=rng)
     async with plain, gated:
         writes = 0
 
@@ -47,9 +46,9 @@ async def lead(kubeconfig: str, settings: LeaseSettings) -> int:
             await gated.apply(CONFIG_MAPS, {**body, "data": {"writes": str(writes)}})
             return 0.001
 
-        controller = Controller("writer", write, clock=clock, metrics=metrics)
+        controller = Controller("writer", write, metrics=metrics, rng=rng)
         controller.enqueue("the only one")
-        recorder = EventRecorder(gated, instance=settings.identity, clock=clock, rng=rng)
+        recorder = EventRecorder(gated, instance=settings.identity, rng=rng)
         manager = Manager(
             informers=(),
             controllers=(controller,),
@@ -59,12 +58,10 @@ async def lead(kubeconfig: str, settings: LeaseSettings) -> int:
                 leadership,
                 recorder=recorder,
                 metrics=metrics,
-                clock=clock,
                 rng=rng,
             ),
             leadership=leadership,
             health=Health(),
-            clock=clock,
             always={"events": recorder.run},
         )
         try:

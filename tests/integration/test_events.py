@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.resources import CLUSTER_ROLES, CONFIG_MAPS
-from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 from tests.support.cluster import Cluster
 
@@ -22,7 +21,7 @@ PATIENCE = 30.0
 
 @asynccontextmanager
 async def recording(client: KubeClient) -> AsyncGenerator[EventRecorder]:
-    recorder = EventRecorder(client, instance="pod-1", clock=SystemClock(), rng=random.Random())
+    recorder = EventRecorder(client, instance="pod-1", rng=random.Random())
     run = asyncio.create_task(recorder.run())
     try:
         yield recorder

@@ -15,7 +15,6 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, Resource
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import SystemClock
 from tests.integration.tcp_proxy import TcpProxy
 from tests.support.cluster import Cluster
 
@@ -50,7 +49,7 @@ async def following[T: KubeObject](
     client: KubeClient, resource: Resource[T], **options: Any
 ) -> AsyncGenerator[Informer[T]]:
     """A running informer whose first list is done."""
-    informer = Informer(client, resource, clock=SystemClock(), rng=random.Random(), **options)
+    informer = Informer(client, resource, rng=random.Random(), **options)
     task = asyncio.ensure_future(informer.run())
     async with asyncio.timeout(DEADLINE_SECONDS):
         await informer.wait_synced()

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 
+from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.control.applier import Applier
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.manager import Manager
@@ -32,7 +32,7 @@ class Copier:
     """Keeps a copy of every ConfigMap that is labelled `copy=me`."""
 
     def __init__(self, client: KubeClient, namespace: str) -> None:
-        clock, rng = SystemClock(), random.Random()
+        rng = random.Random()
         self._applier = Applier(client)
         self._namespace = namespace
         self.metrics = Metrics()
@@ -41,11 +41,11 @@ class Copier:
         self.scrapes = Listener("metrics", build_metrics_app(self.metrics), BindAddress("127.0.0.1", 0))
         self._originals = self._follow(client, "me")
         self._copies = self._follow(client, "made")
-        self.controller = Controller("copier", self._reconcile, clock=clock, metrics=self.metrics, workers=4)
+        self.controller = Controller("copier", self._reconcile, metrics=self.metrics, rng=rng, workers=4)
         for informer in (self._originals, self._copies):
             self.controller.watches(informer, self._on_change)
-        recorder = EventRecorder(client, instance="pod-1", clock=clock, rng=rng)
-        leadership = Leadership(clock)
+        recorder = EventRecorder(client, instance="pod-1", rng=rng)
+        leadership = Leadership()
         settings = LeaseSettings(name=LEASE, namespace=namespace, identity="pod-1")
         elector = LeaderElector(
             LeaseClient(client, namespace, LEASE),
@@ -53,7 +53,6 @@ class Copier:
             leadership,
             recorder=recorder,
             metrics=self.metrics,
-            clock=clock,
             rng=rng,
         )
         self.manager = Manager(
@@ -62,7 +61,6 @@ class Copier:
             elector=elector,
             leadership=leadership,
             health=self.health,
-            clock=clock,
             always={"events": recorder.run, "probes": self.probes.run, "metrics": self.scrapes.run},
         )
 
@@ -72,7 +70,6 @@ class Copier:
             CONFIG_MAPS,
             namespace=self._namespace,
             label_selector=f"copy={label}",
-            clock=SystemClock(),
             rng=random.Random(),
         )
 
@@ -148,7 +145,7 @@ async def test_it_does_the_work_and_ends_in_order(admin: KubeClient, namespace: 
 
 async def test_a_replica_that_waits_is_ready_and_writes_nothing(admin: KubeClient, namespace: str) -> None:
     leases = LeaseClient(admin, namespace, LEASE)
-    await leases.create(held_record({}, "another", 3600, SystemClock().now()))
+    await leases.create(held_record({}, "another", 3600, clock.now()))
     await put(admin, namespace, "one")
     copier = Copier(admin, namespace)
     async with running(copier):

@@ -12,7 +12,6 @@ from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflo
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.retry import RetryPolicy
-from kagenti_operator.runtime.clock import SystemClock
 from tests.support.cluster import Cluster
 from tests.support.mlflow_tenants import EXPERIMENTS, Tenants, ask
 
@@ -35,9 +34,7 @@ def server(
 async def client(
     token: str, *ca_files: Path, policy: RetryPolicy | None = None
 ) -> AsyncGenerator[MLflowClient]:
-    mlflow = MLflowClient(
-        token=lambda: token, clock=SystemClock(), rng=random.Random(), ca_files=ca_files, policy=policy
-    )
+    mlflow = MLflowClient(token=lambda: token, rng=random.Random(), ca_files=ca_files, policy=policy)
     try:
         yield mlflow
     finally:

@@ -20,7 +20,6 @@ from aiohttp import web
 
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.election.fencing import UNACKNOWLEDGED_SECONDS, GatedClient
 
 _SIOCSIFFLAGS = 0x8914
@@ -71,7 +70,7 @@ def build_client(kind: str, port: int) -> KubeClient:
         connection = load_connection({"KUBECONFIG": str(path)})
     if kind == "plain":
         return KubeClient(connection)
-    return GatedClient(connection, may_write=lambda: True, clock=SystemClock(), rng=random.Random())
+    return GatedClient(connection, may_write=lambda: True, rng=random.Random())
 
 
 async def main(kind: str) -> str:

@@ -12,7 +12,6 @@ from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, 
 from kagenti_operator.runtime.election.lease import Lease, Record
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.metrics import Metrics
-from tests.support.virtual_clock import VirtualClock
 
 
 class SharedLease:
@@ -105,15 +104,14 @@ class Notes:
 class Replica:
     """A replica that competes for the lease, and writes whenever it believes that it may."""
 
-    def __init__(self, name: str, shared: SharedLease, clock: VirtualClock) -> None:
+    def __init__(self, name: str, shared: SharedLease) -> None:
         self.name = name
-        self.clock = clock
         self.rng = random.Random(name)
         self.connection = shared.connect()
-        self.leadership = Leadership(clock)
+        self.leadership = Leadership()
         self.metrics = Metrics()
         self.sink = Notes()
-        self.recorder = EventRecorder(self.sink, instance=name, clock=clock, rng=random.Random(1))
+        self.recorder = EventRecorder(self.sink, instance=name, rng=random.Random(1))
         self.finish = asyncio.Event()
         self.led = 0
         settings = LeaseSettings(name="operator", namespace="kagenti-system", identity=name)
@@ -123,7 +121,6 @@ class Replica:
             self.leadership,
             recorder=self.recorder,
             metrics=self.metrics,
-            clock=clock,
             rng=self.rng,
         )
         self.task: asyncio.Task[None] | None = None

@@ -6,24 +6,26 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from kagenti_operator import clock
 from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.cache.informer import Informer
-from tests.support.peer import Peer, PeerRequest, running_peer, until
-from tests.support.virtual_clock import VirtualClock
+from kagenti_operator.runtime.cache.watch_states import BACKOFF
+from tests.support.peer import Peer, PeerRequest, running_peer
 from tests.support.widget import GADGETS, Gadget, page
 
 # Longer than the first backoff, shorter than the second.
-FIRST_BACKOFF = 1.6
+FIRST_BACKOFF = 2 * BACKOFF.first
+# How late a timer may be.
+MARGIN = 0.01
 
 
 class Desk:
     """The informer, the peer it talks to, and what its subscriber was told."""
 
-    def __init__(self, peer: Peer, clock: VirtualClock, informer: Informer[Gadget]) -> None:
+    def __init__(self, peer: Peer, informer: Informer[Gadget]) -> None:
         self.peer = peer
-        self.clock = clock
         self.informer = informer
         self.told: list[str] = []
         informer.subscribe(self._note)
@@ -65,20 +67,22 @@ class Desk:
         return await self.stream(version)
 
     async def pause(self, *, of_at_most: float) -> None:
-        """The informer waits before its next request; let that time pass."""
-        await until(lambda: self.clock.sleeping)
-        assert self.peer.idle
-        await self.clock.advance(of_at_most)
+        """The informer waits before its next request, but not longer than that; let the time pass."""
+        began = clock.monotonic()
+        async with asyncio.timeout(of_at_most + MARGIN):
+            await self.peer.arrival()
+        assert clock.monotonic() - began >= BACKOFF.first
 
 
 @asynccontextmanager
 async def opened_desk(resource: Resource[Gadget] = GADGETS, **options: Any) -> AsyncGenerator[Desk]:
-    clock = VirtualClock()
-    async with running_peer() as peer, KubeClient(Connection(peer.url), clock=clock) as client:
-        informer = Informer(client, resource, clock=clock, rng=random.Random(7), **options)
-        desk = Desk(peer, clock, informer)
+    async with running_peer() as peer, KubeClient(Connection(peer.url)) as client:
+        informer = Informer(client, resource, rng=random.Random(7), **options)
+        desk = Desk(peer, informer)
+        before = asyncio.all_tasks()
         task = asyncio.ensure_future(informer.run())
         yield desk
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert clock.sleeping == 0
+        left_behind = asyncio.all_tasks() - before - peer.connections - {asyncio.current_task()}
+        assert not left_behind

@@ -1,13 +1,16 @@
-"""A real HTTP server on loopback that answers as a script says, and a clock that never waits."""
+"""A real HTTP server on loopback that answers as a script says."""
 
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from aiohttp import web
+
+from kagenti_operator import clock
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Asked:
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: Any
+    at: float
 
 
 class Server:
@@ -56,10 +60,22 @@ class Server:
     def calls(self) -> list[str]:
         return [asked.path.rpartition("/")[2] for asked in self.asked]
 
+    @property
+    def waits(self) -> list[float]:
+        """Seconds from each request to the next."""
+        return [after.at - before.at for before, after in pairwise(self.asked)]
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.json() if request.can_read_body else None
         self.asked.append(
-            Asked(request.method, request.path, dict(request.query), dict(request.headers), body)
+            Asked(
+                request.method,
+                request.path,
+                dict(request.query),
+                dict(request.headers),
+                body,
+                clock.monotonic(),
+            )
         )
         step = self._steps.pop(0) if len(self._steps) > 1 else self._steps[0]
         match step:
@@ -91,18 +107,3 @@ async def serving(*steps: Step, tls: ssl.SSLContext | None = None, port: int = 0
         yield server
     finally:
         await runner.cleanup()
-
-
-class ImpatientClock:
-    """Sleeping moves the time at once and is remembered."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-        self.slept: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.time += seconds

@@ -7,6 +7,7 @@ A test plays the server: it awaits the next request, and answers it, streams to 
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -87,12 +88,20 @@ class Peer:
 
     def __init__(self) -> None:
         self.url = ""
+        self.connections: set[asyncio.Task[None]] = set()
         self._waiting: asyncio.Queue[PeerRequest] = asyncio.Queue()
+        self._arrived = asyncio.Event()
 
     async def request(self) -> PeerRequest:
         """The next request, which has to come."""
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await self._waiting.get()
+
+    async def arrival(self) -> None:
+        """Return when a request waits to be looked at."""
+        while self.idle:
+            self._arrived.clear()
+            await self._arrived.wait()
 
     @property
     def idle(self) -> bool:
@@ -109,6 +118,7 @@ class Peer:
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 request = PeerRequest(head[0], headers, body, reader, writer)
                 self._waiting.put_nowait(request)
+                self._arrived.set()
                 await request.done.wait()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
@@ -120,12 +130,11 @@ class Peer:
 async def running_peer(tls: ssl.SSLContext | None = None) -> AsyncGenerator[Peer]:
     """A peer on a port of its own; open connections are cut in the end."""
     peer = Peer()
-    connections: set[asyncio.Task[None]] = set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.ensure_future(peer.serve(reader, writer))
-        connections.add(task)
-        task.add_done_callback(connections.discard)
+        peer.connections.add(task)
+        task.add_done_callback(peer.connections.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
     port = server.sockets[0].getsockname()[1]
@@ -134,16 +143,17 @@ async def running_peer(tls: ssl.SSLContext | None = None) -> AsyncGenerator[Peer
         yield peer
     finally:
         server.close()
-        for task in tuple(connections):
+        for task in tuple(peer.connections):
             task.cancel()
-        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.gather(*peer.connections, return_exceptions=True)
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for what is about to happen, up to a deadline."""
-    async with asyncio.timeout(DEADLINE_SECONDS):
-        while not condition():
-            await asyncio.sleep(0.002)
+    """Wait for what is about to happen, up to a deadline in real time; virtual time stands still."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "what was about to happen did not"
+        await asyncio.sleep(0)
 
 
 def status_object(status: int, reason: str = "", message: str = "no", **details: Any) -> dict[str, Any]:

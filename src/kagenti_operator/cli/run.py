@@ -34,7 +34,6 @@ from kagenti_operator.kube.auth.credentials import Connection, load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.mlflow.client import MLflowClient
-from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.control.manager import Manager, Runnable
 from kagenti_operator.runtime.election.fencing import GatedClient
 from kagenti_operator.runtime.election.leader import (
@@ -179,35 +178,33 @@ def check_ca_file(path: Path) -> None:
 
 
 async def _run(args: argparse.Namespace, settings: Settings, connection: Connection) -> int:
-    clock, rng, metrics = SystemClock(), random.Random(), Metrics()
+    rng, metrics = random.Random(), Metrics()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    leadership = Leadership(clock)
+    leadership = Leadership()
     # Credentials that will never do end it here; later they may be in the middle of a change.
     await connection.authorization()
     async with AsyncExitStack() as open_things:
         # The lease is written to gain it; everything else only while leading.
-        plain = KubeClient(connection, clock=clock, rng=rng, observer=metrics.observe_request)
+        plain = KubeClient(connection, rng=rng, observer=metrics.observe_request)
         open_things.push_async_callback(plain.close)
         # What was refused comes again by its work queue: a worker that waited instead would hold up others.
         client = GatedClient(
             connection,
             may_write=leadership.held if args.leader_elect else lambda: True,
-            clock=clock,
             rng=rng,
             observer=metrics.observe_request,
             patience_seconds=0,
         )
         open_things.push_async_callback(client.close)
-        cluster = Cluster(client, settings, clock=clock, rng=rng)
+        cluster = Cluster(client, settings, rng=rng)
         await check_permissions(args, plain, cluster)
-        observation = Observation(cluster, metrics, clock)
+        observation = Observation(cluster, metrics)
         build_mlflow = partial(
             MLflowClient,
             token=connection.token,
-            clock=clock,
             rng=rng,
             ca_files=(settings.mlflow_ca_file,) if settings.mlflow_ca_file else (),
             observer=observation.mlflow_answered,
@@ -216,7 +213,7 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         for opened in (mlflow, agents_mlflow):
             open_things.push_async_callback(opened.close)
         instance = os.environ.get("POD_NAME") or socket.gethostname()
-        events = EventRecorder(client, instance=instance, clock=clock, rng=rng)
+        events = EventRecorder(client, instance=instance, rng=rng)
         parts = Parts(
             client=client,
             cluster=cluster,
@@ -225,7 +222,6 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
             events=events,
             metrics=metrics,
             observation=observation,
-            clock=clock,
             rng=rng,
         )
         elector = _build_elector(plain, leadership, parts) if args.leader_elect else None
@@ -257,7 +253,6 @@ def _build_elector(client: KubeClient, leadership: Leadership, parts: Parts) -> 
         leadership,
         recorder=parts.events,
         metrics=parts.metrics,
-        clock=parts.clock,
         rng=parts.rng,
     )
 
@@ -274,14 +269,13 @@ def _build_manager(
     if args.health_probe_bind_address:
         always["probes"] = Listener("probes", health.build_app(), args.health_probe_bind_address).run
     if args.metrics_bind_address:
-        always["metrics"] = metrics_server.build_listener(args, parts.metrics, plain, parts.clock).run
+        always["metrics"] = metrics_server.build_listener(args, parts.metrics, plain).run
     return Manager(
         informers=parts.cluster.informers,
         controllers=build_controllers(parts),
         elector=elector,
         leadership=leadership,
         health=health,
-        clock=parts.clock,
         always=always,
         leading={"observation": parts.observation.run},
     )

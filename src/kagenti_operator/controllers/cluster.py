@@ -33,7 +33,6 @@ from kagenti_operator.kube.objects.models import ConfigMap, KubeObject, MLflow
 from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import Clock
 
 BY_NAMESPACE = "namespace"
 BY_GROUP = "group"
@@ -69,7 +68,7 @@ def namespace_of_key(key: str) -> str:
 class Cluster:
     """Informers by subject. Nothing here sends a request but the informers themselves."""
 
-    def __init__(self, client: KubeClient, settings: Settings, *, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, client: KubeClient, settings: Settings, *, rng: random.Random) -> None:
         self.settings = settings
         # Unknown until discovery has answered once.
         self.openshift: bool | None = None
@@ -94,7 +93,6 @@ class Cluster:
                 optional=optional,
                 where_served=where_served,
                 indexes=indexes or {},
-                clock=clock,
                 rng=rng,
             )
 

@@ -15,6 +15,7 @@ from prometheus_client import Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.agents.injection import injected, is_opted_out
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.collector import delivery_diagnosis as span_refusals
@@ -23,7 +24,6 @@ from kagenti_operator.controllers.collector.access_latency import Appearances
 from kagenti_operator.controllers.settings import COLLECTOR_BINDING
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.mlflow import status
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
 AGENT_STATES = ("configured", "waiting", "opted_out")
@@ -42,9 +42,8 @@ def state_of(agent: Agent) -> str:
 class Observation(Collector):
     """The operator's own series, in the registry of the runtime's metrics."""
 
-    def __init__(self, cluster: Cluster, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, cluster: Cluster, metrics: Metrics) -> None:
         self._cluster = cluster
-        self._clock = clock
         self._in_charge = False
         self._contact: float | None = None
         self._agents: Tally[str] = Tally()
@@ -65,7 +64,7 @@ class Observation(Collector):
                 buckets=_ACCESS_BUCKETS,
                 registry=metrics.registry,
             )
-            self._appearances = Appearances(cluster, clock, access_time.observe)
+            self._appearances = Appearances(cluster, access_time.observe)
             for informer in cluster.agents.values():
                 informer.subscribe(self._on_agent)
         metrics.registry.register(self)
@@ -86,7 +85,7 @@ class Observation(Collector):
         """Count a request to MLflow; `<error>` where no answer came."""
         self._requests.labels(code).inc()
         if code == "200":
-            self._contact = self._clock.now().timestamp()
+            self._contact = clock.now().timestamp()
 
     def _on_agent(self, old: Agent | None, new: Agent | None) -> None:
         if old is not None:

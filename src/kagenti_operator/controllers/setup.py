@@ -23,7 +23,6 @@ from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.controller import Controller, Handler, Reconcile
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.metrics import Metrics
@@ -45,7 +44,6 @@ class Parts:
     events: EventRecorder
     metrics: Metrics
     observation: Observation
-    clock: Clock
     rng: random.Random
 
     @property
@@ -56,7 +54,7 @@ class Parts:
     def controller(self, name: str, reconcile: Reconcile, **options: Any) -> Controller:
         """A controller of the runtime; MLflow's refusals are expected failures."""
         return Controller(
-            name, reconcile, clock=self.clock, metrics=self.metrics, expected=(MLflowError,), **options
+            name, reconcile, metrics=self.metrics, rng=self.rng, expected=(MLflowError,), **options
         )
 
 
@@ -184,7 +182,6 @@ def _build_collector_config(
         cluster,
         parts.events,
         resolved=lambda: experiment.resolved if experiment else None,
-        clock=parts.clock,
     )
     parts.observation.config_since = lambda: logic.in_place_since
     controller = parts.controller(logic.name, logic.reconcile)
@@ -227,7 +224,6 @@ def _build_agents(parts: Parts) -> Controller:
         parts.agents_mlflow,
         parts.events,
         enqueue=enqueue,
-        clock=parts.clock,
         rng=parts.rng,
         max_rolls=cluster.settings.max_concurrent_rolls,
     )

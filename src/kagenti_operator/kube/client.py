@@ -16,9 +16,7 @@ from kagenti_operator.kube.transport import (
     JSON,
     PATIENCE_SECONDS,
     REQUEST_SECONDS,
-    LoopSleeper,
     Observer,
-    Sleeper,
     Transport,
 )
 from kagenti_operator.kube.watch import ListPage, WatchEvent, decode_event, decode_page, object_decoder
@@ -31,7 +29,6 @@ PAGE_SIZE = 500
 # Bookmarks come about once a minute where anything happens, so a watch that is silent for longer may be dead,
 # whatever TCP believes. Short enough for load balancers, which forget idle connections after some minutes.
 SILENCE_SECONDS = 150.0
-_LOOP_SLEEPER = LoopSleeper()
 _RNG = random.Random()
 
 
@@ -47,7 +44,6 @@ class KubeClient:
         connection: Connection,
         *,
         field_manager: str = FIELD_MANAGER,
-        clock: Sleeper = _LOOP_SLEEPER,
         rng: random.Random = _RNG,
         observer: Observer | None = None,
         max_connections: int = 100,
@@ -63,7 +59,6 @@ class KubeClient:
         self._field_manager = field_manager
         self._transport = transport or Transport(
             connection,
-            sleeper=clock,
             rng=rng,
             observer=observer,
             max_connections=max_connections,

@@ -6,12 +6,12 @@ import random
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Protocol
 from urllib.parse import quote, urlencode
 
 import aiohttp
 from yarl import URL
 
+from kagenti_operator.backoff import jittered
 from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.errors import ApiError, Interrupted, Silent, Unreachable, error_from_response
@@ -26,31 +26,16 @@ _CONNECT_SECONDS = 10.0
 # How long one call may wait in all because a server asked for it; beyond that the caller's backoff is better.
 PATIENCE_SECONDS = 20.0
 _DEFAULT_RETRY_AFTER_SECONDS = 1.0
+_JITTER = 0.25
 # Compressed lists (from 128 KiB on) save us more in TLS than unpacking costs.
 _HEADERS = {"User-Agent": "kagenti-operator", "Accept-Encoding": "gzip"}
 
 
-class Sleeper(Protocol):
-    """The part of a clock that is needed here."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""
-        ...
-
-
-class LoopSleeper:
-    """Sleeps by the event loop's time."""
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""
-        await asyncio.sleep(seconds)
-
-
-def retry_delay(method: str, error: ApiError, jitter: float) -> float | None:
+def retry_delay(method: str, error: ApiError, rng: random.Random) -> float | None:
     """Return after how many seconds to send a request again, None where it must not be.
 
     A 429 was not acted upon, whatever the method. A 5xx may have been, so a create is not repeated.
-    `jitter` in [0, 1) adds up to a quarter, so that those who were told the same do not come back at once.
+    Up to a quarter is added by chance, so that those who were told the same do not come back at once.
     """
     if error.too_many_requests:
         wait = error.retry_after or _DEFAULT_RETRY_AFTER_SECONDS
@@ -58,7 +43,7 @@ def retry_delay(method: str, error: ApiError, jitter: float) -> float | None:
         wait = error.retry_after
     else:
         return None
-    return wait * (1 + jitter / 4)
+    return jittered(wait, _JITTER, rng)
 
 
 def _build_connector(limit: int) -> Connector:
@@ -72,7 +57,6 @@ class Transport:
         self,
         connection: Connection,
         *,
-        sleeper: Sleeper,
         rng: random.Random,
         observer: Observer | None,
         max_connections: int,
@@ -82,7 +66,6 @@ class Transport:
     ) -> None:
         """`build_connector` makes the pool, for at most so many connections."""
         self._connection = connection
-        self._sleeper = sleeper
         self._rng = rng
         self._observer = observer
         self._max_connections = max_connections
@@ -118,10 +101,10 @@ class Transport:
                 if error.status == 401 and not fresh_token:
                     fresh_token = True
                     continue
-                delay = retry_delay(method, error, self._rng.random())
+                delay = retry_delay(method, error, self._rng)
                 if delay is None or waited + delay > self._patience_seconds:
                     raise
-            await self._sleeper.sleep(delay)
+            await asyncio.sleep(delay)
             waited += delay
 
     async def stream(

@@ -14,7 +14,7 @@ import msgspec
 
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.responses import ALREADY_EXISTS, Request, decode_answer, is_absence
-from kagenti_operator.mlflow.retry import Clock, RetryPolicy
+from kagenti_operator.mlflow.retry import RetryPolicy
 from kagenti_operator.mlflow.transport import Observer, Transport
 
 EXPERIMENTS_PATH = "/api/2.0/mlflow/experiments"
@@ -55,7 +55,6 @@ class MLflowClient:
         self,
         *,
         token: Callable[[], str],
-        clock: Clock,
         rng: random.Random,
         ca_files: Sequence[Path] = (),
         policy: RetryPolicy | None = None,
@@ -63,7 +62,6 @@ class MLflowClient:
     ) -> None:
         self._transport = Transport(
             token=token,
-            clock=clock,
             rng=rng,
             ca_files=ca_files,
             policy=policy or RetryPolicy(),

@@ -1,40 +1,24 @@
 """When to try again: how long to wait, and until when."""
 
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from typing import Protocol
 
+from kagenti_operator.backoff import Backoff
 
-class Clock(Protocol):
-    """The part of a clock that is needed here; the runtime's fits."""
-
-    def monotonic(self) -> float:
-        """Return seconds since some fixed moment; never set back."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Return after that many seconds."""
-        ...
+# The "equal jitter" of AWS's architecture blog, up to eight seconds: a server that starts anew is asked often
+# at first, and a fleet of agents does not ask all at once.
+_BACKOFF = Backoff(first=0.25, longest=4.0, jitter=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """Seconds: of the first wait, of the longest, of one try, and of all tries together."""
+    """How long to wait between tries, and the seconds of one try and of all tries together."""
 
-    first_delay: float = 0.5
-    longest_delay: float = 8.0
+    backoff: Backoff = _BACKOFF
     try_timeout: float = 15.0
     total: float = 60.0
-
-    def delay(self, failures: int, retry_after: float | None, rng: random.Random) -> float:
-        """How long to wait after that many failures in a row; never less than the server asked for."""
-        # Far above the longest delay, far below what a float can hold.
-        doublings = min(failures - 1, 30)
-        backoff = min(self.longest_delay, self.first_delay * 2.0**doublings) * rng.uniform(0.5, 1.0)
-        return backoff if retry_after is None else retry_after + backoff / 2
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float | None:

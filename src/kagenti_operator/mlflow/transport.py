@@ -1,16 +1,18 @@
 """One request to MLflow over HTTP: token, TLS, time limits, and trying again what is worth it."""
 
+import asyncio
 import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import aiohttp
 
+from kagenti_operator import clock
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.responses import Request, build_refusal
-from kagenti_operator.mlflow.retry import Clock, RetryPolicy, parse_retry_after
+from kagenti_operator.mlflow.retry import RetryPolicy, parse_retry_after
 from kagenti_operator.mlflow.tls import TrustStore
 
 WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
@@ -28,14 +30,12 @@ class Transport:
         self,
         *,
         token: Callable[[], str],
-        clock: Clock,
         rng: random.Random,
         ca_files: Sequence[Path],
         policy: RetryPolicy,
         observer: Observer | None = None,
     ) -> None:
         self._token = token
-        self._clock = clock
         self._rng = rng
         self._trust = TrustStore(ca_files)
         self._policy = policy
@@ -43,8 +43,8 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     def deadline(self) -> float:
-        """The moment on the clock until which requests that start now may be tried again."""
-        return self._clock.monotonic() + self._policy.total
+        """The moment of the loop's time until which requests that start now may be tried again."""
+        return clock.monotonic() + self._policy.total
 
     async def send(self, request: Request, deadline: float) -> bytes:
         """The body of a successful answer; raises MLflowError."""
@@ -55,13 +55,13 @@ class Transport:
             except MLflowError as error:
                 self._observe(str(error.status or "<error>"))
                 failures += 1
-                delay = self._policy.delay(failures, error.retry_after, self._rng)
-                if not error.retryable or self._clock.monotonic() + delay > deadline:
+                delay = self._policy.backoff.delay(failures, self._rng, at_least=error.retry_after or 0.0)
+                if not error.retryable or clock.monotonic() + delay > deadline:
                     raise
             else:
                 self._observe("200")
                 return body
-            await self._clock.sleep(delay)
+            await asyncio.sleep(delay)
 
     def _observe(self, code: str) -> None:
         if self._observer is not None:

@@ -14,7 +14,6 @@ from kagenti_devcluster.standins.platform import Options, StandIns, install
 from kagenti_devcluster.testing.platform import SYSTEM, Platform
 from kagenti_devcluster.toolchain import binaries
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.support.cluster import Cluster
 
@@ -55,7 +54,7 @@ def api(admin: KubeClient) -> Platform:
 @pytest.fixture
 async def stand_ins(admin: KubeClient) -> AsyncIterator[None]:
     """The stand-ins at work during one test."""
-    running = StandIns(admin, Options(), clock=SystemClock(), rng=random.Random(7), metrics=Metrics())
+    running = StandIns(admin, Options(), rng=random.Random(7), metrics=Metrics())
     task = asyncio.create_task(running.run())
     yield
     running.stop()

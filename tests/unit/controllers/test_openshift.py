@@ -18,7 +18,6 @@ from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.client import KubeClient
 from tests.support.peer import Peer, PeerRequest, running_peer, until
-from tests.support.virtual_clock import VirtualClock
 from tests.support.widget import event, page, wire
 
 CRD = "clusterversions.config.openshift.io"
@@ -52,9 +51,8 @@ class Desk:
 
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
-    clock = VirtualClock()
-    async with running_peer() as peer, KubeClient(Connection(peer.url), clock=clock) as client:
-        cluster = Cluster(client, Settings(), clock=clock, rng=random.Random(7))
+    async with running_peer() as peer, KubeClient(Connection(peer.url)) as client:
+        cluster = Cluster(client, Settings(), rng=random.Random(7))
         following = asyncio.ensure_future(cluster.crds.run())
         yield Desk(peer, client, cluster)
         following.cancel()

@@ -12,7 +12,9 @@ from kagenti_devcluster.cluster.pki import CertificateAuthority
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.retry import RetryPolicy
-from tests.support.misbehaving_server import Answer, HangUp, ImpatientClock, Server, Silence, serving
+from tests.support.misbehaving_server import Answer, HangUp, Server, Silence, serving
+
+pytestmark = pytest.mark.virtual_time
 
 CREATED = Answer(body={"experiment_id": "7"})
 TAKEN = Answer(400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": "taken"})
@@ -27,23 +29,20 @@ def found(stage: str, name: str = "weather") -> Answer:
 
 @asynccontextmanager
 async def client(
-    clock: ImpatientClock,
     *,
     token: str = "token",
     ca_files: Sequence[Path] = (),
     policy: RetryPolicy | None = None,
 ) -> AsyncGenerator[MLflowClient]:
-    mlflow = MLflowClient(
-        token=lambda: token, clock=clock, rng=random.Random(1), ca_files=ca_files, policy=policy
-    )
+    mlflow = MLflowClient(token=lambda: token, rng=random.Random(1), ca_files=ca_files, policy=policy)
     try:
         yield mlflow
     finally:
         await mlflow.close()
 
 
-async def ensure(server: Server, clock: ImpatientClock, workspace: str | None = "team1") -> Experiment:
-    async with client(clock) as mlflow:
+async def ensure(server: Server, workspace: str | None = "team1") -> Experiment:
+    async with client() as mlflow:
         return await mlflow.ensure_experiment(server.url, workspace, "weather")
 
 
@@ -52,7 +51,7 @@ async def ensure(server: Server, clock: ImpatientClock, workspace: str | None = 
 
 async def test_an_experiment_is_created_in_its_workspace_with_the_token() -> None:
     async with serving(CREATED) as server:
-        experiment = await ensure(server, ImpatientClock())
+        experiment = await ensure(server)
     assert experiment == Experiment(id="7", name="weather")
     (asked,) = server.asked
     assert (asked.method, asked.path) == ("POST", "/api/2.0/mlflow/experiments/create")
@@ -63,12 +62,12 @@ async def test_an_experiment_is_created_in_its_workspace_with_the_token() -> Non
 
 async def test_without_a_workspace_the_header_is_left_out() -> None:
     async with serving(CREATED) as server:
-        await ensure(server, ImpatientClock(), workspace=None)
+        await ensure(server, workspace=None)
     assert "X-MLFLOW-WORKSPACE" not in server.asked[0].headers
 
 
 async def test_a_path_in_the_base_url_is_kept() -> None:
-    async with serving(CREATED) as server, client(ImpatientClock()) as mlflow:
+    async with serving(CREATED) as server, client() as mlflow:
         await mlflow.ensure_experiment(f"{server.url}/mlflow", "team1", "weather")
     assert server.asked[0].path == "/mlflow/api/2.0/mlflow/experiments/create"
 
@@ -76,7 +75,7 @@ async def test_a_path_in_the_base_url_is_kept() -> None:
 async def test_the_token_is_asked_for_again_on_every_try() -> None:
     tokens = iter(["first", "second\n"])
     async with serving(Answer(503), CREATED) as server:
-        mlflow = MLflowClient(token=lambda: next(tokens), clock=ImpatientClock(), rng=random.Random(1))
+        mlflow = MLflowClient(token=lambda: next(tokens), rng=random.Random(1))
         await mlflow.ensure_experiment(server.url, "team1", "weather")
         await mlflow.close()
     assert [asked.headers["Authorization"] for asked in server.asked] == ["Bearer first", "Bearer second"]
@@ -84,7 +83,7 @@ async def test_the_token_is_asked_for_again_on_every_try() -> None:
 
 async def test_names_are_sent_as_they_are() -> None:
     name = "weather & more?#/ü"
-    async with serving(TAKEN, found("active", name)) as server, client(ImpatientClock()) as mlflow:
+    async with serving(TAKEN, found("active", name)) as server, client() as mlflow:
         assert (await mlflow.ensure_experiment(server.url, "team1", name)).name == name
     assert server.asked[1].query == {"experiment_name": name}
 
@@ -122,7 +121,7 @@ async def test_names_are_sent_as_they_are() -> None:
 )
 async def test_the_experiment_is_there_afterwards(steps: list[Answer], calls: list[str]) -> None:
     async with serving(*steps) as server:
-        experiment = await ensure(server, ImpatientClock())
+        experiment = await ensure(server)
     assert experiment == Experiment(id="7", name="weather", lifecycle_stage="active")
     assert server.calls == calls
 
@@ -130,11 +129,11 @@ async def test_the_experiment_is_there_afterwards(steps: list[Answer], calls: li
 async def test_somebody_who_never_stops_interfering_is_told_of() -> None:
     async with serving(*[TAKEN, ABSENT] * 10) as server:
         with pytest.raises(MLflowError, match="changed by somebody else on each of 5 tries"):
-            await ensure(server, ImpatientClock())
+            await ensure(server)
 
 
 async def test_an_experiment_is_shown_with_its_stage_or_not_at_all() -> None:
-    async with serving(found("deleted"), ABSENT) as server, client(ImpatientClock()) as mlflow:
+    async with serving(found("deleted"), ABSENT) as server, client() as mlflow:
         shown = await mlflow.get_experiment(server.url, "team1", "7")
         assert shown is not None
         assert (shown.name, shown.deleted) == ("weather", True)
@@ -143,7 +142,7 @@ async def test_an_experiment_is_shown_with_its_stage_or_not_at_all() -> None:
 
 
 async def test_restoring_says_whether_there_was_something_to_restore() -> None:
-    async with serving(Answer(), ABSENT) as server, client(ImpatientClock()) as mlflow:
+    async with serving(Answer(), ABSENT) as server, client() as mlflow:
         assert await mlflow.restore_experiment(server.url, "team1", "7")
         assert not await mlflow.restore_experiment(server.url, "team1", "7")
     assert server.asked[0].body == {"experiment_id": "7"}
@@ -154,7 +153,7 @@ async def test_a_missing_workspace_is_no_missing_experiment() -> None:
         "error_code": "RESOURCE_DOES_NOT_EXIST",
         "message": "Workspace 'team1' not found in the cluster.",
     }
-    async with serving(Answer(404, missing)) as server, client(ImpatientClock()) as mlflow:
+    async with serving(Answer(404, missing)) as server, client() as mlflow:
         with pytest.raises(MLflowError, match="create 'team1'"):
             await mlflow.get_experiment(server.url, "team1", "7")
 
@@ -164,64 +163,58 @@ async def test_a_missing_workspace_is_no_missing_experiment() -> None:
 
 @pytest.mark.parametrize("failure", [Answer(500), Answer(502), Answer(503), Answer(429), HangUp()], ids=str)
 async def test_what_may_go_away_is_tried_again_with_growing_waits(failure: Answer) -> None:
-    clock = ImpatientClock()
     async with serving(failure, failure, failure, CREATED) as server:
-        assert (await ensure(server, clock)).id == "7"
+        assert (await ensure(server)).id == "7"
     assert len(server.asked) == 4
-    first, second, third = clock.slept
+    first, second, third = server.waits
     assert 0.25 <= first <= 0.5 <= second <= 1.0 <= third <= 2.0
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
 async def test_the_rest_is_never_tried_again(status: int) -> None:
-    clock = ImpatientClock()
     async with serving(Answer(status, {"error_code": "SOME_CODE", "message": "no"})) as server:
         with pytest.raises(MLflowError) as caught:
-            await ensure(server, clock)
+            await ensure(server)
     assert (caught.value.status, caught.value.retryable) == (status, False)
     assert len(server.asked) == 1
-    assert clock.slept == []
+    assert server.waits == []
 
 
 async def test_retry_after_is_obeyed() -> None:
-    clock = ImpatientClock()
     async with serving(Answer(429, headers={"Retry-After": "20"}), CREATED) as server:
-        await ensure(server, clock)
-    (slept,) = clock.slept
-    assert 20 <= slept < 21
+        await ensure(server)
+    (waited,) = server.waits
+    assert 20 <= waited < 21
 
 
 async def test_a_wait_beyond_the_time_limit_is_left_to_the_caller() -> None:
-    clock = ImpatientClock()
     async with serving(Answer(503, headers={"Retry-After": "3600"})) as server:
         with pytest.raises(MLflowError) as caught:
-            await ensure(server, clock)
+            await ensure(server)
     assert caught.value.retry_after == 3600
-    assert clock.slept == []
+    assert server.waits == []
 
 
 async def test_all_tries_together_are_bounded() -> None:
-    clock = ImpatientClock()
     async with serving(Answer(500)) as server:
         with pytest.raises(MLflowError) as caught:
-            await ensure(server, clock)
+            await ensure(server)
     assert caught.value.retryable
-    assert sum(clock.slept) <= RetryPolicy().total
+    assert sum(server.waits) <= RetryPolicy().total
     assert len(server.asked) > 5
 
 
 async def test_the_time_limit_is_one_for_all_calls_of_an_operation() -> None:
-    clock = ImpatientClock()
     async with serving(Answer(500), TAKEN, Answer(500)) as server:
         with pytest.raises(MLflowError):
-            await ensure(server, clock)
+            await ensure(server)
     assert server.calls[1:3] == ["create", "get-by-name"]
-    assert sum(clock.slept) <= RetryPolicy().total
+    assert sum(server.waits) <= RetryPolicy().total
 
 
 async def test_a_silent_server_is_given_up() -> None:
     policy = RetryPolicy(try_timeout=0.1, total=0)
-    async with serving(Silence()) as server, client(ImpatientClock(), policy=policy) as mlflow:
+    async with serving(Silence()) as server, client(policy=policy) as mlflow:
         with pytest.raises(MLflowUnreachable, match=r"within 0\.1 s"):
             await mlflow.ensure_experiment(server.url, "team1", "weather")
 
@@ -230,7 +223,7 @@ async def test_no_server_is_unreachable() -> None:
     async with serving(CREATED) as server:
         pass
     with pytest.raises(MLflowUnreachable, match=f"no answer from {server.url}/api") as caught:
-        await ensure(server, ImpatientClock())
+        await ensure(server)
     assert caught.value.retryable
     assert "it cannot be reached: Connection refused. Check the address" in str(caught.value)
 
@@ -239,7 +232,7 @@ async def test_https_to_a_plain_http_port_is_told_in_words_that_stay_the_same() 
     told: set[str] = set()
     async with serving(CREATED) as server:
         for _ in range(2):
-            async with client(ImpatientClock()) as mlflow:
+            async with client() as mlflow:
                 address = server.url.replace("http:", "https:")
                 with pytest.raises(MLflowUnreachable, match="does not speak TLS as expected") as caught:
                     await mlflow.ensure_experiment(address, "team1", "weather")
@@ -256,24 +249,24 @@ async def test_https_to_a_plain_http_port_is_told_in_words_that_stay_the_same() 
 async def test_a_success_that_mlflow_would_not_give_is_no_success(body: object) -> None:
     async with serving(Answer(body=body)) as server:
         with pytest.raises(MLflowError, match="check the address") as caught:
-            await ensure(server, ImpatientClock())
+            await ensure(server)
     assert caught.value.code == "NOT_MLFLOW"
 
 
 async def test_a_redirect_to_a_login_page_is_not_followed() -> None:
     async with serving(Answer(302, headers={"Location": "/login"})) as server:
         with pytest.raises(MLflowError, match="login page"):
-            await ensure(server, ImpatientClock())
+            await ensure(server)
     assert len(server.asked) == 1
 
 
 async def test_a_refusal_names_the_right_that_is_missing() -> None:
     async with serving(REFUSED) as server:
         with pytest.raises(MLflowError, match="verb 'create' on experiments"):
-            await ensure(server, ImpatientClock())
+            await ensure(server)
     async with serving(TAKEN, found("deleted"), REFUSED) as server:
         with pytest.raises(MLflowError, match="verb 'update'"):
-            await ensure(server, ImpatientClock())
+            await ensure(server)
 
 
 # --- TLS ----------------------------------------------------------------------------------------------
@@ -290,23 +283,22 @@ def server_tls(authority: CertificateAuthority, directory: Path) -> ssl.SSLConte
 async def test_an_unknown_ca_is_told_with_the_files_that_were_tried(tmp_path: Path) -> None:
     missing, unusable = tmp_path / "missing.crt", tmp_path / "unusable.crt"
     unusable.write_text("no certificate")
-    clock = ImpatientClock()
     async with (
         serving(CREATED, tls=server_tls(CertificateAuthority("service-ca"), tmp_path)) as server,
-        client(clock, ca_files=[missing, unusable]) as mlflow,
+        client(ca_files=[missing, unusable]) as mlflow,
     ):
         with pytest.raises(MLflowUntrusted) as caught:
             await mlflow.ensure_experiment(server.url, "team1", "weather")
     assert f"{missing} (missing)" in str(caught.value)
     assert f"{unusable} (unusable" in str(caught.value)
     assert "--mlflow-ca-file" in str(caught.value)
-    assert clock.slept == []
+    assert server.waits == []
 
 
 async def test_a_ca_file_that_comes_and_rotates_is_followed(tmp_path: Path) -> None:
     ca_file = tmp_path / "service-ca.crt"
     old, new = CertificateAuthority("old"), CertificateAuthority("new")
-    async with client(ImpatientClock(), ca_files=[ca_file]) as mlflow:
+    async with client(ca_files=[ca_file]) as mlflow:
         async with serving(CREATED, tls=server_tls(old, tmp_path)) as server:
             with pytest.raises(MLflowUntrusted):
                 await mlflow.ensure_experiment(server.url, "team1", "weather")

@@ -32,10 +32,10 @@ from kagenti_devcluster.node.node import Node
 from kagenti_devcluster.standins import platform
 from kagenti_devcluster.toolchain.binaries import BinaryMissing
 from kagenti_devcluster.toolchain.cache import cache_dir, checkout
+from kagenti_operator import clock
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.telemetry.logging import configure
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
@@ -53,7 +53,6 @@ class Supervisor:
         self._inheritance = inheritance
         self._options = ClusterOptions.decode(inheritance.options)
         self._paths = StatePaths(self._options.directory)
-        self._clock = SystemClock()
         self._rng = random.Random()
         self._stop = asyncio.Event()
         addresses = {name: f"127.0.0.1:{port}" for name, port in inheritance.ports.items()}
@@ -62,7 +61,7 @@ class Supervisor:
             platform=self._options.platform,
             bare=self._options.bare,
             addresses=addresses,
-            started_at=self._clock.now().isoformat(timespec="seconds"),
+            started_at=clock.now().isoformat(timespec="seconds"),
         )
         self._progress = Progress(self._paths.status, status)
 
@@ -108,7 +107,6 @@ class Supervisor:
             visible=visible_directories(),
             egress=egress_variables(NODE_ADDRESS, direct_hosts()),
             version=await _read_version(client),
-            clock=self._clock,
             rng=self._rng,
         )
         try:
@@ -142,7 +140,7 @@ class Supervisor:
 
     async def _install(self, client: KubeClient) -> None:
         options = platform.Options(openshift=self._options.platform == "openshift")
-        stand_ins = platform.StandIns(client, options, clock=self._clock, rng=self._rng, metrics=Metrics())
+        stand_ins = platform.StandIns(client, options, rng=self._rng, metrics=Metrics())
         async with asyncio.TaskGroup() as group:
             group.create_task(stand_ins.run(), name="stand-ins")
             await platform.install(client, options)
@@ -167,7 +165,7 @@ class Supervisor:
             ended += 1
             log.error("A component ended, it is started again", component=name, log=str(component.log))
             self._progress.component(name, f"ended, {ended} times so far")
-            await self._clock.sleep(_REVIVE_SECONDS)
+            await asyncio.sleep(_REVIVE_SECONDS)
             control_plane.revive(name)
             component = next(c for c in control_plane.components if c.name == name)
             self._progress.component(name, f"running, started again {ended} times")

@@ -10,7 +10,6 @@ from kagenti_devcluster.node.objects import CLAIMS, Claim
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -21,11 +20,10 @@ _BOUND = "Bound"
 class ClaimBinder:
     """Marks claims as bound, and knows their directories."""
 
-    def __init__(self, client: KubeClient, claims: Informer[Claim], directory: Path, *, clock: Clock):
+    def __init__(self, client: KubeClient, claims: Informer[Claim], directory: Path):
         self._client = client
         self._claims = claims
         self._directory = directory
-        self._clock = clock
         self._waiting: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
         claims.subscribe(self._on_claim)
@@ -78,6 +76,6 @@ class ClaimBinder:
 
     async def _try_again(self, claim: Claim, error: KubeError) -> None:
         log.warning("A claim could not be bound, will try again", error=str(error))
-        await self._clock.sleep(_RETRY_SECONDS)
+        await asyncio.sleep(_RETRY_SECONDS)
         self._waiting[claim.metadata.namespace, claim.metadata.name] = None
         self._wake.set()

@@ -12,7 +12,6 @@ from kagenti_devcluster.node.models import Pod
 from kagenti_devcluster.node.network import PodNetworks
 from kagenti_devcluster.node.volumes import ClaimDirectory
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.clock import Clock
 
 
 class TellAbout(Protocol):
@@ -33,7 +32,6 @@ class NodeContext:
 
     name: str
     client: KubeClient
-    clock: Clock
     paths: StatePaths
     networks: PodNetworks
     images: ImageTable

@@ -13,7 +13,6 @@ import structlog
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.node.pod import remove_tree
 from kagenti_devcluster.process.logfile import MAX_BYTES, previous
-from kagenti_operator.runtime.clock import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -60,8 +59,8 @@ def look_after(paths: StatePaths, has_pod: HasPod) -> None:
     forget_pods(paths.logs, has_pod)
 
 
-async def bound_logs(paths: StatePaths, has_pod: HasPod, clock: Clock) -> None:
+async def bound_logs(paths: StatePaths, has_pod: HasPod) -> None:
     """Look after all logs until cancelled."""
     while True:
-        await clock.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_LOOK_SECONDS)
         await asyncio.to_thread(look_after, paths, has_pod)

@@ -28,7 +28,6 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 
 log = structlog.get_logger(__name__)
@@ -51,34 +50,29 @@ class Node:
         visible: Sequence[str],
         egress: Mapping[str, str],
         version: str,
-        clock: Clock,
         rng: random.Random,
     ):
         """`egress`: the variables that lead to the outside; `version`: what the node says it runs."""
         self._client = client
         self._paths = paths
         self._version = version
-        self._clock = clock
         self._rng = rng
-        self._events = EventRecorder(
-            client, controller=REPORTING_CONTROLLER, instance=NODE_NAME, clock=clock, rng=rng
-        )
+        self._events = EventRecorder(client, controller=REPORTING_CONTROLLER, instance=NODE_NAME, rng=rng)
         self._pods = self._follow(PODS)
         self._config_maps = self._follow(FULL_CONFIG_MAPS)
         self._secrets = self._follow(SECRETS)
         self._claims = self._follow(CLAIMS)
         self._services = self._follow(FULL_SERVICES)
-        self._slices = Informer(client, SLICES, indexes={BY_SERVICE: index_by_service}, clock=clock, rng=rng)
+        self._slices = Informer(client, SLICES, indexes={BY_SERVICE: index_by_service}, rng=rng)
         self._proxies = ServiceProxies(self._services, self._slices)
-        self._scheduler = Scheduler(client, self._pods, node=NODE_NAME, labels=node_labels(), clock=clock)
-        self._binder = ClaimBinder(client, self._claims, paths.claims, clock=clock)
+        self._scheduler = Scheduler(client, self._pods, node=NODE_NAME, labels=node_labels())
+        self._binder = ClaimBinder(client, self._claims, paths.claims)
         self._workers: dict[str, PodWorker] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._hosts_changed = asyncio.Event()
         self._context = NodeContext(
             name=NODE_NAME,
             client=client,
-            clock=clock,
             paths=paths,
             networks=PodNetworks(),
             images=images,
@@ -96,7 +90,7 @@ class Node:
             informer.subscribe(self._on_source)
 
     def _follow[T: KubeObject](self, resource: Resource[T]) -> Informer[T]:
-        return Informer(self._client, resource, clock=self._clock, rng=self._rng)
+        return Informer(self._client, resource, rng=self._rng)
 
     # --- its life ------------------------------------------------------------------------------------
 
@@ -116,13 +110,13 @@ class Node:
                 if informer is self._pods:
                     await asyncio.gather(*(i.wait_synced() for i in informers if i is not informer))
                 group.create_task(informer.run(), name=informer.name)
-            group.create_task(keep_registered(self._client, self._clock, self._version), name="registration")
+            group.create_task(keep_registered(self._client, self._version), name="registration")
             group.create_task(self._proxies.run(), name="services")
             group.create_task(self._scheduler.run(), name="scheduler")
             group.create_task(self._binder.run(), name="claims")
             group.create_task(self._events.run(), name="events")
             group.create_task(self._refresh_hosts(), name="hosts")
-            group.create_task(bound_logs(self._paths, self.has_pod, self._clock), name="logs")
+            group.create_task(bound_logs(self._paths, self.has_pod), name="logs")
 
     async def stop_pods(self, grace_seconds: float) -> None:
         """End all pods, without telling the API server; returns when none is left."""
@@ -173,7 +167,7 @@ class Node:
     async def _refresh_hosts(self) -> None:
         while True:
             await self._hosts_changed.wait()
-            await self._clock.sleep(_HOSTS_SETTLE_SECONDS)
+            await asyncio.sleep(_HOSTS_SETTLE_SECONDS)
             self._hosts_changed.clear()
             for worker in tuple(self._workers.values()):
                 try:

@@ -19,8 +19,8 @@ from kagenti_devcluster.node.runner import ContainerRunner
 from kagenti_devcluster.node.state import ContainerRecord, State, Waiting, build_status
 from kagenti_devcluster.node.tasks import log_failure
 from kagenti_devcluster.node.volumes import PodVolumes
+from kagenti_operator import clock
 from kagenti_operator.kube.errors import ApiError, KubeError
-from kagenti_operator.runtime.clock import within
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +35,7 @@ class PodWorker:
     def __init__(self, context: NodeContext, pod: Pod):
         self._context = context
         self._pod = pod
-        self._clock = context.clock
-        self._began = context.clock.now()
+        self._began = clock.now()
         self._directory = context.paths.pods / pod.metadata.uid
         self._network: PodNetwork | None = None
         namespace = pod.metadata.namespace
@@ -46,7 +45,6 @@ class PodWorker:
             facts=self._facts,
             lookup=context.lookup(namespace),
             claim_directory=context.claim_directory(namespace),
-            clock=context.clock,
             signing_key=context.paths.signing_key,
         )
         self._init = [ContainerRecord(c) for c in pod.spec.init_containers or ()]
@@ -184,7 +182,8 @@ class PodWorker:
             else:
                 return self._network
             try:
-                await within(self._clock, _RETRY_SECONDS, self._sources_changed.wait())
+                async with asyncio.timeout(_RETRY_SECONDS):
+                    await self._sources_changed.wait()
             except TimeoutError:
                 continue
 
@@ -243,7 +242,6 @@ class PodWorker:
             prepare=lambda: self._prepare(record.container, network),
             changed=self._changed.set,
             tell=tell,
-            clock=self._clock,
         )
         self._runners.append(runner)
         return runner
@@ -277,7 +275,7 @@ class PodWorker:
 
     async def _try_again(self, error: KubeError) -> None:
         log.warning("A pod's status could not be written, will try again", error=str(error))
-        await self._clock.sleep(_RETRY_SECONDS)
+        await asyncio.sleep(_RETRY_SECONDS)
         self._changed.set()
 
     async def _write_status(self) -> None:
@@ -288,7 +286,7 @@ class PodWorker:
             init=self._init,
             containers=self._main,
             started_at=self._began,
-            now=self._clock.now(),
+            now=clock.now(),
             before=self._reported,
         )
         if status == self._reported:
@@ -324,7 +322,7 @@ class PodWorker:
                 log.warning("A pod's object could not be deleted, will try again", error=str(error))
             else:
                 return
-            await self._clock.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
 
     async def _clean_up(self) -> None:
         # From here on nothing is written into its directory any more.

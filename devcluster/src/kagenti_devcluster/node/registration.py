@@ -1,5 +1,6 @@
 """The Node object: what the cluster knows of the node, kept there as long as the node runs."""
 
+import asyncio
 import os
 import platform
 from datetime import datetime
@@ -11,9 +12,9 @@ from kagenti_devcluster.node.kubelet import PORT as KUBELET_PORT
 from kagenti_devcluster.node.network import NODE_ADDRESS, POD_CIDR
 from kagenti_devcluster.node.objects import NODES
 from kagenti_devcluster.node.state import to_time
+from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.runtime.clock import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +73,7 @@ def _build_status(now: datetime, since: datetime, version: str) -> dict[str, Any
     }
 
 
-async def keep_registered(client: KubeClient, clock: Clock, version: str) -> None:
+async def keep_registered(client: KubeClient, version: str) -> None:
     """Register the node and keep it ready, until cancelled."""
     since = clock.now()
     while True:
@@ -80,9 +81,9 @@ async def keep_registered(client: KubeClient, clock: Clock, version: str) -> Non
             await register(client, clock.now(), since, version)
         except KubeError as error:
             log.warning("The node could not be registered, will try again", error=str(error))
-            await clock.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(_RETRY_SECONDS)
         else:
-            await clock.sleep(_REPORT_SECONDS)
+            await asyncio.sleep(_REPORT_SECONDS)
 
 
 async def register(client: KubeClient, now: datetime, since: datetime, version: str) -> None:

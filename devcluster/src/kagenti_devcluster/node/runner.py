@@ -13,11 +13,11 @@ from kagenti_devcluster.node.models import Probe
 from kagenti_devcluster.node.probes import Prober, ProbeState
 from kagenti_devcluster.node.state import ContainerRecord, Running, Terminated, Waiting
 from kagenti_devcluster.node.tasks import log_failure
-from kagenti_operator.runtime.clock import Clock, within
+from kagenti_operator import clock
+from kagenti_operator.backoff import Backoff
 
-FIRST_BACKOFF_SECONDS = 1.0
-# The kubelet goes up to 300 s; here somebody is waiting in front of a terminal.
-MAX_BACKOFF_SECONDS = 30.0
+# The kubelet begins with 10 s and goes up to 300 s; here somebody is waiting in front of a terminal.
+_CRASH_LOOP = Backoff(first=1.0, longest=30.0)
 # Who ran that long starts over with a short pause.
 _HEALTHY_SECONDS = 60.0
 _CANNOT_START = 128
@@ -32,18 +32,15 @@ class Tell(Protocol):
 
 
 @dataclass(slots=True)
-class Backoff:
+class RestartPauses:
     """Pauses between restarts: 1 s, doubled each time up to 30 s. Pure."""
 
-    seconds: float = 0.0
+    restarts: int = 0
 
     def next(self, ran_seconds: float) -> float:
         """The pause after a run of that many seconds."""
-        if self.seconds == 0.0 or ran_seconds >= _HEALTHY_SECONDS:
-            self.seconds = FIRST_BACKOFF_SECONDS
-        else:
-            self.seconds = min(self.seconds * 2, MAX_BACKOFF_SECONDS)
-        return self.seconds
+        self.restarts = 1 if ran_seconds >= _HEALTHY_SECONDS else self.restarts + 1
+        return _CRASH_LOOP.step(self.restarts)
 
 
 def is_restarted(policy: str, exit_code: int) -> bool:
@@ -64,7 +61,6 @@ class ContainerRunner:
         prepare: Callable[[], Awaitable[Launch]],
         changed: Callable[[], None],
         tell: Tell,
-        clock: Clock,
     ):
         """`prepare` raises SourceMissing or ImageError; `changed` is called when the record changed."""
         self.record = record
@@ -74,8 +70,7 @@ class ContainerRunner:
         self._prepare = prepare
         self._changed = changed
         self._tell = tell
-        self._clock = clock
-        self._backoff = Backoff()
+        self._pauses = RestartPauses()
         self._process: RunningContainer | None = None
         self._stopping = False
         # Ends a pause: somebody wants us to stop, or what we waited for may be there.
@@ -110,13 +105,13 @@ class ContainerRunner:
     async def run(self) -> None:
         """Run until it ended for good; leaves nothing running, whatever happens."""
         while not self._stopping:
-            before = self._clock.monotonic()
+            before = clock.monotonic()
             self._process = await self._start()
             if self._process:
                 await self._follow(self._process)
             if self._stopping or not self._goes_on():
                 return
-            await self._pause(self._backoff.next(self._clock.monotonic() - before))
+            await self._pause(self._pauses.next(clock.monotonic() - before))
 
     def _goes_on(self) -> bool:
         state = self.record.state
@@ -135,7 +130,8 @@ class ContainerRunner:
         if self._stopping:
             return
         try:
-            await within(self._clock, seconds, self._wake.wait())
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         except TimeoutError:
             return
 
@@ -148,12 +144,12 @@ class ContainerRunner:
         except ImageError as error:
             self._wait_because("ErrImagePull", str(error))
         except (DevClusterError, OSError) as error:
-            now = self._clock.now()
+            now = clock.now()
             self.record.state = Terminated(_CANNOT_START, now, now, "StartError", str(error))
             self._changed()
             self._tell("Failed", str(error), warning=True)
         else:
-            self.record.state = Running(self._clock.now())
+            self.record.state = Running(clock.now())
             self._changed()
             if self._stopping:
                 process.terminate()
@@ -181,8 +177,8 @@ class ContainerRunner:
             self._process = None
             self.record.ready = self.record.started = False
         state = self.record.state
-        since = state.started_at if isinstance(state, Running) else self._clock.now()
-        self.record.state = Terminated(code, since, self._clock.now())
+        since = state.started_at if isinstance(state, Running) else clock.now()
+        self.record.state = Terminated(code, since, clock.now())
         self._changed()
 
     async def _probe(self, process: RunningContainer) -> None:
@@ -211,31 +207,33 @@ class ContainerRunner:
 
     async def _pass_startup(self, prober: Prober, probe: Probe) -> bool:
         state = ProbeState(probe, None)
-        await self._clock.sleep(probe.initial_delay_seconds)
-        while (verdict := await self._ask(prober, probe, state, "startup")) is None:
-            await self._clock.sleep(probe.period_seconds)
-        return verdict
+        await asyncio.sleep(probe.initial_delay_seconds)
+        while True:
+            if (verdict := await self._ask(prober, probe, state, "startup")) is not None:
+                return verdict
+            await asyncio.sleep(probe.period_seconds)
 
     async def _watch_readiness(self, prober: Prober, probe: Probe) -> None:
         state = ProbeState(probe, False)
-        await self._clock.sleep(probe.initial_delay_seconds)
+        await asyncio.sleep(probe.initial_delay_seconds)
         while True:
             ready = bool(await self._ask(prober, probe, state, "readiness"))
             if ready != self.record.ready:
                 self.record.ready = ready
                 self._changed()
-            await self._clock.sleep(probe.period_seconds)
+            await asyncio.sleep(probe.period_seconds)
 
     async def _watch_liveness(self, prober: Prober, probe: Probe, process: RunningContainer) -> None:
         state = ProbeState(probe, True)
-        await self._clock.sleep(probe.initial_delay_seconds)
-        while await self._ask(prober, probe, state, "liveness"):
-            await self._clock.sleep(probe.period_seconds)
-        await self._end(process, "the liveness probe failed")
+        await asyncio.sleep(probe.initial_delay_seconds)
+        while True:
+            if not await self._ask(prober, probe, state, "liveness"):
+                return await self._end(process, "the liveness probe failed")
+            await asyncio.sleep(probe.period_seconds)
 
     async def _end(self, process: RunningContainer, reason: str) -> None:
         self._tell("Killing", f"container {self._name} is restarted: {reason}", warning=True)
         process.terminate()
         # This task is cancelled when the process has ended.
-        await self._clock.sleep(self._grace_seconds)
+        await asyncio.sleep(self._grace_seconds)
         process.kill()

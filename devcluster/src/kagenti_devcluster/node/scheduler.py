@@ -9,10 +9,10 @@ import structlog
 
 from kagenti_devcluster.node.models import PODS, Pod
 from kagenti_devcluster.node.state import to_time
+from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -34,14 +34,11 @@ def is_waiting(pod: Pod) -> bool:
 class Scheduler:
     """Binds what waits, one pod after the other."""
 
-    def __init__(
-        self, client: KubeClient, pods: Informer[Pod], *, node: str, labels: Mapping[str, str], clock: Clock
-    ):
+    def __init__(self, client: KubeClient, pods: Informer[Pod], *, node: str, labels: Mapping[str, str]):
         self._client = client
         self._pods = pods
         self._node = node
         self._labels = labels
-        self._clock = clock
         self._waiting: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
         pods.subscribe(self._on_pod)
@@ -78,7 +75,7 @@ class Scheduler:
 
     async def _try_again(self, pod: Pod, error: KubeError) -> None:
         log.warning("A pod could not be bound, will try again", error=str(error))
-        await self._clock.sleep(_RETRY_SECONDS)
+        await asyncio.sleep(_RETRY_SECONDS)
         self._waiting[pod.metadata.namespace, pod.metadata.name] = None
         self._wake.set()
 
@@ -101,7 +98,7 @@ class Scheduler:
             "status": "False",
             "reason": "Unschedulable",
             "message": problem,
-            "lastTransitionTime": to_time(self._clock.now()),
+            "lastTransitionTime": to_time(clock.now()),
         }
         status = {"conditions": [condition]}
         await self._client.patch_status(PODS, pod.metadata.name, status, pod.metadata.namespace)

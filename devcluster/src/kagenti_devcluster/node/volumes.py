@@ -1,5 +1,6 @@
 """A pod's volumes as directories on this machine, and what of them a container sees where."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from kagenti_devcluster.node.models import Container, TokenSource, Volume, Volum
 from kagenti_devcluster.node.projection import digest, is_projected, project, tokens_of
 from kagenti_devcluster.node.rootfs import Mount
 from kagenti_devcluster.node.tokens import Token, request_token
+from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.runtime.clock import Clock
 
 log = structlog.get_logger(__name__)
 
@@ -34,7 +35,6 @@ class PodVolumes:
         facts: Callable[[], PodFacts],
         lookup: Lookup,
         claim_directory: ClaimDirectory,
-        clock: Clock,
         signing_key: Path,
     ):
         self._client = client
@@ -42,7 +42,6 @@ class PodVolumes:
         self._facts = facts
         self._lookup = lookup
         self._claim_directory = claim_directory
-        self._clock = clock
         self._signing_key = signing_key
         self._written: dict[str, str] = {}
         self._tokens: dict[TokenSource, Token] = {}
@@ -79,23 +78,23 @@ class PodVolumes:
         """Replace tokens before they expire, until cancelled."""
         while self._renew_at:
             due = min(self._renew_at.values())
-            await self._clock.sleep(due - self._clock.monotonic())
+            await asyncio.sleep(due - clock.monotonic())
             try:
                 for volume in self._volumes:
                     await self._renew_tokens(volume)
             except KubeError as error:
                 log.warning("A token could not be renewed, will try again", error=str(error))
-                await self._clock.sleep(_RETRY_SECONDS)
+                await asyncio.sleep(_RETRY_SECONDS)
                 continue
             self.refresh()
 
     async def _renew_tokens(self, volume: Volume) -> None:
         for source in tokens_of(volume):
-            now = self._clock.monotonic()
+            now = clock.monotonic()
             if self._renew_at.get(source, now) > now:
                 continue
             token = await request_token(
-                self._client, self._facts().pod, source, self._clock.now(), self._signing_key
+                self._client, self._facts().pod, source, clock.now(), self._signing_key
             )
             self._tokens[source] = token
             self._renew_at[source] = now + token.renew_after

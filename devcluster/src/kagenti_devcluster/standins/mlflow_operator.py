@@ -16,12 +16,12 @@ from kagenti_devcluster.standins.resources import (
     SERVERS,
     MLflowInstance,
 )
+from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, DATA_SCIENCE_CLUSTERS
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
@@ -39,29 +39,26 @@ class MLflowOperator:
         self,
         client: KubeClient,
         *,
-        clock: Clock,
         rng: random.Random,
         metrics: Metrics,
         gateway_url: str | None = None,
     ) -> None:
         self._client = client
-        self._clock = clock
         self._gateway_url = gateway_url
         self._applier = ManifestApplier(client)
-        self._clusters = Informer(client, DATA_SCIENCE_CLUSTERS, clock=clock, rng=rng)
-        self._instances = Informer(client, MLFLOW_INSTANCES, clock=clock, rng=rng)
+        self._clusters = Informer(client, DATA_SCIENCE_CLUSTERS, rng=rng)
+        self._instances = Informer(client, MLFLOW_INSTANCES, rng=rng)
         self._servers = Informer(
             client,
             SERVERS,
             namespace=NAMESPACE,
             field_selector=f"metadata.name={NAME}",
-            clock=clock,
             rng=rng,
         )
-        self._definitions = Informer(client, CUSTOM_RESOURCE_DEFINITIONS, clock=clock, rng=rng)
+        self._definitions = Informer(client, CUSTOM_RESOURCE_DEFINITIONS, rng=rng)
         self._definitions.subscribe(self._on_definition)
         self.informers = (self._definitions, self._clusters, self._instances, self._servers)
-        controller = Controller(self.name, self._reconcile, clock=clock, metrics=metrics)
+        controller = Controller(self.name, self._reconcile, metrics=metrics, rng=rng)
 
         def look(_old: KubeObject | None, _new: KubeObject | None) -> None:
             controller.enqueue(_KEY)
@@ -103,7 +100,7 @@ class MLflowOperator:
 
     async def _tell(self, cr: MLflowInstance) -> None:
         server = self._servers.store.get(NAMESPACE, NAME)
-        status = build_status(cr, server, now=self._clock.now(), gateway_url=self._gateway_url)
+        status = build_status(cr, server, now=clock.now(), gateway_url=self._gateway_url)
         if {k: v for k, v in status.items() if v is not None} == cr.status:
             return
         meta = cr.metadata

@@ -19,7 +19,6 @@ from kagenti_devcluster.standins.service_ca import ServiceCA
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
@@ -113,18 +112,14 @@ def _has_service_ca(pod: Manifest) -> bool:
 class StandIns:
     """The controllers of a real platform that the cluster brings along; they need all permissions."""
 
-    def __init__(
-        self, client: KubeClient, options: Options, *, clock: Clock, rng: random.Random, metrics: Metrics
-    ) -> None:
+    def __init__(self, client: KubeClient, options: Options, *, rng: random.Random, metrics: Metrics) -> None:
         self._informers: tuple[Informer[Any], ...] = ()
         self._controllers: tuple[Controller, ...] = ()
         self._service_ca: ServiceCA | None = None
         if not options.openshift:
             return
-        self._service_ca = ServiceCA(client, clock=clock, rng=rng, metrics=metrics)
-        mlflow = MLflowOperator(
-            client, clock=clock, rng=rng, metrics=metrics, gateway_url=options.gateway_url
-        )
+        self._service_ca = ServiceCA(client, rng=rng, metrics=metrics)
+        mlflow = MLflowOperator(client, rng=rng, metrics=metrics, gateway_url=options.gateway_url)
         self._informers = (*self._service_ca.informers, *mlflow.informers)
         self._controllers = (*self._service_ca.controllers, *mlflow.controllers)
 

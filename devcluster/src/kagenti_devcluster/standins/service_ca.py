@@ -21,7 +21,6 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeObject, LabelledObject
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
@@ -98,21 +97,17 @@ def _tls_secret(metadata: Mapping[str, Any], pair: KeyPair) -> Mapping[str, Any]
 class ServiceCA:
     """Two controllers: certificates by Service, the CA by namespace. A new process is a rotation."""
 
-    def __init__(self, client: KubeClient, *, clock: Clock, rng: random.Random, metrics: Metrics) -> None:
+    def __init__(self, client: KubeClient, *, rng: random.Random, metrics: Metrics) -> None:
         self._client = client
         self._authority = CertificateAuthority("openshift-service-serving-signer")
         self._retired: tuple[bytes, ...] = ()
-        self._namespaces = Informer(client, NAMESPACES, clock=clock, rng=rng)
-        self._bundles = Informer(
-            client, CONFIG_MAPS, field_selector=f"metadata.name={CONFIG_MAP}", clock=clock, rng=rng
-        )
-        self._services = Informer(client, SERVICES, clock=clock, rng=rng)
-        self._secrets = Informer(
-            client, SECRETS, field_selector="type=kubernetes.io/tls", clock=clock, rng=rng
-        )
+        self._namespaces = Informer(client, NAMESPACES, rng=rng)
+        self._bundles = Informer(client, CONFIG_MAPS, field_selector=f"metadata.name={CONFIG_MAP}", rng=rng)
+        self._services = Informer(client, SERVICES, rng=rng)
+        self._secrets = Informer(client, SECRETS, field_selector="type=kubernetes.io/tls", rng=rng)
         self.informers = (self._namespaces, self._bundles, self._services, self._secrets)
-        self._certificates = Controller("service-ca-certificates", self._sign, clock=clock, metrics=metrics)
-        self._publisher = Controller("service-ca-bundles", self._publish, clock=clock, metrics=metrics)
+        self._certificates = Controller("service-ca-certificates", self._sign, metrics=metrics, rng=rng)
+        self._publisher = Controller("service-ca-bundles", self._publish, metrics=metrics, rng=rng)
         self.controllers = (self._certificates, self._publisher)
         self._publisher.watches(self._namespaces, self._on_namespace)
         self._publisher.watches(self._bundles, self._on_bundle)

@@ -30,7 +30,6 @@ from kagenti_operator.kube.objects.rbac import RbacObject
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES, Resource
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 
@@ -56,7 +55,6 @@ class AgentsController:
         events: EventRecorder,
         *,
         enqueue: Callable[[str], None],
-        clock: Clock,
         rng: random.Random,
         max_rolls: int,
     ) -> None:
@@ -64,12 +62,12 @@ class AgentsController:
         self._cluster = cluster
         self._enqueue = enqueue
         self._applier = Applier(client)
-        self._experiments = AgentExperiments(cluster, mlflow, clock=clock, rng=rng)
-        self._rolls = RollSlots(max_rolls, clock, enqueue, bucket=namespace_of_key)
+        self._experiments = AgentExperiments(cluster, mlflow, rng=rng)
+        self._rolls = RollSlots(max_rolls, enqueue, bucket=namespace_of_key)
         self._refusals = ExperimentRefusals(enqueue, rng)
-        self._news = AgentNews(events, clock)
-        self._workloads = AgentWorkloads(client, cluster, self._rolls, self._news, clock)
-        self._server = AgentsServer(clock)
+        self._news = AgentNews(events)
+        self._workloads = AgentWorkloads(client, cluster, self._rolls, self._news)
+        self._server = AgentsServer()
 
     async def reconcile(self, key: str) -> float | None:
         """Bring one agent to what section 2.6 of the contract says: access first, then its environment."""

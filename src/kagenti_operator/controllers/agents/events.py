@@ -1,12 +1,12 @@
 """What people are told about their agents, by Events on the workloads."""
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.cluster import AGENT_KINDS
 from kagenti_operator.controllers.failure_events import describe_refusal
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 
 # A little less than the half hour after which the recorder begins a new Event for what it hears again.
@@ -27,9 +27,8 @@ class AgentNews:
     at in turn, and are more than that, would get a new Event each time. Here two numbers are kept for each.
     """
 
-    def __init__(self, events: EventRecorder, clock: Clock) -> None:
+    def __init__(self, events: EventRecorder) -> None:
         self._events = events
-        self._clock = clock
         # By agent and reason: a hash of what was told last, and when.
         self._told: dict[str, dict[str, tuple[int, float]]] = {}
 
@@ -114,7 +113,7 @@ class AgentNews:
             self._warn(key, agent, reason, text)
 
     def _warn(self, key: str, agent: Agent, reason: str, text: str) -> None:
-        now, digest = self._clock.monotonic(), hash(text)
+        now, digest = clock.monotonic(), hash(text)
         before, at = self._told.get(key, {}).get(reason, (0, float("-inf")))
         if before == digest and now - at < REPEAT_SECONDS:
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import msgspec
 import structlog
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.agents.access import role_name
 from kagenti_operator.controllers.agents.injection import injected
 from kagenti_operator.controllers.cluster import AGENT_KINDS, Cluster
@@ -14,7 +15,6 @@ from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.retry import RetryPolicy
-from kagenti_operator.runtime.clock import Clock
 
 log = structlog.get_logger("controllers.agents")
 
@@ -71,10 +71,9 @@ def check(
 class AgentExperiments:
     """Experiments by the agent's key."""
 
-    def __init__(self, cluster: Cluster, mlflow: MLflowClient, *, clock: Clock, rng: random.Random) -> None:
+    def __init__(self, cluster: Cluster, mlflow: MLflowClient, *, rng: random.Random) -> None:
         self._cluster = cluster
         self._mlflow = mlflow
-        self._clock = clock
         self._rng = rng
         self._checked: dict[str, Checked] = {}
 
@@ -85,7 +84,7 @@ class AgentExperiments:
         """
         checked = self.recall(key, agent)
         known = checked if checked and checked.tracking_uri == server.tracking_uri else None
-        if known and known.due > self._clock.monotonic():
+        if known and known.due > clock.monotonic():
             return known.experiment
         try:
             experiment = await self._follow(server, agent, checked)
@@ -96,7 +95,7 @@ class AgentExperiments:
             self._checked[key] = replace(known, due=self._next_poll())
             return known.experiment
         self._checked[key] = check(
-            checked, experiment, server.tracking_uri, now=self._clock.monotonic(), due=self._next_poll()
+            checked, experiment, server.tracking_uri, now=clock.monotonic(), due=self._next_poll()
         )
         return experiment
 
@@ -124,11 +123,11 @@ class AgentExperiments:
             return None
         # A restarted operator asks MLflow about the fleet bit by bit; but at once where it was just renamed.
         wait = self._rng.uniform(0, self._poll_seconds()) if len(names) == 1 else 0.0
-        return Checked(experiment, "", self._clock.monotonic() + wait)
+        return Checked(experiment, "", clock.monotonic() + wait)
 
     def names(self, keys: Iterable[str]) -> tuple[str, ...]:
         """The names that have to be granted to these agents, which share a Role."""
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         known = [self._checked[key] for key in keys if key in self._checked]
         # An empty name among others would be as good as none to the API server's authorizer.
         return tuple(sorted({name for checked in known for name in checked.names(now) if name}))
@@ -141,7 +140,7 @@ class AgentExperiments:
 
     def next_look(self, key: str) -> float:
         """Seconds until something has to be done about a known experiment again."""
-        return max(self._checked[key].next_look() - self._clock.monotonic(), 0.1)
+        return max(self._checked[key].next_look() - clock.monotonic(), 0.1)
 
     def forget(self, key: str) -> bool:
         """Know nothing of an agent any more; return whether something was known."""
@@ -172,7 +171,7 @@ class AgentExperiments:
         return any(self._cluster.agent(kind, namespace, name) for kind in AGENT_KINDS)
 
     def _next_poll(self) -> float:
-        return self._clock.monotonic() + self._poll_seconds() * self._rng.uniform(0.9, 1.1)
+        return clock.monotonic() + self._poll_seconds() * self._rng.uniform(0.9, 1.1)
 
     def _poll_seconds(self) -> float:
         fleet = sum(len(informer.store) for informer in self._cluster.agents.values())

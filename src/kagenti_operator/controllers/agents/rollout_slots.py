@@ -4,8 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
+from kagenti_operator import clock
 from kagenti_operator.kube.objects.agents import Agent
-from kagenti_operator.runtime.clock import Clock
 
 # A rollout that does not end (no capacity, a broken image) gives its place back after this time.
 PATIENCE_SECONDS = 300.0
@@ -31,13 +31,11 @@ class RollSlots:
     def __init__(
         self,
         limit: int,
-        clock: Clock,
         on_free: Callable[[str], None],
         *,
         bucket: Callable[[str], Hashable],
     ) -> None:
         self._limit = limit
-        self._clock = clock
         self._on_free = on_free
         self._bucket = bucket
         self._rolling: dict[str, _Roll] = {}
@@ -58,7 +56,7 @@ class RollSlots:
         taken = key in self._rolling or self._free > 0
         if taken:
             self._forget_waiting(key)
-            self._rolling.setdefault(key, _Roll(self._clock.monotonic() + PATIENCE_SECONDS)).changing = True
+            self._rolling.setdefault(key, _Roll(clock.monotonic() + PATIENCE_SECONDS)).changing = True
         else:
             self._waiting.setdefault(self._bucket(key), {})[key] = None
         # Several places may have expired at once.
@@ -73,7 +71,7 @@ class RollSlots:
 
     def began(self, key: str, agent: Agent) -> None:
         """The API server took the change; `agent` is its answer."""
-        deadline = self._clock.monotonic() + PATIENCE_SECONDS
+        deadline = clock.monotonic() + PATIENCE_SECONDS
         self._rolling[key] = _Roll(deadline, agent.metadata.generation, changing=False)
         self.follow(key, agent)
 
@@ -112,7 +110,7 @@ class RollSlots:
         return self._limit - len(self._rolling) - len(self._offered)
 
     def _expire(self) -> None:
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         for key in [key for key, roll in self._rolling.items() if roll.deadline <= now]:
             del self._rolling[key]
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.agents.experiments import Server
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.mlflow import status
-from kagenti_operator.runtime.clock import Clock
 
 # Another tracking URI is told to agents when it has been the same for so long.
 SETTLE_SECONDS = 30.0
@@ -28,9 +28,8 @@ class _Accepted:
 class AgentsServer:
     """Follows MLflow's CR; `current` is what to use, None while MLflow is not available."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self) -> None:
         self.current: Server | None = None
-        self._clock = clock
         self._accepted: _Accepted | None = None
         # A tracking URI that agents are not told yet, and since when it is there.
         self._wish: tuple[str, float] | None = None
@@ -75,11 +74,11 @@ class AgentsServer:
 
     def _lasts(self, tracking_uri: str, seconds: float) -> float:
         """How many of those seconds are left for that tracking URI to last."""
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         if self._wish is None or self._wish[0] != tracking_uri:
             self._wish = (tracking_uri, now)
         return self._wish[1] + seconds - now
 
     def _available_seconds(self, cr: MLflow) -> float:
         since = status.available_since(cr)
-        return (self._clock.now() - since).total_seconds() if since else 0.0
+        return (clock.now() - since).total_seconds() if since else 0.0

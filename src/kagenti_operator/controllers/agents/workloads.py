@@ -21,7 +21,6 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.write_backoff import Rewrites
 
 log = structlog.get_logger("controllers.agents")
@@ -30,14 +29,12 @@ log = structlog.get_logger("controllers.agents")
 class AgentWorkloads:
     """Puts an agent's environment into its workload, and takes it out. Methods raise KubeError."""
 
-    def __init__(
-        self, client: KubeClient, cluster: Cluster, rolls: RollSlots, news: AgentNews, clock: Clock
-    ) -> None:
+    def __init__(self, client: KubeClient, cluster: Cluster, rolls: RollSlots, news: AgentNews) -> None:
         self._client = client
         self._cluster = cluster
         self._rolls = rolls
         self._news = news
-        self._rewrites = Rewrites(clock)
+        self._rewrites = Rewrites()
 
     async def inject(self, key: str, kind: str, agent: Agent, injection: Injection) -> float | None:
         """Apply what is missing; returns after how many seconds to try again where it is not its turn."""

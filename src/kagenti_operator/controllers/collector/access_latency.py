@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.collector.access import is_granted
 from kagenti_operator.controllers.settings import COLLECTOR_BINDING
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.runtime.clock import Clock
 
 
 class Appearances:
@@ -15,10 +15,9 @@ class Appearances:
     An agent that goes before it has access is forgotten, so there are never more entries than agents.
     """
 
-    def __init__(self, cluster: Cluster, clock: Clock, observe: Callable[[float], None]) -> None:
+    def __init__(self, cluster: Cluster, observe: Callable[[float], None]) -> None:
         """`observe` is called with the seconds of each agent, once."""
         self._cluster = cluster
-        self._clock = clock
         self._observe = observe
         self._running = False
         # By namespace, then by uid: when the agent appeared.
@@ -41,7 +40,7 @@ class Appearances:
     def _on_agent(self, old: KubeObject | None, new: KubeObject | None) -> None:
         if old is None and new is not None and self._running:
             namespace = new.metadata.namespace
-            self._waiting.setdefault(namespace, {})[new.metadata.uid] = self._clock.monotonic()
+            self._waiting.setdefault(namespace, {})[new.metadata.uid] = clock.monotonic()
             self._settle(namespace)
         elif old is not None and new is None:
             waiting = self._waiting.get(old.metadata.namespace, {})
@@ -62,6 +61,6 @@ class Appearances:
     def _settle(self, namespace: str) -> None:
         binding = self._cluster.collector_bindings.store.get(namespace, COLLECTOR_BINDING)
         if namespace in self._waiting and is_granted(binding, self._cluster.cluster_role):
-            now = self._clock.monotonic()
+            now = clock.monotonic()
             for appeared in self._waiting.pop(namespace).values():
                 self._observe(now - appeared)

@@ -7,6 +7,7 @@ from typing import Any
 
 import structlog
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.collector import ingress_ca
 from kagenti_operator.controllers.collector.access import is_granted
@@ -32,7 +33,6 @@ from kagenti_operator.mlflow import status
 from kagenti_operator.otelcol.model import Facts, MLflowDestination
 from kagenti_operator.otelcol.render import config_hash, last_known_destination, render
 from kagenti_operator.otelcol.versions import has_modern_exporter_names
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier, differs
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 
@@ -113,16 +113,14 @@ class CollectorConfigController:
         events: EventRecorder,
         *,
         resolved: Callable[[], Resolved | None],
-        clock: Clock,
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         self._cluster = cluster
         self._applier = Applier(client)
-        self._rollout = CollectorRollout(client, cluster, events, clock=clock)
+        self._rollout = CollectorRollout(client, cluster, events)
         self._events = events
         self._refusals = SpanRefusals(cluster, events)
         self._resolved = resolved
-        self._clock = clock
         self._settle = settle_seconds
         self._written_at: float | None = None
         self._last_known: MLflowDestination | None = None
@@ -154,9 +152,9 @@ class CollectorConfigController:
                 await self._applier.ensure(CONFIG_MAPS, desired, current)
                 if rollout is not None:
                     await self._rollout.ensure(rollout)
-            self._written_at = self._clock.monotonic()
+            self._written_at = clock.monotonic()
         self._last_known = destination
-        self.in_place_since = self.in_place_since or self._clock.now()
+        self.in_place_since = self.in_place_since or clock.now()
         self._announce(text, destination)
         self._refusals.tell(destination)
         renewal = self._rollout.seconds_to_renewal(destination)
@@ -217,7 +215,7 @@ class CollectorConfigController:
     def _settling(self) -> float | None:
         if self._written_at is None:
             return None
-        left = self._written_at + self._settle - self._clock.monotonic()
+        left = self._written_at + self._settle - clock.monotonic()
         return left if left > 0 else None
 
     def _announce(self, text: str, destination: MLflowDestination | None) -> None:

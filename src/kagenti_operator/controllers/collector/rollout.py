@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.settings import (
     CA_BUNDLE_KEY,
@@ -31,7 +32,6 @@ from kagenti_operator.kube.resources import DEPLOYMENTS
 from kagenti_operator.otelcol.model import MLflowDestination
 from kagenti_operator.otelcol.render import config_hash
 from kagenti_operator.otelcol.versions import FIRST_TOKEN_RENEWING_VERSION, keeps_first_token
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.applier import Applier, is_subset
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 
@@ -132,12 +132,11 @@ def _timestamp(now: datetime) -> str:
 class CollectorRollout:
     """The wanted annotations of the collector's pod template, from the cluster's facts, and their writing."""
 
-    def __init__(self, client: KubeClient, cluster: Cluster, events: EventRecorder, *, clock: Clock) -> None:
+    def __init__(self, client: KubeClient, cluster: Cluster, events: EventRecorder) -> None:
         self._connection = client.connection
         self._applier = Applier(client)
         self._cluster = cluster
         self._events = events
-        self._clock = clock
 
     def build(self, text: str, destination: MLflowDestination | None) -> Mapping[str, Any] | None:
         """What to apply for that configuration; None where there is no collector."""
@@ -148,7 +147,7 @@ class CollectorRollout:
         if ca_hash := self._hash_certificates():
             hashes[CA_HASH_ANNOTATION] = ca_hash
         token_seconds = self._token_seconds(collector, destination)
-        return build_rollout(collector, annotate(collector, hashes, token_seconds, self._clock.now()))
+        return build_rollout(collector, annotate(collector, hashes, token_seconds, clock.now()))
 
     async def ensure(self, rollout: Mapping[str, Any]) -> None:
         """Apply what `build` returned, where that differs. Raises KubeError."""
@@ -165,7 +164,7 @@ class CollectorRollout:
         seconds = self._token_seconds(collector, destination) if collector else None
         if collector is None or seconds is None:
             return None
-        left = seconds_to_roll(collector, seconds, self._clock.now())
+        left = seconds_to_roll(collector, seconds, clock.now())
         return left if left > 0 else None
 
     def _hash_certificates(self) -> str | None:

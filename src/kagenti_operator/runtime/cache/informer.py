@@ -9,7 +9,6 @@ from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.cache.object_cache import Handler, Mirror
 from kagenti_operator.runtime.cache.reflector import Reflector
 from kagenti_operator.runtime.cache.store import IndexFunction, Store
-from kagenti_operator.runtime.clock import Clock
 
 
 class Informer[T: KubeObject]:
@@ -30,7 +29,6 @@ class Informer[T: KubeObject]:
         optional: bool = False,
         where_served: str = "",
         indexes: Mapping[str, IndexFunction[T]] | None = None,
-        clock: Clock,
         rng: random.Random,
         page_size: int = PAGE_SIZE,
         silence_seconds: float = SILENCE_SECONDS,
@@ -51,7 +49,6 @@ class Informer[T: KubeObject]:
             field_selector=field_selector,
             optional=optional,
             where_served=where_served,
-            clock=clock,
             rng=rng,
             page_size=page_size,
             silence_seconds=silence_seconds,

@@ -3,11 +3,12 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Protocol, assert_never
 
 import structlog
 
+from kagenti_operator import clock
 from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError, Silent, error_from_status
 from kagenti_operator.kube.objects.models import KubeObject
@@ -36,7 +37,6 @@ from kagenti_operator.runtime.cache.watch_states import (
     after_refused_list,
     after_watch,
 )
-from kagenti_operator.runtime.clock import Clock
 
 _WATCH_SECONDS = (300, 600)
 
@@ -88,7 +88,6 @@ class Reflector[T: KubeObject]:
         field_selector: str,
         optional: bool = False,
         where_served: str = "",
-        clock: Clock,
         rng: random.Random,
         page_size: int = PAGE_SIZE,
         silence_seconds: float = SILENCE_SECONDS,
@@ -102,7 +101,6 @@ class Reflector[T: KubeObject]:
         self._fields = field_selector
         self._optional = optional
         self._where_served = where_served
-        self._clock = clock
         self._rng = rng
         self._page_size = page_size
         self._silence_seconds = silence_seconds
@@ -205,7 +203,7 @@ class Reflector[T: KubeObject]:
 
     async def _refused(self, state: Listing, error: KubeError) -> State:
         await self._ahead.stop()
-        following = after_refused_list(state, error, self._rng.random(), optional=self._optional)
+        following = after_refused_list(state, error, self._rng, optional=self._optional)
         if isinstance(following, Absent):
             self._listed = {}
             self._tell_absence(error)
@@ -215,7 +213,7 @@ class Reflector[T: KubeObject]:
         return following
 
     async def _watch(self, state: Watching) -> State:
-        began, version, failure = self._clock.monotonic(), state.resource_version, None
+        began, version, failure = clock.monotonic(), state.resource_version, None
         try:
             async with aclosing(self._open_watch(version)) as events:
                 async for event in events:
@@ -227,9 +225,9 @@ class Reflector[T: KubeObject]:
         except KubeError as error:
             failure = error
             self._tell_trouble("watch", error)
-        lasted = self._clock.monotonic() - began
+        lasted = clock.monotonic() - began
         end = WatchEnd(version, lasted, failure)
-        following = after_watch(state, end, self._rng.random())
+        following = after_watch(state, end, self._rng)
         if isinstance(following, Watching) and self.resource is not self._versions[0]:
             # A newer version may be served by now.
             return Listing()
@@ -268,13 +266,9 @@ class Reflector[T: KubeObject]:
 
     async def _pause(self, seconds: float) -> bool:
         """Wait, but not longer than until `retry_now`; return whether that ended it."""
-        alarm = asyncio.ensure_future(self._clock.sleep(seconds))
-        wake = asyncio.ensure_future(self._wake.wait())
-        try:
-            await asyncio.wait({alarm, wake}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            alarm.cancel()
-            wake.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
         told = self._wake.is_set()
         self._wake.clear()
         return told

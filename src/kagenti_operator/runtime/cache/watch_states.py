@@ -1,11 +1,13 @@
 """How a reflector goes on: its states, and pure functions from what happened to the next state."""
 
+import random
 from dataclasses import dataclass, replace
 
+from kagenti_operator.backoff import Backoff, jittered
 from kagenti_operator.kube.errors import ApiError, Interrupted, KubeError
 
-BACKOFF_FIRST_SECONDS = 0.8
-BACKOFF_LAST_SECONDS = 30.0
+# client-go's reflector: from 0.8 s, with as much again by chance, to 30 s at most.
+BACKOFF = Backoff(first=0.8, longest=15.0, jitter=1.0)
 # An API that nobody announces, or that may be missing and is not permitted, is asked for this seldom.
 ABSENT_SECONDS = 600.0
 # After somebody said that it appears: the server needs some seconds from a CRD's creation to serving it.
@@ -63,13 +65,6 @@ class WatchEnd:
     error: KubeError | None
 
 
-def backoff(failures: int, jitter: float) -> float:
-    """Return the seconds to wait after that many earlier failures in a row; `jitter` in [0, 1)."""
-    longest = min(BACKOFF_FIRST_SECONDS * 2 ** min(failures + 1, 16), BACKOFF_LAST_SECONDS)
-    shortest = max(longest / 2, BACKOFF_FIRST_SECONDS)
-    return shortest + (longest - shortest) * jitter
-
-
 def after_page(state: Listing, resource_version: str, continue_: str) -> Listing | Watching:
     """Go on with the next page, or watch from where the complete list stands."""
     if continue_:
@@ -78,7 +73,7 @@ def after_page(state: Listing, resource_version: str, continue_: str) -> Listing
 
 
 def after_refused_list(
-    state: Listing, error: KubeError, jitter: float, *, optional: bool = False
+    state: Listing, error: KubeError, rng: random.Random, *, optional: bool = False
 ) -> Waiting | Absent:
     """Wait for an absent API; start again after an expired continue token; else try the same again.
 
@@ -87,28 +82,28 @@ def after_refused_list(
     failures = state.failures + 1
     absent = isinstance(error, ApiError) and error.not_found
     if absent and state.hopeful:
-        return Absent(backoff(HOPEFUL_TRIES - state.hopeful, jitter), state.hopeful - 1)
+        return Absent(BACKOFF.delay(HOPEFUL_TRIES - state.hopeful + 1, rng), state.hopeful - 1)
     if absent or (optional and isinstance(error, ApiError) and error.forbidden):
-        return Absent(ABSENT_SECONDS * (1 + jitter) / 2, 0)
+        return Absent(jittered(ABSENT_SECONDS / 2, 1.0, rng), 0)
     if isinstance(error, ApiError) and error.gone:
-        return Waiting(backoff(state.failures, jitter), Listing(failures=failures, hopeful=state.hopeful))
-    return Waiting(_delay(error, state.failures, jitter), replace(state, failures=failures))
+        return Waiting(BACKOFF.delay(failures, rng), Listing(failures=failures, hopeful=state.hopeful))
+    return Waiting(_delay(error, failures, rng), replace(state, failures=failures))
 
 
-def after_watch(state: Watching, end: WatchEnd, jitter: float) -> State:
+def after_watch(state: Watching, end: WatchEnd, rng: random.Random) -> State:
     """Resume where the watch ended; list again only when the server no longer knows that version."""
     error = end.error
     steady = end.lasted >= STEADY_SECONDS and (error is None or isinstance(error, Interrupted))
     worked = steady or end.resource_version != state.resource_version
-    failures = 0 if worked else state.failures
+    failures = 1 if worked else state.failures + 1
     if isinstance(error, ApiError) and (error.gone or error.not_found):
         # A version that came from a list just now and is too old already: do not list in a tight circle.
-        listing = Listing(failures=failures + 1)
-        return Waiting(backoff(failures, jitter), listing) if state.fresh and not worked else listing
+        listing = Listing(failures=failures)
+        return Waiting(BACKOFF.delay(failures, rng), listing) if state.fresh and not worked else listing
     if error is None and worked:
         return Watching(end.resource_version)
-    resumed = Watching(end.resource_version, failures=failures + 1, fresh=state.fresh and not worked)
-    return Waiting(_delay(error, failures, jitter), resumed)
+    resumed = Watching(end.resource_version, failures=failures, fresh=state.fresh and not worked)
+    return Waiting(_delay(error, failures, rng), resumed)
 
 
 def after_absence(state: Absent, *, told: bool) -> Listing:
@@ -116,6 +111,6 @@ def after_absence(state: Absent, *, told: bool) -> Listing:
     return Listing(hopeful=HOPEFUL_TRIES if told else state.hopeful)
 
 
-def _delay(error: KubeError | None, failures: int, jitter: float) -> float:
+def _delay(error: KubeError | None, failures: int, rng: random.Random) -> float:
     asked = error.retry_after if isinstance(error, ApiError) else None
-    return max(backoff(failures, jitter), asked or 0.0)
+    return BACKOFF.delay(failures, rng, at_least=asked or 0.0)

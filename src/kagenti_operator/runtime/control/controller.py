@@ -1,16 +1,18 @@
 """The loop that takes keys from a work queue and reconciles them, whatever happens to any of them."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Protocol
 
 import structlog
 
+from kagenti_operator import clock
+from kagenti_operator.backoff import Backoff
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.runtime.cache.object_cache import Handler
 from kagenti_operator.runtime.cache.store import Store
-from kagenti_operator.runtime.clock import Clock
 from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
@@ -19,9 +21,8 @@ log = structlog.get_logger("runtime.controller")
 type Reconcile = Callable[[str], Awaitable[float | None]]
 
 
-# A failure that stays the same is told again after these seconds, twice as long each time, up to the second.
-_FIRST_REMINDER_SECONDS = 10.0
-_LAST_REMINDER_SECONDS = 600.0
+# A failure that stays the same is logged again after so long, in the end every ten minutes.
+_REMINDER = Backoff(first=10.0, longest=600.0)
 
 
 class Watched[T: KubeObject](Protocol):
@@ -49,19 +50,18 @@ class _Trouble:
         self.failures = 0
         self.since = now
         self._text = ""
+        self._logged = 0
         self._remind_at = now
-        self._interval = 0.0
 
     def worth_telling(self, text: str, now: float) -> bool:
         """Take note of a failure; return whether it is new, or the last word on it is long ago."""
         self.failures += 1
         if text != self._text:
-            self._text, self._interval = text, _FIRST_REMINDER_SECONDS
-        elif now >= self._remind_at:
-            self._interval = min(2 * self._interval, _LAST_REMINDER_SECONDS)
-        else:
+            self._text, self._logged = text, 0
+        elif now < self._remind_at:
             return False
-        self._remind_at = now + self._interval
+        self._logged += 1
+        self._remind_at = now + _REMINDER.step(self._logged)
         return True
 
 
@@ -73,8 +73,8 @@ class Controller:
         name: str,
         reconcile: Reconcile,
         *,
-        clock: Clock,
         metrics: Metrics,
+        rng: random.Random,
         workers: int = 1,
         bucket: Callable[[str], Hashable] | None = None,
         expected: tuple[type[Exception], ...] = (),
@@ -87,11 +87,10 @@ class Controller:
         """
         self.name = name
         self._reconcile = reconcile
-        self._clock = clock
         self._metrics = metrics.controller(name)
         self._workers = workers
         self._expected = (KubeError, *expected)
-        self._queue = WorkQueue[str](clock=clock, observer=self._metrics, bucket=bucket)
+        self._queue = WorkQueue[str](observer=self._metrics, rng=rng, bucket=bucket)
         self._active = 0
         self._running = False
         self._replays: list[Callable[[], None]] = []
@@ -157,7 +156,7 @@ class Controller:
             await asyncio.sleep(0)
 
     async def _handle(self, key: str) -> None:
-        started = self._clock.monotonic()
+        started = clock.monotonic()
         try:
             again_in = await self._reconcile(key)
         except self._expected as error:
@@ -169,7 +168,7 @@ class Controller:
             result = "error"
         else:
             result = self._succeeded(key, again_in)
-        self._metrics.reconciled(result, self._clock.monotonic() - started)
+        self._metrics.reconciled(result, clock.monotonic() - started)
 
     def _succeeded(self, key: str, again_in: float | None) -> str:
         trouble = self._troubles.pop(key, None)
@@ -179,7 +178,7 @@ class Controller:
                 controller=self.name,
                 key=key,
                 failures=trouble.failures,
-                seconds=round(self._clock.monotonic() - trouble.since, 3),
+                seconds=round(clock.monotonic() - trouble.since, 3),
             )
         if again_in is not None and again_in <= 0:
             self._queue.add_rate_limited(key)
@@ -196,7 +195,7 @@ class Controller:
         retry_after = getattr(error, "retry_after", None)
         at_least = float(retry_after) if isinstance(retry_after, (int, float)) else 0.0
         retry_in = self._queue.add_rate_limited(key, at_least=at_least)
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         trouble = self._troubles.setdefault(key, _Trouble(now))
         if not trouble.worth_telling(f"{type(error).__name__}: {error}", now):
             return

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from kagenti_operator.runtime.clock import Clock, within
+from kagenti_operator import clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership
 from kagenti_operator.runtime.telemetry.health import Health
@@ -68,7 +68,6 @@ class Manager:
         elector: LeaderElector | None,
         leadership: Leadership,
         health: Health,
-        clock: Clock,
         always: Mapping[str, Runnable] | None = None,
         leading: Mapping[str, Runnable] | None = None,
     ) -> None:
@@ -79,7 +78,6 @@ class Manager:
         self._informers = informers
         self._controllers = controllers
         self._elector = elector
-        self._clock = clock
         self._always = {f"informer {i.name}": i.run for i in informers} | dict(always or {})
         self._beside_controllers = dict(leading or {})
         self._in_charge = False
@@ -144,16 +142,16 @@ class Manager:
             await asyncio.gather(stopping, synced, return_exceptions=True)
 
     async def _wait_for_caches(self) -> None:
-        started = self._clock.monotonic()
+        started = clock.monotonic()
         while late := [informer for informer in self._informers if not informer.synced]:
-            lists = asyncio.gather(*(informer.wait_synced() for informer in late))
             try:
-                await within(self._clock, _WAITING_SECONDS, lists)
+                async with asyncio.timeout(_WAITING_SECONDS):
+                    await asyncio.gather(*(informer.wait_synced() for informer in late))
             except TimeoutError:
                 log.warning(
                     "Controllers cannot start yet: the first lists of these are not done",
                     informers=[informer.name for informer in late if not informer.synced],
-                    seconds=round(self._clock.monotonic() - started),
+                    seconds=round(clock.monotonic() - started),
                 )
         log.info("Caches are complete, starting the controllers", controllers=len(self._controllers))
 
@@ -177,7 +175,8 @@ class Manager:
 
     async def _grant_grace(self, tasks: Sequence[asyncio.Task[None]]) -> None:
         try:
-            await within(self._clock, _GRACE_SECONDS, asyncio.gather(*map(asyncio.shield, tasks)))
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await asyncio.gather(*map(asyncio.shield, tasks))
         except TimeoutError:
             cut_off = [task for task in tasks if not task.done()]
             log.info("Cutting off work that is under way", controllers=[task.get_name() for task in cut_off])

@@ -7,17 +7,17 @@ into buckets, which are served in turn, so that one bucket with many keys does n
 
 import asyncio
 import heapq
+import random
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
-from kagenti_operator.runtime.clock import Clock
+from kagenti_operator import clock
+from kagenti_operator.backoff import Backoff
 
-BASE_BACKOFF_SECONDS = 0.005
-# client-go goes up to 1000 s; people who repaired the cause should not wait a quarter of an hour.
-MAX_BACKOFF_SECONDS = 60.0
-# Enough doublings to reach any cap; larger powers would overflow a float.
-_MAX_DOUBLINGS = 64
+# client-go begins with 5 ms too but goes up to 1000 s: people who repaired the cause should not wait so long.
+# It has no jitter: keys that failed together would come together again.
+BACKOFF = Backoff(first=0.005, longest=60.0, jitter=0.25)
 _STALE_TIMERS_KEPT = 64
 
 
@@ -45,11 +45,11 @@ class WorkQueue[K: Hashable]:
     """A deduplicating, delaying, fair queue for one event loop."""
 
     def __init__(
-        self, *, clock: Clock, observer: QueueObserver, bucket: Callable[[K], Hashable] | None = None
+        self, *, observer: QueueObserver, rng: random.Random, bucket: Callable[[K], Hashable] | None = None
     ) -> None:
         """`bucket` names the bucket of a key; without it there is one, served first in, first out."""
-        self._clock = clock
         self._observer = observer
+        self._rng = rng
         self._bucket = bucket
         self._ready: OrderedDict[Hashable, deque[K]] = OrderedDict()
         # One permit per key in `_ready`; a semaphore because it already gets cancellation of waiters right.
@@ -62,8 +62,7 @@ class WorkQueue[K: Hashable]:
         self._due: dict[K, float] = {}
         self._timers: list[tuple[float, int, K]] = []
         self._timers_made = 0
-        self._alarm: asyncio.Task[None] | None = None
-        self._alarm_at = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
         self._shut_down = False
 
     @property
@@ -84,19 +83,19 @@ class WorkQueue[K: Hashable]:
     @property
     def unfinished_seconds(self) -> float:
         """How long the keys that are in work have been so, added up."""
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         return sum(now - started for started in self._in_work.values())
 
     @property
     def longest_running_seconds(self) -> float:
         """How long the key that is longest in work has been so."""
-        return self._clock.monotonic() - min(self._in_work.values()) if self._in_work else 0.0
+        return clock.monotonic() - min(self._in_work.values()) if self._in_work else 0.0
 
     def add(self, key: K) -> None:
         """Have `key` worked on as soon as a worker is free. Does nothing once the queue is shut down."""
         if self._shut_down or key in self._dirty:
             return
-        self._dirty[key] = self._clock.monotonic()
+        self._dirty[key] = clock.monotonic()
         self._observer.added()
         if key not in self._in_work:
             self._make_ready(key)
@@ -108,7 +107,7 @@ class WorkQueue[K: Hashable]:
         if seconds <= 0:
             self.add(key)
             return
-        due = self._clock.monotonic() + seconds
+        due = clock.monotonic() + seconds
         if due >= self._due.get(key, float("inf")):
             return
         self._due[key] = due
@@ -119,10 +118,8 @@ class WorkQueue[K: Hashable]:
 
     def add_rate_limited(self, key: K, *, at_least: float = 0.0) -> float:
         """Add `key` after its backoff, which doubles with every call until `forget`; return those seconds."""
-        failures = self._failures.get(key, 0)
-        self._failures[key] = failures + 1
-        backoff = min(BASE_BACKOFF_SECONDS * 2.0 ** min(failures, _MAX_DOUBLINGS), MAX_BACKOFF_SECONDS)
-        delay = max(backoff, at_least)
+        failures = self._failures[key] = self._failures.get(key, 0) + 1
+        delay = BACKOFF.delay(failures, self._rng, at_least=at_least)
         self._observer.retried()
         self.add_after(key, delay)
         return delay
@@ -144,14 +141,14 @@ class WorkQueue[K: Hashable]:
             self._permits.release()
             raise asyncio.QueueShutDown
         key = self._take()
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         self._observer.waited(now - self._dirty.pop(key))
         self._in_work[key] = now
         return key
 
     def done(self, key: K) -> None:
         """End the work on `key`; it comes again if it was added meanwhile."""
-        self._observer.worked(self._clock.monotonic() - self._in_work.pop(key))
+        self._observer.worked(clock.monotonic() - self._in_work.pop(key))
         if key in self._dirty:
             self._make_ready(key)
 
@@ -183,17 +180,15 @@ class WorkQueue[K: Hashable]:
             heapq.heapify(self._timers)
 
     def _set_alarm(self) -> None:
-        if not self._timers or (self._alarm and self._alarm_at <= self._timers[0][0]):
+        if not self._timers or (self._alarm and self._alarm.when() <= self._timers[0][0]):
             return
         if self._alarm:
             self._alarm.cancel()
-        self._alarm_at = self._timers[0][0]
-        self._alarm = asyncio.create_task(self._add_due(self._alarm_at), name="work queue alarm")
+        self._alarm = asyncio.get_running_loop().call_at(self._timers[0][0], self._add_due)
 
-    async def _add_due(self, due: float) -> None:
-        await self._clock.sleep(due - self._clock.monotonic())
+    def _add_due(self) -> None:
         self._alarm = None
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         while self._timers and self._timers[0][0] <= now:
             timer_due, _, key = heapq.heappop(self._timers)
             if self._due.get(key) == timer_due:

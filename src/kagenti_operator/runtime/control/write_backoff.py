@@ -4,12 +4,13 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 
-from kagenti_operator.runtime.clock import Clock
+from kagenti_operator import clock
+from kagenti_operator.backoff import Backoff
 
 # So many times it is changed at once: people edit a workload a few times in a row.
 FREE = 3
-FIRST_PAUSE_SECONDS = 10.0
-LONGEST_PAUSE_SECONDS = 300.0
+# As the kubelet pauses between the starts of a container that crashes: each change rolls pods too.
+PAUSE = Backoff(first=10.0, longest=300.0)
 # What lasted so long was not undone: the next change begins to count anew.
 LASTED_SECONDS = 60.0
 
@@ -23,10 +24,7 @@ class _Written:
     @property
     def free_at(self) -> float:
         """When it may be written again."""
-        if self.times < FREE:
-            return self.at
-        doublings = min(self.times - FREE, 10)
-        return self.at + min(FIRST_PAUSE_SECONDS * 2**doublings, LONGEST_PAUSE_SECONDS)
+        return self.at if self.times < FREE else self.at + PAUSE.step(self.times - FREE + 1)
 
     def is_fresh(self, now: float) -> bool:
         """Whether it may still turn out to be undone."""
@@ -36,8 +34,7 @@ class _Written:
 class Rewrites:
     """What was written lately, by key."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._written: OrderedDict[str, _Written] = OrderedDict()
 
     def __len__(self) -> int:
@@ -49,11 +46,11 @@ class Rewrites:
         written = self._written.get(key)
         if written is None or written.what != hash(what):
             return 0.0
-        return max(0.0, written.free_at - self._clock.monotonic())
+        return max(0.0, written.free_at - clock.monotonic())
 
     def wrote(self, key: str, what: Hashable) -> None:
         """It was written now."""
-        now, digest = self._clock.monotonic(), hash(what)
+        now, digest = clock.monotonic(), hash(what)
         before = self._written.get(key)
         again = before is not None and before.what == digest and before.is_fresh(now)
         self._written[key] = _Written(digest, before.times + 1 if before and again else 1, now)
@@ -65,7 +62,7 @@ class Rewrites:
 
     def forget_what_lasted(self) -> None:
         """Drop what nobody has undone in time; cheap, to be called again and again."""
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         # In the order of writing: who has to wait long may keep some others for a while.
         while self._written:
             key, written = next(iter(self._written.items()))

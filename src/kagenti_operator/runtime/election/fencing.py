@@ -15,7 +15,7 @@ from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.kube.transport import PATIENCE_SECONDS, REQUEST_SECONDS, Observer, Sleeper, Transport
+from kagenti_operator.kube.transport import PATIENCE_SECONDS, REQUEST_SECONDS, Observer, Transport
 
 _READS = ("GET", "HEAD")
 # A write that the network holds up is dropped by our kernel after so many seconds. Left alone, the kernel
@@ -36,7 +36,6 @@ class GatedClient(KubeClient):
         connection: Connection,
         *,
         may_write: Callable[[], bool],
-        clock: Sleeper,
         rng: random.Random,
         observer: Observer | None = None,
         max_connections: int = 100,
@@ -45,7 +44,6 @@ class GatedClient(KubeClient):
     ) -> None:
         transport = Transport(
             connection,
-            sleeper=clock,
             rng=rng,
             observer=observer,
             max_connections=max_connections,

@@ -17,8 +17,9 @@ from typing import Any
 
 import structlog
 
+from kagenti_operator import clock
+from kagenti_operator.backoff import jittered
 from kagenti_operator.kube.errors import ApiError, KubeError
-from kagenti_operator.runtime.clock import Clock, within
 from kagenti_operator.runtime.election.lease import (
     API_VERSION,
     KIND,
@@ -75,8 +76,7 @@ class Leadership:
     Made before the clients and the elector, because the clients' writes are gated by it.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._until: float | None = None
 
     def held(self) -> bool:
@@ -85,15 +85,15 @@ class Leadership:
         Also right for a process that was stopped for a while: time went on, so this is false until the lease
         has been renewed, should it still be ours.
         """
-        return self._until is not None and self._clock.monotonic() < self._until
+        return self._until is not None and clock.monotonic() < self._until
 
     @property
     def overdue_seconds(self) -> float:
         """For how long the renewal has been overdue; 0 where this replica does not lead."""
-        return max(0.0, self._clock.monotonic() - self._until) if self._until is not None else 0.0
+        return max(0.0, clock.monotonic() - self._until) if self._until is not None else 0.0
 
     def hold_until(self, moment: float) -> None:
-        """Lead until that moment of the monotonic clock."""
+        """Lead until that moment of the event loop's time."""
         self._until = moment
 
     def end(self) -> None:
@@ -112,7 +112,6 @@ class LeaderElector:
         *,
         recorder: EventRecorder,
         metrics: Metrics,
-        clock: Clock,
         rng: random.Random,
     ) -> None:
         """`leases` must not be gated by `leadership`: writing the lease is how to gain it."""
@@ -120,7 +119,6 @@ class LeaderElector:
         self._settings = settings
         self._leadership = leadership
         self._recorder = recorder
-        self._clock = clock
         self._rng = rng
         self._gauge = metrics.leader.labels(settings.name)
         self._gauge.set(0)
@@ -154,7 +152,7 @@ class LeaderElector:
         self._log.info("Waiting for the leader lease")
         told: str | None = None
         while True:
-            started = self._clock.monotonic()
+            started = clock.monotonic()
             problem = await self._try(self._take_if_free(), settings.attempt_timeout)
             if problem is None:
                 self._leadership.hold_until(started + settings.renew_deadline)
@@ -163,7 +161,7 @@ class LeaderElector:
             if problem != told:
                 self._log.info("Not leading", because=problem)
                 told = problem
-            await self._clock.sleep(settings.retry_period * (1 + _JITTER * self._rng.random()))
+            await asyncio.sleep(jittered(settings.retry_period, _JITTER, self._rng))
 
     async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
         work = asyncio.ensure_future(lead())
@@ -182,25 +180,24 @@ class LeaderElector:
 
     async def _end(self, task: asyncio.Future[Any]) -> None:
         task.cancel()
-        try:
-            await within(self._clock, _CANCEL_SECONDS, asyncio.wait({task}))
-        except TimeoutError:
+        await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
+        if not task.done():
             self._log.error("Work did not end when told to; it can write no longer, and the process ends")
 
     async def _renew(self) -> None:
         """Renew for ever. Raises LeadershipLost."""
         settings = self._settings
-        deadline = self._clock.monotonic() + settings.renew_deadline
+        deadline = clock.monotonic() + settings.renew_deadline
         while True:
-            await self._clock.sleep(settings.retry_period)
-            started = self._clock.monotonic()
+            await asyncio.sleep(settings.retry_period)
+            started = clock.monotonic()
             # A process that was stopped past its deadline gets one short try: the lease may still be its own.
             seconds = min(max(deadline - started, settings.retry_period), settings.attempt_timeout)
             problem = await self._try(self._renew_once(), seconds)
             if problem is None:
                 deadline = started + settings.renew_deadline
                 self._leadership.hold_until(deadline)
-            elif self._clock.monotonic() >= deadline:
+            elif clock.monotonic() >= deadline:
                 raise LeadershipLost(
                     f"The leader lease {settings.namespace}/{settings.name} could not be renewed within "
                     f"{settings.renew_deadline:g} s: {problem}. This process ends so that another can lead."
@@ -211,7 +208,8 @@ class LeaderElector:
     async def _try(self, attempt: Awaitable[str | None], seconds: float) -> str | None:
         """Return None if the attempt made the lease ours, else why it did not."""
         try:
-            return await within(self._clock, seconds, attempt)
+            async with asyncio.timeout(seconds):
+                return await attempt
         except TimeoutError:
             return f"no answer from the API server within {seconds:g} s"
         except KubeError as error:
@@ -223,7 +221,7 @@ class LeaderElector:
             return await self._write(None)
         if lease.holder and lease.holder != self._settings.identity:
             runs_out = self._observed_at + lease.duration
-            if self._clock.monotonic() < runs_out:
+            if clock.monotonic() < runs_out:
                 return f"held by {lease.holder}"
             self._log.info("The leader does not renew its lease, taking over", leader=lease.holder)
         return await self._write(lease)
@@ -246,7 +244,7 @@ class LeaderElector:
     async def _look(self) -> Lease | None:
         lease = await self._leases.get()
         if lease is None or self._lease is None or lease.record != self._lease.record:
-            self._observed_at = self._clock.monotonic()
+            self._observed_at = clock.monotonic()
         self._lease = lease
         return lease
 
@@ -254,27 +252,29 @@ class LeaderElector:
         """Make the lease ours, provided that it is still as given. Raises KubeError."""
         self._maybe_ours = True
         before: Record = lease.record if lease else {}
-        record = held_record(before, self._settings.identity, self._settings.duration, self._clock.now())
+        record = held_record(before, self._settings.identity, self._settings.duration, clock.now())
         if lease is None:
             self._lease = await self._leases.create(record)
         else:
             self._lease = await self._leases.replace(lease, record)
-        self._observed_at = self._clock.monotonic()
+        self._observed_at = clock.monotonic()
 
     async def _release(self) -> None:
         """Give the lease back at once, so that whoever waits need not wait for it to run out."""
         try:
-            await within(self._clock, _RELEASE_SECONDS, self._give_back())
+            async with asyncio.timeout(_RELEASE_SECONDS):
+                await self._give_back()
         except (KubeError, TimeoutError) as error:
             self._log.warning(
-                "Lease not released: another replica has to wait until it has run out", error=str(error)
+                "Lease not released: another replica has to wait until it has run out",
+                error=str(error) or f"no answer from the API server within {_RELEASE_SECONDS:g} s",
             )
 
     async def _give_back(self) -> None:
         # Read anew: a write that was cut off may have been carried out.
         lease = await self._look()
         if lease is not None and lease.holder == self._settings.identity:
-            await self._leases.replace(lease, released_record(lease.record, self._clock.now()))
+            await self._leases.replace(lease, released_record(lease.record, clock.now()))
             self._log.info("Released the leader lease")
 
     def _tell(self, what: str) -> None:

@@ -16,8 +16,8 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from kagenti_operator import clock
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.runtime.clock import Clock
 
 log = structlog.get_logger("runtime.authorization")
 
@@ -74,9 +74,8 @@ class _AccessReview(msgspec.Struct, frozen=True):
 class Gatekeeper:
     """Judges requests, and remembers for a short time how it did. Tokens themselves are not kept."""
 
-    def __init__(self, client: Requester, clock: Clock) -> None:
+    def __init__(self, client: Requester) -> None:
         self._client = client
-        self._clock = clock
         self._turns = asyncio.Semaphore(_REVIEWS_AT_ONCE)
         # Oldest first.
         self._remembered: OrderedDict[tuple[bytes, str, str], tuple[Verdict, float]] = OrderedDict()
@@ -85,12 +84,12 @@ class Gatekeeper:
         """Whether the bearer of that token may do this. Raises KubeError when the API server cannot tell."""
         key = (hashlib.sha256(token.encode()).digest(), verb, path)
         known = self._remembered.get(key)
-        if known and self._clock.monotonic() < known[1]:
+        if known and clock.monotonic() < known[1]:
             return known[0]
         async with self._turns:
             verdict = await self._ask(token, verb, path)
         seconds = _ALLOWED_SECONDS if verdict is Verdict.ALLOWED else _REFUSED_SECONDS
-        self._remembered[key] = (verdict, self._clock.monotonic() + seconds)
+        self._remembered[key] = (verdict, clock.monotonic() + seconds)
         self._remembered.move_to_end(key)
         while len(self._remembered) > _REMEMBERED:
             self._remembered.popitem(last=False)

@@ -79,7 +79,7 @@ class Series:
         self.written_at = 0.0
 
     def observe(self, at: float, time: str) -> None:
-        """Count one more, made at `at` by the monotonic clock, at `time` as people read it."""
+        """Count one more, made at `at` by the event loop's time, at `time` as people read it."""
         self.count += 1
         self.last_at = at
         self.last = time

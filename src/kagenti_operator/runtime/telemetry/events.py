@@ -13,10 +13,11 @@ from typing import Any, Protocol
 
 import structlog
 
+from kagenti_operator import clock
+from kagenti_operator.backoff import Backoff
 from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.runtime.clock import Clock, within
 from kagenti_operator.runtime.election.fencing import NotLeading
 from kagenti_operator.runtime.election.lease import micro_time
 from kagenti_operator.runtime.telemetry.event_series import Budget, ObjectRef, Series, Statement
@@ -35,10 +36,10 @@ _MAX_QUEUED = 1000
 _MAX_REMEMBERED = 1000
 # The API server keeps events for an hour: a series that pauses longer than this begins anew.
 _SERIES_PAUSE_SECONDS = 1800.0
+# client-go tries 12 times as well, but every 10 s: this bridges a short outage sooner and a long one better.
 # While the API server cannot be reached an event is tried for about four minutes.
 _MAX_TRIES = 12
-_FIRST_PAUSE_SECONDS = 1.0
-_LAST_PAUSE_SECONDS = 30.0
+_BACKOFF = Backoff(first=1.0, longest=30.0, jitter=0.25)
 
 
 class EventSink(Protocol):
@@ -67,7 +68,6 @@ class EventRecorder:
         client: EventSink,
         *,
         instance: str,
-        clock: Clock,
         rng: random.Random,
         controller: str = REPORTING_CONTROLLER,
     ) -> None:
@@ -75,7 +75,6 @@ class EventRecorder:
         self._client = client
         self._controller = controller
         self._instance = instance
-        self._clock = clock
         self._rng = rng
         # Both are in order of last use, the longest unused first.
         self._series: OrderedDict[Statement, Series] = OrderedDict()
@@ -112,7 +111,8 @@ class EventRecorder:
     async def flush(self, seconds: float) -> None:
         """Wait until everything recorded was sent or refused, but not longer than that."""
         try:
-            await within(self._clock, seconds, self._idle.wait())
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
         except TimeoutError:
             log.warning("Events could not be sent in time", events=len(self._unsent) + 1)
 
@@ -134,7 +134,7 @@ class EventRecorder:
         return True
 
     def _count(self, statement: Statement) -> Series:
-        now, time = self._clock.monotonic(), micro_time(self._clock.now())
+        now, time = clock.monotonic(), micro_time(clock.now())
         series = self._series.get(statement)
         if series is None or now - series.last_at > _SERIES_PAUSE_SECONDS:
             series = Series(self._event_name(statement.about), time)
@@ -148,7 +148,7 @@ class EventRecorder:
         return about.name[: _MAX_NAME - len(suffix)].rstrip("-.") + suffix
 
     def _may_say(self, about: ObjectRef) -> bool:
-        now = self._clock.monotonic()
+        now = clock.monotonic()
         budget = self._budgets.get(about) or Budget(now)
         _remember(self._budgets, about, budget)
         allowed = budget.spend(now)
@@ -163,7 +163,6 @@ class EventRecorder:
         return allowed
 
     async def _send(self, statement: Statement, series: Series) -> None:
-        pause = _FIRST_PAUSE_SECONDS
         for attempt in range(1, _MAX_TRIES + 1):
             try:
                 await self._write(statement, series)
@@ -171,13 +170,12 @@ class EventRecorder:
                 if attempt == _MAX_TRIES or not _is_passing(error):
                     self._tell_refusal(statement, error)
                     return
-                await self._clock.sleep(pause * (1 + self._rng.random() / 4))
-                pause = min(2 * pause, _LAST_PAUSE_SECONDS)
+                await asyncio.sleep(_BACKOFF.delay(attempt, self._rng))
             else:
                 return
 
     async def _write(self, statement: Statement, series: Series) -> None:
-        count, at = series.count, self._clock.monotonic()
+        count, at = series.count, clock.monotonic()
         if not series.written_count or not await self._extend(statement, series):
             await self._create(statement, series)
         series.written_count, series.written_at = count, at

@@ -10,8 +10,10 @@ from kagenti_operator.controllers.agents.events import REPEAT_SECONDS, AgentNews
 from kagenti_operator.controllers.agents.retry_after_denied import REFUSED_SECONDS, ExperimentRefusals
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.mlflow.errors import MLflowError
-from tests.support.virtual_clock import settle
+from tests.support.virtual_time import advance, settle
 from tests.unit.runtime.telemetry.test_events import Bench
+
+pytestmark = pytest.mark.virtual_time
 
 FLEET = 1100
 REFUSED = MLflowError(403, "PERMISSION_DENIED", "no")
@@ -32,7 +34,7 @@ def bench() -> Bench:
 
 @pytest.fixture
 def news(bench: Bench) -> AgentNews:
-    return AgentNews(bench.recorder, bench.clock)
+    return AgentNews(bench.recorder)
 
 
 async def test_however_many_agents_are_refused_each_has_one_event(bench: Bench, news: AgentNews) -> None:
@@ -42,8 +44,8 @@ async def test_however_many_agents_are_refused_each_has_one_event(bench: Bench, 
                 name = f"agent-{number}"
                 news.experiment_refused(key(name), workload(name), REFUSED)
                 news.variables_kept(key(name), workload(name), ("agent/MLFLOW_TRACKING_URI",))
-                await settle(10)
-            await bench.clock.advance(30)
+                await settle()
+            await advance(30)
     assert len(bench.sent.created) == 2 * FLEET
     assert set(Counter(e["regarding"]["name"] for e in bench.sent.created).values()) == {2}
 
@@ -51,10 +53,10 @@ async def test_however_many_agents_are_refused_each_has_one_event(bench: Bench, 
 async def test_what_is_not_cured_is_said_again_in_the_same_event(bench: Bench, news: AgentNews) -> None:
     async with bench.sending():
         news.experiment_refused(key(), workload(), REFUSED)
-        await bench.clock.advance(REPEAT_SECONDS - 1)
+        await advance(REPEAT_SECONDS - 1)
         news.experiment_refused(key(), workload(), REFUSED)
         assert bench.sent.patched == []
-        await bench.clock.advance(1)
+        await advance(1)
         news.experiment_refused(key(), workload(), REFUSED)
     (event,) = bench.sent.created
     assert bench.sent.patched == [(event["metadata"]["name"], 2)]
@@ -78,11 +80,11 @@ async def test_what_was_dropped_because_too_much_is_said_is_said_the_next_time(
     for number in range(FLEET):
         news.experiment_refused(key(f"agent-{number}"), workload(f"agent-{number}"), REFUSED)
     async with bench.sending():
-        await settle(3 * FLEET)
+        await settle()
         assert len(bench.sent.created) < FLEET
         for number in range(FLEET):
             news.experiment_refused(key(f"agent-{number}"), workload(f"agent-{number}"), REFUSED)
-        await settle(FLEET)
+        await settle()
     assert len(bench.sent.created) == FLEET
 
 

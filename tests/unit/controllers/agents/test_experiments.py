@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import msgspec
 import pytest
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.agents.experiments import (
     FORMER_NAME_SECONDS,
     RETRIES,
@@ -23,7 +24,9 @@ from kagenti_operator.kube.objects.rbac import Role
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowUnreachable
 from tests.support.misbehaving_server import Answer, serving
-from tests.unit.controllers.agents.test_rollout_slots import ManualClock
+from tests.support.virtual_time import skip
+
+pytestmark = pytest.mark.virtual_time
 
 WEATHER = Experiment(id="7", name="weather")
 RENAMED = Experiment(id="7", name="renamed")
@@ -77,7 +80,6 @@ class Desk:
 
     experiments: AgentExperiments
     cluster: Cluster
-    clock: ManualClock
 
     def put_role(self, role: Role) -> None:
         self.cluster.roles.store.put(("team1", role.metadata.name), role)
@@ -89,11 +91,11 @@ class Desk:
 
 @pytest.fixture
 async def desk() -> AsyncIterator[Desk]:
-    clock, rng = ManualClock(), random.Random(7)
-    mlflow = MLflowClient(token=lambda: "token", clock=clock, rng=rng, policy=RETRIES)
+    rng = random.Random(7)
+    mlflow = MLflowClient(token=lambda: "token", rng=rng, policy=RETRIES)
     async with KubeClient(Connection("http://unused.example")) as client:
-        cluster = Cluster(client, Settings(mlflow_workspace="team1"), clock=clock, rng=rng)
-        yield Desk(AgentExperiments(cluster, mlflow, clock=clock, rng=rng), cluster, clock)
+        cluster = Cluster(client, Settings(mlflow_workspace="team1"), rng=rng)
+        yield Desk(AgentExperiments(cluster, mlflow, rng=rng), cluster)
     await mlflow.close()
 
 
@@ -124,9 +126,9 @@ async def test_an_absence_of_an_hour_changes_nothing_for_who_is_known(desk: Desk
         server = Server(URI, mlflow.url)
         assert await desk.experiments.resolve(KEY, workload(), server) == WEATHER
     for _ in range(12):
-        desk.clock.time += 300
+        skip(300)
         assert await desk.experiments.resolve(KEY, workload(), server) == WEATHER
-    desk.clock.time += 600
+    skip(600)
     port = int(server.rest_url.rpartition(":")[2])
     async with serving(found("7", "renamed"), port=port) as back:
         assert await desk.experiments.resolve(KEY, workload(), server) == RENAMED
@@ -135,10 +137,10 @@ async def test_an_absence_of_an_hour_changes_nothing_for_who_is_known(desk: Desk
 
 
 async def test_a_new_agent_does_not_keep_others_waiting_while_mlflow_is_away(desk: Desk) -> None:
-    away = Server(URI, await closed())
+    away, began = Server(URI, await closed()), clock.monotonic()
     with pytest.raises(MLflowUnreachable):
         await desk.experiments.resolve(KEY, workload(), away)
-    assert desk.clock.time <= RETRIES.total
+    assert clock.monotonic() - began <= RETRIES.total
 
 
 async def test_after_a_restart_the_fleet_is_known_without_asking(desk: Desk) -> None:
@@ -147,7 +149,7 @@ async def test_after_a_restart_the_fleet_is_known_without_asking(desk: Desk) -> 
         server = Server(URI, mlflow.url)
         assert await desk.experiments.resolve(KEY, workload(written=RENAMED), server) == RENAMED
         assert mlflow.calls == []
-        desk.clock.time += 600
+        skip(600)
         await desk.experiments.resolve(KEY, workload(written=RENAMED), server)
         assert mlflow.calls == ["get"]
 
@@ -161,7 +163,7 @@ async def test_what_a_workloads_author_writes_on_it_is_never_granted(desk: Desk,
         server = Server(URI, mlflow.url)
         assert await desk.experiments.resolve(KEY, forged, server) == RENAMED
         assert desk.experiments.names([KEY]) == ("renamed",)
-        desk.clock.time += 600
+        skip(600)
         assert await desk.experiments.resolve(KEY, forged, server) == RENAMED
         assert mlflow.asked[0].query == {"experiment_id": "7"}
 
@@ -217,7 +219,7 @@ async def test_an_id_that_is_somebody_elses_by_now_is_given_up(desk: Desk, name:
     async with serving(created("7"), found("7", name), created("9")) as mlflow:
         server = Server(URI, mlflow.url)
         await desk.experiments.resolve(KEY, workload(), server)
-        desk.clock.time += 600
+        skip(600)
         experiment = await desk.experiments.resolve(KEY, workload(), server)
         assert experiment == Experiment(id="9", name="weather")
         assert mlflow.calls == ["create", "get", "create"]

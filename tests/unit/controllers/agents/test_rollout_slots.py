@@ -1,24 +1,12 @@
-from datetime import UTC, datetime
-
 import msgspec
+import pytest
 
 from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS, RollSlots
 from kagenti_operator.controllers.cluster import namespace_of_key
 from kagenti_operator.kube.objects.agents import AgentWorkload
+from tests.support.virtual_time import skip
 
-
-class ManualClock:
-    def __init__(self) -> None:
-        self.time = 0.0
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.time, UTC)
-
-    def monotonic(self) -> float:
-        return self.time
-
-    async def sleep(self, seconds: float) -> None:
-        self.time += seconds
+pytestmark = pytest.mark.virtual_time
 
 
 def workload(
@@ -34,9 +22,9 @@ def workload(
     return msgspec.convert({"metadata": metadata, "spec": {"replicas": 1}, "status": status}, AgentWorkload)
 
 
-def build(limit: int, woken: list[str] | None = None, clock: ManualClock | None = None) -> RollSlots:
+def build(limit: int, woken: list[str] | None = None) -> RollSlots:
     on_free = (woken if woken is not None else []).append
-    return RollSlots(limit, clock or ManualClock(), on_free, bucket=namespace_of_key)
+    return RollSlots(limit, on_free, bucket=namespace_of_key)
 
 
 def key(name: str, namespace: str = "n") -> str:
@@ -48,7 +36,7 @@ def begin(slots: RollSlots, taken: str) -> None:
     slots.began(taken, workload(generation=2, observed=1, updated=1, available=1))
 
 
-def test_no_more_workloads_roll_than_there_are_places() -> None:
+async def test_no_more_workloads_roll_than_there_are_places() -> None:
     woken: list[str] = []
     slots = build(2, woken)
     begin(slots, key("a"))
@@ -63,7 +51,7 @@ def test_no_more_workloads_roll_than_there_are_places() -> None:
     assert not slots.take(key("d"))
 
 
-def test_a_new_pod_that_crashes_beside_an_old_one_that_runs_keeps_the_place() -> None:
+async def test_a_new_pod_that_crashes_beside_an_old_one_that_runs_keeps_the_place() -> None:
     slots = build(1)
     begin(slots, key("a"))
     slots.follow(key("a"), workload(generation=2, observed=2, replicas=2, updated=1, available=1))
@@ -72,7 +60,7 @@ def test_a_new_pod_that_crashes_beside_an_old_one_that_runs_keeps_the_place() ->
     assert slots.take(key("b"))
 
 
-def test_what_is_told_of_the_rollout_before_does_not_give_the_place_back() -> None:
+async def test_what_is_told_of_the_rollout_before_does_not_give_the_place_back() -> None:
     slots = build(1)
     before = workload(generation=1, observed=1, updated=1, available=1)
     assert slots.take(key("a"))
@@ -82,14 +70,14 @@ def test_what_is_told_of_the_rollout_before_does_not_give_the_place_back() -> No
     assert slots.rolling == 1
 
 
-def test_a_change_that_rolls_nothing_gives_its_place_back_at_once() -> None:
+async def test_a_change_that_rolls_nothing_gives_its_place_back_at_once() -> None:
     slots = build(1)
     assert slots.take(key("a"))
     slots.began(key("a"), workload(generation=1, observed=1, updated=1, available=1))
     assert slots.rolling == 0
 
 
-def test_a_change_that_is_refused_gives_its_place_back() -> None:
+async def test_a_change_that_is_refused_gives_its_place_back() -> None:
     woken: list[str] = []
     slots = build(1, woken)
     assert slots.take(key("a"))
@@ -98,7 +86,7 @@ def test_a_change_that_is_refused_gives_its_place_back() -> None:
     assert woken == [key("b")]
 
 
-def test_a_rollout_keeps_its_place_when_a_second_change_comes_too_late() -> None:
+async def test_a_rollout_keeps_its_place_when_a_second_change_comes_too_late() -> None:
     """A reconcile that does not see the first change yet meets a conflict."""
     slots = build(1)
     begin(slots, key("a"))
@@ -109,7 +97,7 @@ def test_a_rollout_keeps_its_place_when_a_second_change_comes_too_late() -> None
     assert slots.rolling == 0
 
 
-def test_places_go_to_namespaces_in_turn() -> None:
+async def test_places_go_to_namespaces_in_turn() -> None:
     woken: list[str] = []
     slots = build(1, woken)
     begin(slots, key("first", "large"))
@@ -123,14 +111,14 @@ def test_places_go_to_namespaces_in_turn() -> None:
     assert woken == [key("a", "large"), key("alone", "small"), key("b", "large"), key("c", "large")]
 
 
-def test_a_place_may_be_taken_again_by_who_has_it() -> None:
+async def test_a_place_may_be_taken_again_by_who_has_it() -> None:
     slots = build(1)
     assert slots.take(key("a"))
     assert slots.take(key("a"))
     assert slots.rolling == 1
 
 
-def test_a_deleted_workload_gives_its_place_back() -> None:
+async def test_a_deleted_workload_gives_its_place_back() -> None:
     woken: list[str] = []
     slots = build(1, woken)
     slots.take(key("a"))
@@ -139,7 +127,7 @@ def test_a_deleted_workload_gives_its_place_back() -> None:
     assert woken == [key("b")]
 
 
-def test_who_waits_no_longer_is_not_woken() -> None:
+async def test_who_waits_no_longer_is_not_woken() -> None:
     woken: list[str] = []
     slots = build(1, woken)
     slots.take(key("a"))
@@ -149,16 +137,15 @@ def test_who_waits_no_longer_is_not_woken() -> None:
     assert woken == []
 
 
-def test_a_rollout_that_never_ends_does_not_hold_its_place_for_ever() -> None:
-    clock = ManualClock()
-    slots = build(1, clock=clock)
+async def test_a_rollout_that_never_ends_does_not_hold_its_place_for_ever() -> None:
+    slots = build(1)
     slots.take(key("a"))
     assert not slots.take(key("b"))
-    clock.time = PATIENCE_SECONDS + 1
+    skip(PATIENCE_SECONDS + 1)
     assert slots.take(key("b"))
 
 
-def test_an_offer_that_is_not_needed_is_passed_on() -> None:
+async def test_an_offer_that_is_not_needed_is_passed_on() -> None:
     woken: list[str] = []
     slots = build(1, woken)
     begin(slots, key("a"))
@@ -175,7 +162,7 @@ def test_an_offer_that_is_not_needed_is_passed_on() -> None:
     assert slots.rolling == 1
 
 
-def test_a_place_is_kept_for_who_was_woken() -> None:
+async def test_a_place_is_kept_for_who_was_woken() -> None:
     woken: list[str] = []
     slots = build(1, woken)
     begin(slots, key("a"))
@@ -187,7 +174,7 @@ def test_a_place_is_kept_for_who_was_woken() -> None:
     assert woken == [key("b"), key("late")]
 
 
-def test_who_goes_after_it_was_woken_leaves_its_place_to_the_next() -> None:
+async def test_who_goes_after_it_was_woken_leaves_its_place_to_the_next() -> None:
     woken: list[str] = []
     slots = build(1, woken)
     begin(slots, key("a"))
@@ -198,24 +185,24 @@ def test_who_goes_after_it_was_woken_leaves_its_place_to_the_next() -> None:
     assert woken == [key("b"), key("c")]
 
 
-def test_when_several_rollouts_take_too_long_all_their_places_are_given_to_others() -> None:
-    clock, woken = ManualClock(), list[str]()
-    slots = build(3, woken, clock)
+async def test_when_several_rollouts_take_too_long_all_their_places_are_given_to_others() -> None:
+    woken: list[str] = []
+    slots = build(3, woken)
     for rolling in "abc":
         slots.take(key(rolling))
     for waiting in "defg":
         assert not slots.take(key(waiting))
-    clock.time = PATIENCE_SECONDS + 1
+    skip(PATIENCE_SECONDS + 1)
     assert slots.take(key("d"))
     assert woken == [key("e"), key("f")]
 
 
-def test_a_place_that_is_held_for_too_long_is_held_no_more() -> None:
-    clock, woken = ManualClock(), list[str]()
-    slots = build(1, woken, clock)
+async def test_a_place_that_is_held_for_too_long_is_held_no_more() -> None:
+    woken: list[str] = []
+    slots = build(1, woken)
     begin(slots, key("a"))
     assert not slots.take(key("b"))
     assert slots.holds(key("a"))
-    clock.time = PATIENCE_SECONDS + 1
+    skip(PATIENCE_SECONDS + 1)
     assert not slots.holds(key("a"))
     assert woken == [key("b")]

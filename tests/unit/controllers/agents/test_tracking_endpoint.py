@@ -13,7 +13,9 @@ from kagenti_operator.controllers.agents.tracking_endpoint import (
     AgentsServer,
 )
 from kagenti_operator.kube.objects.models import MLflow
-from tests.unit.controllers.agents.test_rollout_slots import ManualClock
+from tests.support.virtual_time import skip
+
+pytestmark = pytest.mark.virtual_time
 
 ADDRESS = "https://mlflow.svc:8443"
 GATEWAY = "https://gateway.example/mlflow"
@@ -33,20 +35,15 @@ def mlflow(
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def server(clock: ManualClock) -> AgentsServer:
-    return AgentsServer(clock)
+def server() -> AgentsServer:
+    return AgentsServer()
 
 
 def told(server: AgentsServer) -> str | None:
     return server.current.tracking_uri if server.current else None
 
 
-def test_a_gateway_is_told_at_once_and_an_absence_is_not_followed(server: AgentsServer) -> None:
+async def test_a_gateway_is_told_at_once_and_an_absence_is_not_followed(server: AgentsServer) -> None:
     assert server.observe(None) is None
     assert server.current is None
     assert server.observe(mlflow(url=GATEWAY)) is None
@@ -57,78 +54,72 @@ def test_a_gateway_is_told_at_once_and_an_absence_is_not_followed(server: Agents
     assert told(server) == GATEWAY
 
 
-def test_a_gateway_that_comes_a_little_later_is_the_only_one_that_agents_see(
-    server: AgentsServer, clock: ManualClock
+async def test_a_gateway_that_comes_a_little_later_is_the_only_one_that_agents_see(
+    server: AgentsServer,
 ) -> None:
     assert server.observe(mlflow()) == GATEWAY_SECONDS
     assert server.current is None
-    clock.time += GATEWAY_SECONDS - 1
+    skip(GATEWAY_SECONDS - 1)
     assert server.observe(mlflow(url=GATEWAY)) is None
     assert told(server) == GATEWAY
 
 
-def test_where_no_gateway_comes_the_wait_ends(server: AgentsServer, clock: ManualClock) -> None:
-    server.observe(mlflow(since="1970-01-01T01:00:00Z"))
-    clock.time += GATEWAY_SECONDS
-    assert server.observe(mlflow(since="1970-01-01T01:00:00Z")) is None
+async def test_where_no_gateway_comes_the_wait_ends(server: AgentsServer) -> None:
+    server.observe(mlflow(since="2026-01-01T01:00:00Z"))
+    skip(GATEWAY_SECONDS)
+    assert server.observe(mlflow(since="2026-01-01T01:00:00Z")) is None
     assert told(server) == ADDRESS
 
 
-def test_an_operator_that_comes_later_does_not_wait_for_a_gateway(
-    server: AgentsServer, clock: ManualClock
-) -> None:
-    clock.time = GATEWAY_SECONDS
-    assert server.observe(mlflow(since="1970-01-01T00:00:00Z")) is None
+async def test_an_operator_that_comes_later_does_not_wait_for_a_gateway(server: AgentsServer) -> None:
+    skip(GATEWAY_SECONDS)
+    assert server.observe(mlflow(since="2026-01-01T00:00:00Z")) is None
     assert told(server) == ADDRESS
 
 
-def test_another_address_is_told_when_it_has_lasted(server: AgentsServer, clock: ManualClock) -> None:
+async def test_another_address_is_told_when_it_has_lasted(server: AgentsServer) -> None:
     server.observe(mlflow(url=GATEWAY))
     other = mlflow(url="https://other.example")
     assert server.observe(other) == SETTLE_SECONDS
-    clock.time += SETTLE_SECONDS - 1
+    skip(SETTLE_SECONDS - 1)
     assert server.observe(other) == 1
     assert told(server) == GATEWAY
-    clock.time += 1
+    skip(1)
     assert server.observe(other) is None
     assert told(server) == "https://other.example"
 
 
-def test_an_address_that_flaps_is_never_told(server: AgentsServer, clock: ManualClock) -> None:
+async def test_an_address_that_flaps_is_never_told(server: AgentsServer) -> None:
     server.observe(mlflow(url=GATEWAY))
     for number in range(20):
         server.observe(mlflow(url=GATEWAY if number % 2 else "https://other.example"))
-        clock.time += SETTLE_SECONDS - 1
+        skip(SETTLE_SECONDS - 1)
         assert told(server) == GATEWAY
 
 
-def test_a_gateway_that_only_leaves_the_status_is_kept_for_long(
-    server: AgentsServer, clock: ManualClock
-) -> None:
+async def test_a_gateway_that_only_leaves_the_status_is_kept_for_long(server: AgentsServer) -> None:
     server.observe(mlflow(url=GATEWAY))
     assert server.observe(mlflow()) == GATEWAY_GONE_SECONDS
-    clock.time += GATEWAY_GONE_SECONDS - 1
+    skip(GATEWAY_GONE_SECONDS - 1)
     assert server.observe(mlflow()) == 1
     assert server.current == Server(GATEWAY, ADDRESS)
-    clock.time += 1
+    skip(1)
     assert server.observe(mlflow()) is None
     assert server.current == Server(ADDRESS, ADDRESS)
 
 
-def test_an_address_that_moves_with_its_gateway_gone_is_followed(
-    server: AgentsServer, clock: ManualClock
-) -> None:
+async def test_an_address_that_moves_with_its_gateway_gone_is_followed(server: AgentsServer) -> None:
     server.observe(mlflow(url=GATEWAY))
     moved = mlflow("https://elsewhere.svc")
     assert server.observe(moved) == SETTLE_SECONDS
     # Nobody is told of experiments there before they are told the address.
     assert server.current == Server(GATEWAY, ADDRESS)
-    clock.time += SETTLE_SECONDS
+    skip(SETTLE_SECONDS)
     server.observe(moved)
     assert server.current == Server("https://elsewhere.svc", "https://elsewhere.svc")
 
 
-def test_another_mlflow_begins_anew(server: AgentsServer) -> None:
+async def test_another_mlflow_begins_anew(server: AgentsServer) -> None:
     server.observe(mlflow(url=GATEWAY))
     server.observe(mlflow(url="https://other.example", uid="u2"))
     assert told(server) == "https://other.example"

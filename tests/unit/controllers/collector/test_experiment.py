@@ -12,9 +12,8 @@ from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import EndpointSlice, MLflow
 from kagenti_operator.mlflow.client import MLflowClient
-from kagenti_operator.runtime.clock import SystemClock
 from kagenti_operator.runtime.telemetry.events import EventRecorder
-from tests.support.misbehaving_server import Answer, ImpatientClock, serving
+from tests.support.misbehaving_server import Answer, serving
 
 CREATED = Answer(body={"experiment_id": "7"})
 REFUSED = Answer(403, {"error": {"code": "PERMISSION_DENIED", "message": "Permission denied."}})
@@ -35,11 +34,11 @@ def fill(cluster: Cluster, address: str) -> None:
 
 
 async def test_a_refusal_is_logged_once_until_it_reads_otherwise_or_has_ended() -> None:
-    clock, rng = SystemClock(), random.Random(7)
+    rng = random.Random(7)
     client = KubeClient(Connection("http://unused.example"))
-    mlflow = MLflowClient(token=lambda: "token", clock=ImpatientClock(), rng=rng)
-    cluster = Cluster(client, Settings(mlflow_workspace="team1"), clock=clock, rng=rng)
-    events = EventRecorder(client, instance="tests", clock=clock, rng=rng)
+    mlflow = MLflowClient(token=lambda: "token", rng=rng)
+    cluster = Cluster(client, Settings(mlflow_workspace="team1"), rng=rng)
+    events = EventRecorder(client, instance="tests", rng=rng)
     logic = ExperimentController(cluster, mlflow, events, rng=rng, on_change=lambda: None)
     steps = [REFUSED, REFUSED, REFUSED, EXPIRED, EXPIRED, CREATED, EXPIRED]
     async with serving(*steps) as server, client:

@@ -18,7 +18,7 @@ from kagenti_devcluster.node.kubelet import tail_offset
 from kagenti_devcluster.node.models import Probe
 from kagenti_devcluster.node.objects import Service, Slice
 from kagenti_devcluster.node.probes import ProbeState
-from kagenti_devcluster.node.runner import Backoff, is_restarted
+from kagenti_devcluster.node.runner import RestartPauses, is_restarted
 from kagenti_devcluster.node.scheduler import find_mismatch, is_waiting
 from kagenti_devcluster.node.services import find_backends, index_by_service
 from kagenti_devcluster.node.tokens import renew_after, shorten
@@ -51,9 +51,9 @@ def test_a_success_threshold_counts_as_well() -> None:
 
 
 def test_pauses_double_up_to_a_limit_and_start_over_after_a_long_run() -> None:
-    backoff = Backoff()
-    assert [backoff.next(0.5) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
-    assert backoff.next(61) == 1
+    pauses = RestartPauses()
+    assert [pauses.next(0.5) for _ in range(7)] == [1, 2, 4, 8, 16, 30, 30]
+    assert pauses.next(61) == 1
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,13 @@ import asyncio
 import pytest
 import structlog
 
+from kagenti_operator.runtime.cache.watch_states import BACKOFF
 from tests.support.fake_apiserver import FIRST_BACKOFF, Desk, opened_desk
 from tests.support.peer import until
+from tests.support.virtual_time import advance
 from tests.support.widget import bookmark, event, page, wire
+
+pytestmark = pytest.mark.virtual_time
 
 
 async def test_nothing_is_shown_before_the_last_page(desk: Desk) -> None:
@@ -66,29 +70,32 @@ async def test_a_refused_watch_is_tried_again_with_longer_and_longer_pauses(desk
     await desk.listed(10)
     for longest in (1.6, 3.2, 6.4, 12.8, 25.6, 30, 30):
         await (await desk.watch_request(10)).refuse(500, "InternalError")
-        await until(lambda: desk.clock.sleeping)
-        await desk.clock.advance(longest / 2 - 0.01)
+        await advance(longest / 2 - 0.01)
         assert desk.peer.idle
-        await desk.clock.advance(longest / 2 + 0.01)
+        await advance(longest / 2 + 0.01)
+        assert not desk.peer.idle
     await desk.watch_request(10)
 
 
 async def test_a_pause_that_the_server_asks_for_is_kept(desk: Desk) -> None:
     await desk.listed(10)
     await (await desk.watch_request(10)).answer(429, None, {"Retry-After": "20"})
-    await until(lambda: desk.clock.sleeping)
-    await desk.clock.advance(19.9)
+    await advance(19.9)
     assert desk.peer.idle
-    await desk.clock.advance(0.2)
+    await advance(0.2 + BACKOFF.first)
+    assert not desk.peer.idle
     await desk.watch_request(10)
 
 
 async def test_a_silent_watch_is_dropped_and_resumed_and_that_is_no_trouble() -> None:
     with structlog.testing.capture_logs() as logs:
-        async with opened_desk(silence_seconds=0.2) as desk:
+        async with opened_desk(silence_seconds=150) as desk:
             watch = await desk.watching(10)
             watch.send(bookmark(11))
-            await until(watch.disconnected)
+            await advance(149)
+            assert not watch.disconnected()
+            await advance(2)
+            assert watch.disconnected()
             await desk.watch_request(11)
     assert logs == []
 

@@ -1,18 +1,21 @@
 """APIs that are not served (yet, or any longer), or not permitted."""
 
+import pytest
 import structlog
 
 from tests.support.fake_apiserver import FIRST_BACKOFF, Desk, opened_desk
 from tests.support.peer import PeerRequest, until
+from tests.support.virtual_time import advance
 from tests.support.widget import bookmark, wire
+
+pytestmark = pytest.mark.virtual_time
 
 
 async def test_an_absent_api_is_waited_for_until_somebody_knows_that_it_appeared(desk: Desk) -> None:
     await (await desk.list_request()).answer(404)
     await desk.informer.wait_synced()
     assert (desk.informer.present, desk.names) == (False, [])
-    await until(lambda: desk.clock.sleeping)
-    await desk.clock.advance(299)
+    await advance(299)
     assert desk.peer.idle
     desk.informer.retry_now()
     await desk.listed(10, wire("a", 1))
@@ -94,10 +97,9 @@ async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked
                 await (await desk.list_request()).refuse(403, "Forbidden", message="not yours")
                 await desk.informer.wait_synced()
                 assert desk.names == []
-                await until(lambda: desk.clock.sleeping)
-                await desk.clock.advance(299)
+                await advance(299)
                 assert desk.peer.idle
-                await desk.clock.advance(301)
+                await desk.pause(of_at_most=301)
             watch = await desk.watching(10, wire("a", 3))
             await until(lambda: desk.names == ["a"])
         assert [line["event"] for line in logs] == [
@@ -124,8 +126,7 @@ async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_serve
         await (await asked()).answer(404)
         await desk.informer.wait_synced()
         assert (desk.informer.present, desk.names) == (False, [])
-        await until(lambda: desk.clock.sleeping)
-        await desk.clock.advance(299)
+        await advance(299)
         assert desk.peer.idle
         # Its CRD was made, and discovery follows a moment later.
         desk.informer.retry_now()

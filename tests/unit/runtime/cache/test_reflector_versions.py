@@ -2,10 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
+
 from kagenti_operator.kube.resources import Resource
 from tests.support.fake_apiserver import FIRST_BACKOFF, Desk, opened_desk
 from tests.support.peer import PeerRequest, until
 from tests.support.widget import GADGETS, Gadget, event, page, wire
+
+pytestmark = pytest.mark.virtual_time
 
 VERSIONED: Resource[Gadget] = replace(GADGETS, version="v2", older_versions=("v1",))
 NEW, OLD = "/apis/example.com/v2/gadgets", "/apis/example.com/v1/gadgets"

@@ -3,8 +3,11 @@
 import pytest
 
 from tests.support.peer import PeerRequest, until
+from tests.support.virtual_time import settle
 from tests.support.widget import bookmark, event, page, wire
 from tests.unit.runtime.cache.test_reflector import Desk, opened_desk
+
+pytestmark = pytest.mark.virtual_time
 
 
 async def list_again_and_hear_of_a_deletion(desk: Desk) -> PeerRequest:
@@ -28,7 +31,7 @@ async def test_an_object_that_comes_back_while_the_list_is_given_up_is_not_lost(
     async with opened_desk() as desk:
         last = await list_again_and_hear_of_a_deletion(desk)
         await last.refuse(status)
-        await until(lambda: desk.clock.sleeping)
+        await settle()
         desk.informer.retry_now()
         await desk.listed(120, wire("a", 110, uid="another"))
         await desk.watch_request(120)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from kagenti_operator.kube.errors import ApiError, Interrupted, KubeError, Unreachable
 from kagenti_operator.runtime.cache.watch_states import (
     ABSENT_SECONDS,
+    BACKOFF,
     HOPEFUL_TRIES,
     Absent,
     Listing,
@@ -16,10 +17,11 @@ from kagenti_operator.runtime.cache.watch_states import (
     after_page,
     after_refused_list,
     after_watch,
-    backoff,
 )
+from tests.support.chance import Chance
 
-JITTER = st.floats(0, 1, exclude_max=True)
+RNG = st.builds(Chance, st.floats(0, 1, exclude_max=True))
+NONE = Chance(0)
 NOT_FOUND = ApiError("list", status=404)
 FORBIDDEN = ApiError("list", status=403)
 GONE = ApiError("watch", status=410)
@@ -28,14 +30,15 @@ LOST = Unreachable("connection refused")
 ERRORS = st.sampled_from([NOT_FOUND, GONE, BUSY, LOST, FORBIDDEN, ApiError("x", status=500)])
 
 
-@given(st.integers(0, 1000), JITTER)
-def test_backoff_is_from_800_ms_to_30_s(failures: int, jitter: float) -> None:
-    assert 0.8 <= backoff(failures, jitter) <= 30
+@given(st.integers(1, 1000), RNG)
+def test_backoff_is_from_800_ms_to_30_s(failures: int, rng: Chance) -> None:
+    assert 0.8 <= BACKOFF.delay(failures, rng) <= 30
 
 
 def test_backoff_doubles_and_jitter_spreads_it() -> None:
-    assert [round(backoff(n, 0), 1) for n in range(7)] == [0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0]
-    assert backoff(2, 0.9) > backoff(2, 0.1)
+    waits = [round(BACKOFF.delay(failures, NONE), 1) for failures in range(1, 8)]
+    assert waits == [0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0]
+    assert BACKOFF.delay(2, Chance(0.9)) > BACKOFF.delay(2, Chance(0.1))
 
 
 def test_a_page_is_followed_by_the_next_one_or_by_the_watch() -> None:
@@ -44,20 +47,20 @@ def test_a_page_is_followed_by_the_next_one_or_by_the_watch() -> None:
 
 
 def test_a_page_that_failed_is_asked_for_again() -> None:
-    following = after_refused_list(Listing("token"), LOST, 0)
+    following = after_refused_list(Listing("token"), LOST, NONE)
     assert following == Waiting(0.8, Listing("token", failures=1))
 
 
 def test_an_expired_continue_token_starts_the_list_again() -> None:
-    assert after_refused_list(Listing("token"), GONE, 0) == Waiting(0.8, Listing(failures=1))
+    assert after_refused_list(Listing("token"), GONE, NONE) == Waiting(0.8, Listing(failures=1))
 
 
 def test_a_server_that_names_a_time_is_given_it() -> None:
-    assert after_refused_list(Listing(), BUSY, 0) == Waiting(12, Listing(failures=1))
+    assert after_refused_list(Listing(), BUSY, NONE) == Waiting(12, Listing(failures=1))
 
 
 def test_an_absent_api_is_asked_for_seldom() -> None:
-    following = after_refused_list(Listing(), NOT_FOUND, 0.5)
+    following = after_refused_list(Listing(), NOT_FOUND, Chance(0.5))
     assert following == Absent(ABSENT_SECONDS * 0.75, hopeful=0)
     assert after_absence(Absent(1, hopeful=0), told=False) == Listing()
 
@@ -65,7 +68,7 @@ def test_an_absent_api_is_asked_for_seldom() -> None:
 def test_an_announced_api_is_asked_for_soon_and_then_seldom_again() -> None:
     listing, waits = after_absence(Absent(1, hopeful=0), told=True), list[float]()
     for _ in range(HOPEFUL_TRIES + 1):
-        absent = after_refused_list(listing, NOT_FOUND, 0)
+        absent = after_refused_list(listing, NOT_FOUND, NONE)
         assert isinstance(absent, Absent)
         waits.append(round(absent.seconds, 1))
         listing = after_absence(absent, told=False)
@@ -73,71 +76,75 @@ def test_an_announced_api_is_asked_for_soon_and_then_seldom_again() -> None:
 
 
 def test_a_permission_that_is_needed_is_asked_for_again_soon() -> None:
-    assert after_refused_list(Listing(), FORBIDDEN, 0) == Waiting(0.8, Listing(failures=1))
+    assert after_refused_list(Listing(), FORBIDDEN, NONE) == Waiting(0.8, Listing(failures=1))
 
 
-@given(st.integers(0, HOPEFUL_TRIES), JITTER)
+@given(st.integers(0, HOPEFUL_TRIES), RNG)
 def test_what_may_be_missing_and_is_not_permitted_is_asked_for_as_seldom_as_an_absent_api(
-    hopeful: int, jitter: float
+    hopeful: int, rng: Chance
 ) -> None:
-    following = after_refused_list(Listing(hopeful=hopeful), FORBIDDEN, jitter, optional=True)
-    assert following == after_refused_list(Listing(), NOT_FOUND, jitter)
+    following = after_refused_list(Listing(hopeful=hopeful), FORBIDDEN, rng, optional=True)
+    assert following == after_refused_list(Listing(), NOT_FOUND, rng)
 
 
 def test_hope_survives_a_hiccup() -> None:
-    following = after_refused_list(Listing(hopeful=3), LOST, 0)
+    following = after_refused_list(Listing(hopeful=3), LOST, NONE)
     assert isinstance(following, Waiting)
     assert following.then == Listing(failures=1, hopeful=3)
 
 
 def test_a_watch_that_ends_in_order_is_resumed_at_once() -> None:
-    assert after_watch(Watching("5"), WatchEnd("8", 1, None), 0) == Watching("8")
-    assert after_watch(Watching("5"), WatchEnd("5", 400, None), 0) == Watching("5")
+    assert after_watch(Watching("5"), WatchEnd("8", 1, None), NONE) == Watching("8")
+    assert after_watch(Watching("5"), WatchEnd("5", 400, None), NONE) == Watching("5")
 
 
 def test_a_watch_that_ends_in_order_but_immediately_is_not_resumed_in_a_tight_circle() -> None:
-    assert after_watch(Watching("5"), WatchEnd("5", 0.01, None), 0) == Waiting(0.8, Watching("5", failures=1))
+    assert after_watch(Watching("5"), WatchEnd("5", 0.01, None), NONE) == Waiting(
+        0.8, Watching("5", failures=1)
+    )
 
 
 def test_a_broken_watch_resumes_where_it_was() -> None:
-    assert after_watch(Watching("5", failures=4), WatchEnd("8", 1, LOST), 0) == Waiting(
+    assert after_watch(Watching("5", failures=4), WatchEnd("8", 1, LOST), NONE) == Waiting(
         0.8, Watching("8", failures=1)
     )
 
 
 def test_a_watch_that_broke_after_a_quiet_while_had_worked() -> None:
     broken = WatchEnd("5", 60, Interrupted("silent"))
-    assert after_watch(Watching("5", failures=3), broken, 0) == Waiting(0.8, Watching("5", failures=1))
+    assert after_watch(Watching("5", failures=3), broken, NONE) == Waiting(0.8, Watching("5", failures=1))
     never_opened = WatchEnd("5", 60, Unreachable("no connection"))
-    assert after_watch(Watching("5", failures=3), never_opened, 0) == Waiting(6.4, Watching("5", failures=4))
+    assert after_watch(Watching("5", failures=3), never_opened, NONE) == Waiting(
+        6.4, Watching("5", failures=4)
+    )
 
 
 def test_refusals_in_a_row_wait_longer() -> None:
-    following = after_watch(Watching("5", failures=3), WatchEnd("5", 0, LOST), 0)
+    following = after_watch(Watching("5", failures=3), WatchEnd("5", 0, LOST), NONE)
     assert following == Waiting(6.4, Watching("5", failures=4))
 
 
 def test_a_version_that_is_too_old_is_listed_again_at_once() -> None:
-    assert after_watch(Watching("5"), WatchEnd("5", 0, GONE), 0) == Listing(failures=1)
-    assert after_watch(Watching("5", failures=9), WatchEnd("5", 0, GONE), 0) == Listing(failures=10)
+    assert after_watch(Watching("5"), WatchEnd("5", 0, GONE), NONE) == Listing(failures=1)
+    assert after_watch(Watching("5", failures=9), WatchEnd("5", 0, GONE), NONE) == Listing(failures=10)
 
 
 def test_a_version_that_is_too_old_right_after_the_list_is_not_listed_in_a_tight_circle() -> None:
     fresh = after_page(Listing(failures=1), "5", "")
     assert isinstance(fresh, Watching)
-    following = after_watch(fresh, WatchEnd("5", 0, GONE), 0)
+    following = after_watch(fresh, WatchEnd("5", 0, GONE), NONE)
     assert following == Waiting(1.6, Listing(failures=2))
 
 
 def test_a_watch_that_is_not_found_asks_the_list_whether_the_api_vanished() -> None:
-    assert after_watch(Watching("5"), WatchEnd("7", 3, NOT_FOUND), 0) == Listing(failures=1)
+    assert after_watch(Watching("5"), WatchEnd("7", 3, NOT_FOUND), NONE) == Listing(failures=1)
 
 
-@given(st.booleans(), st.integers(0, 30), st.sampled_from(["5", "6"]), st.floats(0, 700), ERRORS, JITTER)
+@given(st.booleans(), st.integers(0, 30), st.sampled_from(["5", "6"]), st.floats(0, 700), ERRORS, RNG)
 def test_only_a_lost_version_or_a_lost_api_lists_again(
-    fresh: bool, failures: int, version: str, lasted: float, error: KubeError, jitter: float
+    fresh: bool, failures: int, version: str, lasted: float, error: KubeError, rng: Chance
 ) -> None:
-    following = after_watch(Watching("5", failures, fresh), WatchEnd(version, lasted, error), jitter)
+    following = after_watch(Watching("5", failures, fresh), WatchEnd(version, lasted, error), rng)
     resumed = following.then if isinstance(following, Waiting) else following
     if isinstance(error, ApiError) and (error.gone or error.not_found):
         assert isinstance(resumed, Listing)
@@ -146,16 +153,16 @@ def test_only_a_lost_version_or_a_lost_api_lists_again(
         assert resumed.resource_version == version
 
 
-@given(st.lists(st.tuples(ERRORS, JITTER), min_size=1), st.booleans())
-def test_trouble_never_makes_a_tight_circle(troubles: list[tuple[KubeError, float]], optional: bool) -> None:
+@given(st.lists(st.tuples(ERRORS, RNG), min_size=1), st.booleans())
+def test_trouble_never_makes_a_tight_circle(troubles: list[tuple[KubeError, Chance]], optional: bool) -> None:
     """However a server fails, there are at most two requests without a wait between them."""
     state: Listing | Watching = Watching("5")
     hurried = 0
-    for error, jitter in troubles:
+    for error, rng in troubles:
         if isinstance(state, Watching):
-            following = after_watch(state, WatchEnd("5", 0, error), jitter)
+            following = after_watch(state, WatchEnd("5", 0, error), rng)
         else:
-            following = after_refused_list(state, error, jitter, optional=optional)
+            following = after_refused_list(state, error, rng, optional=optional)
         hurried = hurried + 1 if isinstance(following, Listing | Watching) else 0
         assert hurried <= 1
         if isinstance(following, Absent):

@@ -1,8 +1,10 @@
 import asyncio
+import random
 
 import pytest
 from structlog.testing import capture_logs
 
+from kagenti_operator import clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.manager import EndedUnexpectedly, Manager, Runnable
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeadershipLost, LeaseSettings
@@ -10,7 +12,9 @@ from kagenti_operator.runtime.election.lease import held_record
 from kagenti_operator.runtime.telemetry.health import Health, judge
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.support.election import Replica, SharedLease
-from tests.support.virtual_clock import VirtualClock, settle
+from tests.support.virtual_time import advance, settle, skip
+
+pytestmark = pytest.mark.virtual_time
 
 
 class ManualCache:
@@ -50,18 +54,17 @@ class ManualCache:
 class Process:
     """What a replica's process consists of, small."""
 
-    def __init__(self, clock: VirtualClock, *, caches: int = 1, elected: bool = False) -> None:
-        self.clock = clock
+    def __init__(self, *, caches: int = 1, elected: bool = False) -> None:
         self.stop = asyncio.Event()
         self.health = Health()
         self.caches = [ManualCache(f"cache {number}") for number in range(caches)]
         self.reconciled: list[str] = []
         self.block = asyncio.Event()
         self.block.set()
-        self.controller = Controller("test", self._reconcile, clock=clock, metrics=Metrics())
+        self.controller = Controller("test", self._reconcile, metrics=Metrics(), rng=random.Random(1))
         self.shared = SharedLease()
-        self._replica = Replica("me", self.shared, clock)
-        self.leadership = Leadership(clock)
+        self._replica = Replica("me", self.shared)
+        self.leadership = Leadership()
         self._elected = elected
         self.task: asyncio.Task[None] | None = None
 
@@ -76,7 +79,6 @@ class Process:
             self.leadership,
             recorder=self._replica.recorder,
             metrics=self._replica.metrics,
-            clock=self.clock,
             rng=self._replica.rng,
         )
 
@@ -89,7 +91,6 @@ class Process:
             elector=self._elector() if self._elected else None,
             leadership=self.leadership,
             health=self.health,
-            clock=self.clock,
             always={"events": self._replica.recorder.run, **(always or {})},
             leading=leading,
         )
@@ -98,18 +99,13 @@ class Process:
 
     async def ended(self) -> None:
         assert self.task
-        await settle(200)
+        await settle()
         assert self.task.done()
         await self.task
 
 
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-async def test_controllers_start_when_every_cache_is_complete(clock: VirtualClock) -> None:
-    process = Process(clock, caches=2)
+async def test_controllers_start_when_every_cache_is_complete() -> None:
+    process = Process(caches=2)
     process.controller.enqueue("a")
     await process.start()
     process.caches[0].complete()
@@ -122,39 +118,37 @@ async def test_controllers_start_when_every_cache_is_complete(clock: VirtualCloc
     await process.ended()
 
 
-async def test_people_hear_which_cache_is_being_waited_for(clock: VirtualClock) -> None:
-    process = Process(clock, caches=2)
+async def test_people_hear_which_cache_is_being_waited_for() -> None:
+    process = Process(caches=2)
     with capture_logs() as logs:
         await process.start()
         process.caches[0].complete()
-        await clock.advance(9)
+        await advance(9)
         assert not logs
-        await clock.advance(12)
+        await advance(12)
     assert [(line["informers"], line["seconds"]) for line in logs] == [(["cache 1"], 10), (["cache 1"], 20)]
     process.stop.set()
     await process.ended()
 
 
-async def test_a_replica_that_waits_for_the_lease_has_caches_but_no_controllers(clock: VirtualClock) -> None:
-    process = Process(clock, elected=True)
+async def test_a_replica_that_waits_for_the_lease_has_caches_but_no_controllers() -> None:
+    process = Process(elected=True)
     process.shared.put(held_record({}, "other", 15, clock.now()))
     process.controller.enqueue("a")
     await process.start()
     process.caches[0].complete()
-    await clock.advance(10)
+    await advance(10)
     assert process.caches[0].running
     assert process.reconciled == []
-    await clock.advance(10)
+    await advance(10)
     assert process.reconciled == ["a"]
     process.stop.set()
     await process.ended()
     assert process.shared.holder == ""
 
 
-async def test_a_replica_that_waits_for_the_lease_ends_at_once_and_leaves_it_alone(
-    clock: VirtualClock,
-) -> None:
-    process = Process(clock, elected=True)
+async def test_a_replica_that_waits_for_the_lease_ends_at_once_and_leaves_it_alone() -> None:
+    process = Process(elected=True)
     process.shared.put(held_record({}, "other", 15, clock.now()))
     await process.start()
     process.stop.set()
@@ -163,8 +157,8 @@ async def test_a_replica_that_waits_for_the_lease_ends_at_once_and_leaves_it_alo
     assert not process.caches[0].running
 
 
-async def test_the_stop_lets_work_finish_before_it_gives_the_lease_back(clock: VirtualClock) -> None:
-    process = Process(clock, elected=True)
+async def test_the_stop_lets_work_finish_before_it_gives_the_lease_back() -> None:
+    process = Process(elected=True)
     process.block.clear()
     process.controller.enqueue("in work")
     process.controller.enqueue("waiting")
@@ -179,40 +173,40 @@ async def test_the_stop_lets_work_finish_before_it_gives_the_lease_back(clock: V
     assert process.shared.holder == ""
 
 
-async def test_work_that_does_not_finish_is_cut_off_within_a_second(clock: VirtualClock) -> None:
-    process = Process(clock, elected=True)
+async def test_work_that_does_not_finish_is_cut_off_within_a_second() -> None:
+    process = Process(elected=True)
     process.block.clear()
     process.controller.enqueue("stuck")
     process.caches[0].complete()
     await process.start()
     process.stop.set()
-    await clock.advance(0.9)
+    await advance(0.9)
     await process.ended()
     assert process.shared.holder == ""
     assert process.reconciled == []
 
 
-async def test_the_stop_is_heeded_while_caches_are_not_complete(clock: VirtualClock) -> None:
-    process = Process(clock, elected=True)
+async def test_the_stop_is_heeded_while_caches_are_not_complete() -> None:
+    process = Process(elected=True)
     await process.start()
     process.stop.set()
     await process.ended()
     assert process.shared.holder == ""
 
 
-async def test_losing_the_lease_ends_the_process(clock: VirtualClock) -> None:
-    process = Process(clock, elected=True)
+async def test_losing_the_lease_ends_the_process() -> None:
+    process = Process(elected=True)
     process.caches[0].complete()
     await process.start()
     process.shared.put(held_record({}, "usurper", 15, clock.now()))
-    await clock.advance(3)
+    await advance(3)
     with pytest.raises(LeadershipLost, match="usurper"):
         await process.ended()
     assert process.shared.holder == "usurper"
 
 
-async def test_a_cache_that_breaks_ends_the_process_and_gives_the_lease_back(clock: VirtualClock) -> None:
-    process = Process(clock, elected=True)
+async def test_a_cache_that_breaks_ends_the_process_and_gives_the_lease_back() -> None:
+    process = Process(elected=True)
     process.caches[0].complete()
     await process.start()
     process.caches[0].fail(ValueError("a bug"))
@@ -221,15 +215,15 @@ async def test_a_cache_that_breaks_ends_the_process_and_gives_the_lease_back(clo
     assert process.shared.holder == ""
 
 
-async def test_a_task_that_ends_although_it_never_should_ends_the_process(clock: VirtualClock) -> None:
-    process = Process(clock)
+async def test_a_task_that_ends_although_it_never_should_ends_the_process() -> None:
+    process = Process()
     await process.start()
     process.caches[0].fail(None)
     with pytest.raises(EndedUnexpectedly, match="informer cache 0 has ended"):
         await process.ended()
 
 
-async def test_further_runnables_run_on_every_replica_or_beside_the_controllers(clock: VirtualClock) -> None:
+async def test_further_runnables_run_on_every_replica_or_beside_the_controllers() -> None:
     running: set[str] = set()
 
     def runnable(name: str) -> Runnable:
@@ -242,20 +236,20 @@ async def test_further_runnables_run_on_every_replica_or_beside_the_controllers(
 
         return run
 
-    process = Process(clock, elected=True)
+    process = Process(elected=True)
     process.shared.put(held_record({}, "other", 15, clock.now()))
     process.caches[0].complete()
     await process.start(always={"server": runnable("server")}, leading={"poller": runnable("poller")})
     assert running == {"server"}
-    await clock.advance(20)
+    await advance(20)
     assert running == {"server", "poller"}
     process.stop.set()
     await process.ended()
     assert running == set()
 
 
-async def test_it_is_ready_when_its_caches_are_complete_also_without_the_lease(clock: VirtualClock) -> None:
-    process = Process(clock, elected=True)
+async def test_it_is_ready_when_its_caches_are_complete_also_without_the_lease() -> None:
+    process = Process(elected=True)
     process.shared.put(held_record({}, "other", 15, clock.now()))
     await process.start()
     assert judge("readyz", process.health.ready)[0] is False
@@ -267,14 +261,14 @@ async def test_it_is_ready_when_its_caches_are_complete_also_without_the_lease(c
     await process.ended()
 
 
-async def test_a_leader_whose_renewal_hangs_is_not_alive(clock: VirtualClock) -> None:
-    process = Process(clock)
+async def test_a_leader_whose_renewal_hangs_is_not_alive() -> None:
+    process = Process()
     process.caches[0].complete()
     await process.start()
     process.leadership.hold_until(clock.monotonic() + 10)
-    clock.freeze_for(29)
+    skip(29)
     assert judge("healthz", process.health.alive)[0] is True
-    clock.freeze_for(2)
+    skip(2)
     passed, lines = judge("healthz", process.health.alive)
     assert not passed
     assert "[-]leader-election failed: the lease is overdue for 21 s\n" in lines

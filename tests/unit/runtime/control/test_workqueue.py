@@ -1,10 +1,14 @@
 import asyncio
+import random
 from dataclasses import dataclass, field
 
 import pytest
 
-from kagenti_operator.runtime.control.workqueue import MAX_BACKOFF_SECONDS, WorkQueue
-from tests.support.virtual_clock import VirtualClock, settle
+from kagenti_operator.runtime.control.workqueue import BACKOFF, WorkQueue
+from tests.support.chance import Chance
+from tests.support.virtual_time import advance, settle, timers
+
+pytestmark = pytest.mark.virtual_time
 
 
 @dataclass
@@ -28,18 +32,13 @@ class Observations:
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
 def seen() -> Observations:
     return Observations()
 
 
 @pytest.fixture
-def queue(clock: VirtualClock, seen: Observations) -> WorkQueue[str]:
-    return WorkQueue(clock=clock, observer=seen)
+def queue(seen: Observations) -> WorkQueue[str]:
+    return WorkQueue(observer=seen, rng=Chance())
 
 
 async def take_all(queue: WorkQueue[str]) -> list[str]:
@@ -104,24 +103,24 @@ async def test_a_cancelled_worker_takes_no_key_with_it(queue: WorkQueue[str]) ->
     assert await staying == "a"
 
 
-async def test_a_delayed_key_comes_when_it_is_due(queue: WorkQueue[str], clock: VirtualClock) -> None:
+async def test_a_delayed_key_comes_when_it_is_due(queue: WorkQueue[str]) -> None:
     queue.add_after("late", 10)
     queue.add_after("soon", 3)
-    await clock.advance(2.9)
+    await advance(2.9)
     assert queue.depth == 0
-    await clock.advance(0.2)
+    await advance(0.2)
     assert await take_all(queue) == ["soon"]
-    await clock.advance(7)
+    await advance(7)
     assert await take_all(queue) == ["late"]
 
 
-async def test_of_several_delays_the_earliest_counts(queue: WorkQueue[str], clock: VirtualClock) -> None:
+async def test_of_several_delays_the_earliest_counts(queue: WorkQueue[str]) -> None:
     queue.add_after("a", 10)
     queue.add_after("a", 5)
     queue.add_after("a", 20)
-    await clock.advance(5)
+    await advance(5)
     assert await take_all(queue) == ["a"]
-    await clock.advance(60)
+    await advance(60)
     assert queue.depth == 0
     assert queue.delayed == 0
 
@@ -131,36 +130,36 @@ async def test_a_delay_of_nothing_is_no_delay(queue: WorkQueue[str]) -> None:
     assert queue.depth == 1
 
 
-async def test_ten_thousand_delayed_keys_need_one_sleep(queue: WorkQueue[str], clock: VirtualClock) -> None:
+async def test_ten_thousand_delayed_keys_need_one_sleep(queue: WorkQueue[str]) -> None:
     for number in range(10_000):
         queue.add_after(str(number), 60 + number % 7)
     await settle()
-    assert clock.sleeping == 1
-    await clock.advance(70)
+    assert timers() == 1
+    await advance(70)
     assert queue.depth == 10_000
-    assert clock.sleeping == 0
+    assert timers() == 0
 
 
-async def test_replaced_delays_are_not_kept(queue: WorkQueue[str], clock: VirtualClock) -> None:
+async def test_replaced_delays_are_not_kept(queue: WorkQueue[str]) -> None:
     for _ in range(300):
         queue.add_after("a", 3600)
         queue.add_after("a", 0.001)
-        await clock.advance(0.001)
+        await advance(0.001)
         await take_all(queue)
     assert queue.timers < 100
 
 
-async def test_a_cancelled_delay_does_not_come(queue: WorkQueue[str], clock: VirtualClock) -> None:
+async def test_a_cancelled_delay_does_not_come(queue: WorkQueue[str]) -> None:
     for number in range(300):
         queue.add_after(str(number), 10)
         queue.cancel(str(number))
     queue.add_after("a", 5)
     queue.cancel("a")
     queue.add_after("a", 20)
-    await clock.advance(19)
+    await advance(19)
     assert queue.depth == 0
     assert queue.timers < 100
-    await clock.advance(2)
+    await advance(2)
     assert await take_all(queue) == ["a"]
 
 
@@ -170,25 +169,30 @@ async def test_failures_back_off_each_key_for_itself(queue: WorkQueue[str], seen
     assert seen.retries == 5
 
 
+async def test_keys_that_failed_together_do_not_come_together(seen: Observations) -> None:
+    queue = WorkQueue[int](observer=seen, rng=random.Random(7))
+    delays = [queue.add_rate_limited(number) for number in range(100)]
+    assert len(set(delays)) == 100
+    assert 0.005 <= min(delays) <= max(delays) <= 0.005 * 1.25
+
+
 async def test_the_backoff_has_a_cap_and_can_be_forgotten(queue: WorkQueue[str]) -> None:
     delays = [queue.add_rate_limited("a") for _ in range(2000)]
-    assert delays[-1] == MAX_BACKOFF_SECONDS
+    assert delays[-1] == BACKOFF.longest
     queue.forget("a")
     assert queue.add_rate_limited("a") == pytest.approx(0.005)
 
 
-async def test_a_server_that_asks_for_more_time_than_the_backoff_gets_it(
-    queue: WorkQueue[str], clock: VirtualClock
-) -> None:
+async def test_a_server_that_asks_for_more_time_than_the_backoff_gets_it(queue: WorkQueue[str]) -> None:
     assert queue.add_rate_limited("a", at_least=7) == 7
-    await clock.advance(6.9)
+    await advance(6.9)
     assert queue.depth == 0
-    await clock.advance(0.2)
+    await advance(0.2)
     assert queue.depth == 1
 
 
-async def test_buckets_are_served_in_turn(clock: VirtualClock, seen: Observations) -> None:
-    queue = WorkQueue[str](clock=clock, observer=seen, bucket=lambda key: key.split("/")[0])
+async def test_buckets_are_served_in_turn(seen: Observations) -> None:
+    queue = WorkQueue[str](observer=seen, rng=Chance(), bucket=lambda key: key.split("/")[0])
     for number in range(2000):
         queue.add(f"storm/{number}")
     queue.add("calm/0")
@@ -207,27 +211,27 @@ async def test_whoever_waits_is_told_of_the_shutdown(queue: WorkQueue[str]) -> N
     assert [type(result) for result in results] == [asyncio.QueueShutDown] * 3
 
 
-async def test_after_the_shutdown_nothing_is_handed_out(queue: WorkQueue[str], clock: VirtualClock) -> None:
+async def test_after_the_shutdown_nothing_is_handed_out(queue: WorkQueue[str]) -> None:
     queue.add("waiting")
     queue.add_after("delayed", 1)
     queue.shut_down()
     queue.add("later")
-    await clock.advance(2)
+    await advance(2)
     with pytest.raises(asyncio.QueueShutDown):
         await queue.get()
-    assert clock.sleeping == 0
+    assert timers() == 0
 
 
 async def test_it_tells_how_long_keys_waited_and_were_in_work(
-    queue: WorkQueue[str], seen: Observations, clock: VirtualClock
+    queue: WorkQueue[str], seen: Observations
 ) -> None:
     queue.add("a")
-    await clock.advance(2)
+    await advance(2)
     await queue.get()
-    await clock.advance(3)
+    await advance(3)
     queue.add("b")
     await queue.get()
-    await clock.advance(1)
+    await advance(1)
     assert queue.longest_running_seconds == pytest.approx(4)
     assert queue.unfinished_seconds == pytest.approx(5)
     queue.done("a")

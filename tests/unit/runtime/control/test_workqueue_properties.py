@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import random
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import pairwise
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.telemetry.metrics import Metrics
-from tests.support.virtual_clock import VirtualClock, settle
+from tests.support.virtual_time import VirtualTimeLoop, advance, settle
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,8 @@ WORK = st.lists(st.tuples(st.sampled_from([1.0, 0.003, 0.0]), st.booleans()), mi
 class Workers:
     """Several workers on one queue, which notice what must never happen."""
 
-    def __init__(self, queue: WorkQueue[str], clock: VirtualClock, work: list[tuple[float, bool]]) -> None:
+    def __init__(self, queue: WorkQueue[str], work: list[tuple[float, bool]]) -> None:
         self._queue = queue
-        self._clock = clock
         self._work = iter(work)
         self._in_work: set[str] = set()
         self.requests = 0
@@ -69,7 +69,7 @@ class Workers:
         self.seen[key] = self.requests
         self.starts[key] += 1
         seconds, fails = next(self._work, (0.0, False))
-        await self._clock.sleep(seconds)
+        await asyncio.sleep(seconds)
         if fails:
             self._queue.add_rate_limited(key)
         else:
@@ -79,18 +79,17 @@ class Workers:
 
 
 async def play(steps: list[Step], work: list[tuple[float, bool]], *, buckets: bool) -> None:
-    clock = VirtualClock()
     queue = WorkQueue[str](
-        clock=clock,
         observer=Metrics().controller("test"),
+        rng=random.Random(7),
         bucket=(lambda key: key.split("/")[0]) if buckets else None,
     )
-    workers = Workers(queue, clock, work)
+    workers = Workers(queue, work)
     tasks = [asyncio.create_task(workers.run()) for _ in range(3)]
     for step in steps:
         workers.want(step.key, step.after)
-        await clock.advance(step.pause)
-    await clock.advance(120)
+        await advance(step.pause)
+    await advance(120)
 
     assert not workers.twice_at_once
     assert not {key for key, request in workers.wanted.items() if workers.seen[key] < request}
@@ -108,7 +107,7 @@ async def play(steps: list[Step], work: list[tuple[float, bool]], *, buckets: bo
 def test_a_key_is_never_worked_on_twice_at_once_and_nothing_added_is_lost(
     steps: list[Step], work: list[tuple[float, bool]], buckets: bool
 ) -> None:
-    asyncio.run(play(steps, work, buckets=buckets))
+    asyncio.run(play(steps, work, buckets=buckets), loop_factory=VirtualTimeLoop)
 
 
 @settings(deadline=None)
@@ -116,7 +115,7 @@ def test_a_key_is_never_worked_on_twice_at_once_and_nothing_added_is_lost(
 def test_no_bucket_waits_longer_than_one_round(buckets: list[str], storm: int) -> None:
     async def serve() -> list[str]:
         queue = WorkQueue[str](
-            clock=VirtualClock(), observer=Metrics().controller("test"), bucket=lambda key: key[0]
+            observer=Metrics().controller("test"), rng=random.Random(7), bucket=lambda key: key[0]
         )
         for number in range(storm):
             queue.add(f"s{number}")
@@ -124,7 +123,7 @@ def test_no_bucket_waits_longer_than_one_round(buckets: list[str], storm: int) -
             queue.add(f"{bucket}{number}")
         return [(await queue.get())[0] for _ in range(queue.depth)]
 
-    served = asyncio.run(serve())
+    served = asyncio.run(serve(), loop_factory=VirtualTimeLoop)
     for bucket in set(served):
         turns = [-1, *(turn for turn, b in enumerate(served) if b == bucket)]
         for last, this in pairwise(turns):

@@ -1,23 +1,19 @@
 import pytest
 
 from kagenti_operator.runtime.control.write_backoff import (
-    FIRST_PAUSE_SECONDS,
     FREE,
     LASTED_SECONDS,
-    LONGEST_PAUSE_SECONDS,
+    PAUSE,
     Rewrites,
 )
-from tests.unit.controllers.agents.test_rollout_slots import ManualClock
+from tests.support.virtual_time import skip
+
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def rewrites(clock: ManualClock) -> Rewrites:
-    return Rewrites(clock)
+def rewrites() -> Rewrites:
+    return Rewrites()
 
 
 def write(rewrites: Rewrites, times: int, what: str = "a") -> None:
@@ -25,20 +21,20 @@ def write(rewrites: Rewrites, times: int, what: str = "a") -> None:
         rewrites.wrote("key", what)
 
 
-def test_the_pause_comes_after_a_few_times_and_doubles(rewrites: Rewrites, clock: ManualClock) -> None:
+async def test_the_pause_comes_after_a_few_times_and_doubles(rewrites: Rewrites) -> None:
     write(rewrites, FREE - 1)
     assert rewrites.wait("key", "a") == 0
     pauses: list[float] = []
     for _ in range(8):
         write(rewrites, 1)
         pauses.append(rewrites.wait("key", "a"))
-        clock.time += pauses[-1]
+        skip(pauses[-1])
         assert rewrites.wait("key", "a") == 0
-    assert pauses[:3] == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS, 4 * FIRST_PAUSE_SECONDS]
-    assert pauses[-1] == LONGEST_PAUSE_SECONDS
+    assert pauses[:3] == [PAUSE.first, 2 * PAUSE.first, 4 * PAUSE.first]
+    assert pauses[-1] == PAUSE.longest
 
 
-def test_something_else_and_somebody_else_do_not_wait(rewrites: Rewrites) -> None:
+async def test_something_else_and_somebody_else_do_not_wait(rewrites: Rewrites) -> None:
     write(rewrites, FREE)
     assert rewrites.wait("key", "a") > 0
     assert rewrites.wait("key", "b") == 0
@@ -47,14 +43,14 @@ def test_something_else_and_somebody_else_do_not_wait(rewrites: Rewrites) -> Non
     assert rewrites.wait("key", "a") == 0
 
 
-def test_what_lasted_is_forgotten(rewrites: Rewrites, clock: ManualClock) -> None:
+async def test_what_lasted_is_forgotten(rewrites: Rewrites) -> None:
     write(rewrites, FREE)
-    clock.time += FIRST_PAUSE_SECONDS + LASTED_SECONDS
+    skip(PAUSE.first + LASTED_SECONDS)
     write(rewrites, FREE - 1)
     assert rewrites.wait("key", "a") == 0
 
 
-def test_nothing_is_kept_of_what_lasted_or_is_gone(rewrites: Rewrites, clock: ManualClock) -> None:
+async def test_nothing_is_kept_of_what_lasted_or_is_gone(rewrites: Rewrites) -> None:
     write(rewrites, FREE)
     rewrites.forget("key")
     assert rewrites.wait("key", "a") == 0
@@ -62,16 +58,14 @@ def test_nothing_is_kept_of_what_lasted_or_is_gone(rewrites: Rewrites, clock: Ma
         rewrites.wrote(str(number), "a")
     rewrites.forget_what_lasted()
     assert len(rewrites) == 100
-    clock.time += LASTED_SECONDS
+    skip(LASTED_SECONDS)
     rewrites.forget_what_lasted()
     assert len(rewrites) == 0
 
 
-def test_one_who_has_to_wait_long_makes_nobody_elses_changes_count(
-    rewrites: Rewrites, clock: ManualClock
-) -> None:
+async def test_one_who_has_to_wait_long_makes_nobody_elses_changes_count(rewrites: Rewrites) -> None:
     write(rewrites, FREE + 5)
     for _ in range(2 * FREE):
         rewrites.wrote("other", "a")
         assert rewrites.wait("other", "a") == 0
-        clock.time += LASTED_SECONDS
+        skip(LASTED_SECONDS)

@@ -4,16 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from kagenti_operator import clock
 from kagenti_operator.kube.errors import Unreachable
 from kagenti_operator.runtime.election.leader import LeadershipLost
 from kagenti_operator.runtime.election.lease import held_record, micro_time, released_record
 from tests.support.election import Replica, SharedLease
-from tests.support.virtual_clock import VirtualClock, settle
+from tests.support.virtual_time import advance, set_wall, settle, skip
 
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
+pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture
@@ -22,13 +20,13 @@ def shared() -> SharedLease:
 
 
 @pytest.fixture
-def first(shared: SharedLease, clock: VirtualClock) -> Replica:
-    return Replica("first", shared, clock)
+def first(shared: SharedLease) -> Replica:
+    return Replica("first", shared)
 
 
 @pytest.fixture
-def second(shared: SharedLease, clock: VirtualClock) -> Replica:
-    return Replica("second", shared, clock)
+def second(shared: SharedLease) -> Replica:
+    return Replica("second", shared)
 
 
 async def lead(replica: Replica) -> None:
@@ -37,14 +35,12 @@ async def lead(replica: Replica) -> None:
     assert replica.leadership.held()
 
 
-async def test_a_single_replica_leads_at_once_and_goes_on(
-    first: Replica, shared: SharedLease, clock: VirtualClock
-) -> None:
+async def test_a_single_replica_leads_at_once_and_goes_on(first: Replica, shared: SharedLease) -> None:
     assert first.status == 0
     await lead(first)
     assert first.status == 1
     for _ in range(100):
-        await clock.advance(3)
+        await advance(3)
         assert first.leadership.held()
     assert first.led == 1
     assert shared.lease
@@ -54,21 +50,17 @@ async def test_a_single_replica_leads_at_once_and_goes_on(
     await first.end()
 
 
-async def test_the_lease_is_renewed_every_retry_period(
-    first: Replica, shared: SharedLease, clock: VirtualClock
-) -> None:
+async def test_the_lease_is_renewed_every_retry_period(first: Replica, shared: SharedLease) -> None:
     await lead(first)
-    await clock.advance(60)
+    await advance(60)
     assert len(shared.writes) == 31
     await first.end()
 
 
-async def test_the_second_waits_while_the_first_renews(
-    first: Replica, second: Replica, clock: VirtualClock
-) -> None:
+async def test_the_second_waits_while_the_first_renews(first: Replica, second: Replica) -> None:
     await lead(first)
     second.start()
-    await clock.advance(120)
+    await advance(120)
     assert second.led == 0
     assert not second.leadership.held()
     await first.end()
@@ -76,16 +68,16 @@ async def test_the_second_waits_while_the_first_renews(
 
 
 async def test_a_leader_that_dies_is_followed_when_its_lease_has_run_out(
-    first: Replica, second: Replica, shared: SharedLease, clock: VirtualClock
+    first: Replica, second: Replica, shared: SharedLease
 ) -> None:
     await lead(first)
     second.start()
-    await clock.advance(5)
+    await advance(5)
     first.connection.hangs = True
     # From the last renewal, which the second may have seen up to three seconds late.
-    await clock.advance(12)
+    await advance(12)
     assert second.led == 0
-    await clock.advance(8)
+    await advance(8)
     assert second.led == 1
     assert shared.holder == "second"
     assert shared.lease
@@ -95,14 +87,14 @@ async def test_a_leader_that_dies_is_followed_when_its_lease_has_run_out(
 
 
 async def test_the_times_of_the_record_and_the_wall_clock_mean_nothing(
-    first: Replica, second: Replica, clock: VirtualClock
+    first: Replica, second: Replica
 ) -> None:
     await lead(first)
-    clock.set_wall(datetime(2031, 1, 1, tzinfo=UTC))
+    set_wall(datetime(2031, 1, 1, tzinfo=UTC))
     second.start()
-    await clock.advance(1)
-    clock.set_wall(datetime(2020, 1, 1, tzinfo=UTC))
-    await clock.advance(60)
+    await advance(1)
+    set_wall(datetime(2020, 1, 1, tzinfo=UTC))
+    await advance(60)
     assert second.led == 0
     assert first.leadership.held()
     await first.end()
@@ -110,20 +102,20 @@ async def test_the_times_of_the_record_and_the_wall_clock_mean_nothing(
 
 
 async def test_a_replica_that_starts_beside_a_stale_record_waits_its_whole_duration(
-    second: Replica, shared: SharedLease, clock: VirtualClock
+    second: Replica, shared: SharedLease
 ) -> None:
     long_ago = datetime(2001, 1, 1, tzinfo=UTC)
     shared.put(held_record({}, "dead", 15, long_ago))
     second.start()
-    await clock.advance(14.9)
+    await advance(14.9)
     assert second.led == 0
-    await clock.advance(3.1)
+    await advance(3.1)
     assert second.led == 1
     await second.end()
 
 
 async def test_an_orderly_end_releases_the_lease_only_after_the_work_has_ended(
-    first: Replica, second: Replica, shared: SharedLease, clock: VirtualClock
+    first: Replica, second: Replica, shared: SharedLease
 ) -> None:
     workers_gone = asyncio.Event()
 
@@ -135,7 +127,7 @@ async def test_an_orderly_end_releases_the_lease_only_after_the_work_has_ended(
     second.start()
     await settle()
     first.finish.set()
-    await clock.advance(6)
+    await advance(6)
     assert shared.holder == "first"
     workers_gone.set()
     await settle()
@@ -144,7 +136,7 @@ async def test_an_orderly_end_releases_the_lease_only_after_the_work_has_ended(
     assert shared.lease.record["leaseDurationSeconds"] == 1
     assert not first.leadership.held()
     assert first.status == 0
-    await clock.advance(3)
+    await advance(3)
     assert second.led == 1
     assert first.task
     await first.task
@@ -152,17 +144,15 @@ async def test_an_orderly_end_releases_the_lease_only_after_the_work_has_ended(
     await second.end()
 
 
-async def test_a_leader_that_cannot_renew_ends_before_its_lease_runs_out(
-    first: Replica, clock: VirtualClock
-) -> None:
+async def test_a_leader_that_cannot_renew_ends_before_its_lease_runs_out(first: Replica) -> None:
     await lead(first)
-    await clock.advance(1)
+    await advance(1)
     first.connection.failure = Unreachable("the API server cannot be reached")
-    await clock.advance(8.9)
+    await advance(8.9)
     assert first.leadership.held()
-    await clock.advance(0.2)
+    await advance(0.2)
     assert not first.leadership.held()
-    await clock.advance(2)
+    await advance(2)
     assert first.task
     with pytest.raises(LeadershipLost, match=r"kagenti-system/operator .* 10 s: the API server cannot be"):
         await first.task
@@ -170,22 +160,18 @@ async def test_a_leader_that_cannot_renew_ends_before_its_lease_runs_out(
     await first.end()
 
 
-async def test_a_request_that_hangs_leaves_time_for_another(
-    first: Replica, shared: SharedLease, clock: VirtualClock
-) -> None:
+async def test_a_request_that_hangs_leaves_time_for_another(first: Replica, shared: SharedLease) -> None:
     await lead(first)
     first.connection.hangs = True
-    await clock.advance(3)
+    await advance(3)
     first.connection.hangs = False
-    await clock.advance(6)
+    await advance(6)
     assert first.leadership.held()
     assert len(shared.writes) >= 2
     await first.end()
 
 
-async def test_losing_the_lease_ends_the_work_at_once(
-    first: Replica, shared: SharedLease, clock: VirtualClock
-) -> None:
+async def test_losing_the_lease_ends_the_work_at_once(first: Replica, shared: SharedLease) -> None:
     ended = asyncio.Event()
 
     async def work() -> None:
@@ -197,7 +183,7 @@ async def test_losing_the_lease_ends_the_work_at_once(
     first.start(work)
     await settle()
     shared.put(held_record({}, "usurper", 15, clock.now()))
-    await clock.advance(2)
+    await advance(2)
     assert ended.is_set()
     assert first.task
     with pytest.raises(LeadershipLost, match="held by usurper now"):
@@ -207,7 +193,7 @@ async def test_losing_the_lease_ends_the_work_at_once(
 
 
 async def test_work_that_does_not_end_when_told_to_does_not_keep_the_process(
-    first: Replica, shared: SharedLease, clock: VirtualClock
+    first: Replica, shared: SharedLease
 ) -> None:
     release = asyncio.Event()
 
@@ -221,7 +207,7 @@ async def test_work_that_does_not_end_when_told_to_does_not_keep_the_process(
     first.start(work)
     await settle()
     shared.put(held_record({}, "usurper", 15, clock.now()))
-    await clock.advance(6)
+    await advance(6)
     assert first.task
     with pytest.raises(LeadershipLost):
         await first.task
@@ -230,14 +216,14 @@ async def test_work_that_does_not_end_when_told_to_does_not_keep_the_process(
 
 
 async def test_a_leader_that_was_stopped_may_not_write_before_it_has_looked(
-    first: Replica, shared: SharedLease, clock: VirtualClock
+    first: Replica, shared: SharedLease
 ) -> None:
     await lead(first)
-    clock.freeze_for(20)
+    skip(20)
     # Nothing has run since: neither a renewal nor a cancellation.
     assert not first.leadership.held()
     shared.put(held_record({}, "second", 15, clock.now()))
-    await clock.advance(2)
+    await advance(2)
     assert not first.leadership.held()
     assert first.task
     with pytest.raises(LeadershipLost, match="held by second"):
@@ -246,55 +232,51 @@ async def test_a_leader_that_was_stopped_may_not_write_before_it_has_looked(
     await first.end()
 
 
-async def test_a_leader_that_was_stopped_while_nobody_else_came_leads_on(
-    first: Replica, clock: VirtualClock
-) -> None:
+async def test_a_leader_that_was_stopped_while_nobody_else_came_leads_on(first: Replica) -> None:
     await lead(first)
-    clock.freeze_for(300)
+    skip(300)
     assert not first.leadership.held()
-    await clock.advance(1)
+    await advance(1)
     assert first.leadership.held()
     assert first.led == 1
     await first.end()
 
 
 async def test_labels_that_somebody_puts_on_the_lease_do_not_cost_the_leadership(
-    first: Replica, shared: SharedLease, clock: VirtualClock
+    first: Replica, shared: SharedLease
 ) -> None:
     await lead(first)
     assert shared.lease
     shared.put({**shared.lease.record, "strategy": "OldestEmulationVersion"})
-    await clock.advance(10)
+    await advance(10)
     assert first.leadership.held()
     assert shared.lease.record["strategy"] == "OldestEmulationVersion"
     await first.end()
 
 
-async def test_a_lease_that_somebody_deletes_is_made_again(
-    first: Replica, shared: SharedLease, clock: VirtualClock
-) -> None:
+async def test_a_lease_that_somebody_deletes_is_made_again(first: Replica, shared: SharedLease) -> None:
     await lead(first)
     shared.lease = None
-    await clock.advance(4)
+    await advance(4)
     assert shared.holder == "first"
     assert first.leadership.held()
     await first.end()
 
 
-async def test_of_several_that_find_it_free_one_leads(shared: SharedLease, clock: VirtualClock) -> None:
-    replicas = [Replica(str(number), shared, clock) for number in range(5)]
+async def test_of_several_that_find_it_free_one_leads(shared: SharedLease) -> None:
+    replicas = [Replica(str(number), shared) for number in range(5)]
     for replica in replicas:
         replica.start()
-    await clock.advance(60)
+    await advance(60)
     assert [replica.leadership.held() for replica in replicas].count(True) == 1
     assert sum(replica.led for replica in replicas) == 1
     for replica in replicas:
         await replica.end()
 
 
-async def test_never_two_hold_it_whatever_breaks(shared: SharedLease, clock: VirtualClock) -> None:
+async def test_never_two_hold_it_whatever_breaks(shared: SharedLease) -> None:
     rng = random.Random(7)
-    replicas = [Replica(str(number), shared, clock) for number in range(3)]
+    replicas = [Replica(str(number), shared) for number in range(3)]
 
     violations: list[str] = []
 
@@ -309,14 +291,14 @@ async def test_never_two_hold_it_whatever_breaks(shared: SharedLease, clock: Vir
         for number, replica in enumerate(replicas):
             if replica.task and replica.task.done():
                 await replica.end()
-                replicas[number] = Replica(f"{number}.{step}", shared, clock)
+                replicas[number] = Replica(f"{number}.{step}", shared)
                 replicas[number].start()
             broken = rng.random() < 0.3
             replica.connection.failure = Unreachable("cut off") if broken else None
             replica.connection.hangs = rng.random() < 0.2
         if rng.random() < 0.1:
-            clock.freeze_for(rng.choice([3.0, 16.0]))
-        await clock.advance(rng.choice([0.5, 2.0, 7.0, 20.0]))
+            skip(rng.choice([3.0, 16.0]))
+        await advance(rng.choice([0.5, 2.0, 7.0, 20.0]))
         leaders.add(shared.holder)
     assert len(leaders) > 3
     assert not violations
@@ -337,13 +319,11 @@ async def test_taking_the_lease_and_ending_before_the_answer_gives_it_back(
     assert first.led == 0
 
 
-async def test_a_lease_that_cannot_be_given_back_does_not_hold_up_the_end(
-    first: Replica, clock: VirtualClock
-) -> None:
+async def test_a_lease_that_cannot_be_given_back_does_not_hold_up_the_end(first: Replica) -> None:
     await lead(first)
     first.connection.hangs = True
     first.finish.set()
-    await clock.advance(0.5)
+    await advance(0.5)
     assert first.task
     assert first.task.done()
     assert first.task.exception() is None

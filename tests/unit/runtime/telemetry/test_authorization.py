@@ -7,7 +7,9 @@ import pytest
 
 from kagenti_operator.kube.errors import Unreachable
 from kagenti_operator.runtime.telemetry.authorization import ACCESS_REVIEWS, Gatekeeper, Verdict, bearer_token
-from tests.support.virtual_clock import VirtualClock
+from tests.support.virtual_time import advance
+
+pytestmark = pytest.mark.virtual_time
 
 
 class Answers:
@@ -39,38 +41,29 @@ def answers() -> Answers:
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def gatekeeper(answers: Answers, clock: VirtualClock) -> Gatekeeper:
-    return Gatekeeper(answers, clock)
+def gatekeeper(answers: Answers) -> Gatekeeper:
+    return Gatekeeper(answers)
 
 
 async def judge(gatekeeper: Gatekeeper, token: str) -> Verdict:
     return await gatekeeper.judge(token, "get", "/metrics")
 
 
-async def test_a_scraper_is_asked_about_once_a_minute(
-    gatekeeper: Gatekeeper, answers: Answers, clock: VirtualClock
-) -> None:
+async def test_a_scraper_is_asked_about_once_a_minute(gatekeeper: Gatekeeper, answers: Answers) -> None:
     for _ in range(5):
         assert await judge(gatekeeper, "prometheus") is Verdict.ALLOWED
     assert len(answers.asked) == 2
     answers.readers.clear()
-    await clock.advance(61)
+    await advance(61)
     assert await judge(gatekeeper, "prometheus") is Verdict.REFUSED
 
 
-async def test_a_refusal_is_forgotten_soon(
-    gatekeeper: Gatekeeper, answers: Answers, clock: VirtualClock
-) -> None:
+async def test_a_refusal_is_forgotten_soon(gatekeeper: Gatekeeper, answers: Answers) -> None:
     assert await judge(gatekeeper, "curious") is Verdict.REFUSED
     assert await judge(gatekeeper, "nonsense") is Verdict.STRANGER
     answers.readers.add("somebody")
     assert await judge(gatekeeper, "curious") is Verdict.REFUSED
-    await clock.advance(11)
+    await advance(11)
     assert await judge(gatekeeper, "curious") is Verdict.ALLOWED
 
 

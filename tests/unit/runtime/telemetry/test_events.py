@@ -13,7 +13,9 @@ from kagenti_operator.kube.resources import CLUSTER_ROLES, ROLE_BINDINGS, Resour
 from kagenti_operator.runtime.election.fencing import NotLeading
 from kagenti_operator.runtime.telemetry.event_series import Budget
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
-from tests.support.virtual_clock import VirtualClock, settle
+from tests.support.virtual_time import advance, settle
+
+pytestmark = pytest.mark.virtual_time
 
 AGENT = ObjectRef(api_version="apps/v1", kind="Deployment", name="weather", namespace="team1", uid="u1")
 
@@ -53,9 +55,8 @@ class Sent:
 
 class Bench:
     def __init__(self) -> None:
-        self.clock = VirtualClock()
         self.sent = Sent()
-        self.recorder = EventRecorder(self.sent, instance="pod-1", clock=self.clock, rng=random.Random(1))
+        self.recorder = EventRecorder(self.sent, instance="pod-1", rng=random.Random(1))
 
     @asynccontextmanager
     async def sending(self) -> AsyncGenerator[None]:
@@ -101,7 +102,7 @@ async def test_an_event_says_all_that_people_and_the_api_want_to_know(bench: Ben
 
 async def test_an_event_names_the_program_that_reports(bench: Bench) -> None:
     bench.recorder = EventRecorder(
-        bench.sent, controller="devcluster-node", instance="n", clock=bench.clock, rng=random.Random(1)
+        bench.sent, controller="devcluster-node", instance="n", rng=random.Random(1)
     )
     async with bench.sending():
         bench.recorder.normal(AGENT, "Started", "x")
@@ -142,7 +143,7 @@ async def test_what_is_said_again_extends_the_first_event_ever_more_rarely(bench
     async with bench.sending():
         for _ in range(20):
             bench.recorder.normal(AGENT, "Configured", "x")
-            await bench.clock.advance(1)
+            await advance(1)
     (event,) = bench.sent.created
     assert "series" not in event
     assert bench.sent.patched == [(event["metadata"]["name"], count) for count in (2, 4, 8, 16)]
@@ -152,7 +153,7 @@ async def test_a_slow_series_is_written_every_five_minutes(bench: Bench) -> None
     async with bench.sending():
         for _ in range(30):
             bench.recorder.normal(AGENT, "Configured", "x")
-            await bench.clock.advance(61)
+            await advance(61)
     assert [count for _, count in bench.sent.patched] == [2, 4, 8, 13, 18, 23, 28]
 
 
@@ -168,7 +169,7 @@ async def test_other_words_make_another_event(bench: Bench) -> None:
 async def test_after_a_long_pause_it_is_a_new_event(bench: Bench) -> None:
     async with bench.sending():
         bench.recorder.normal(AGENT, "Configured", "x")
-        await bench.clock.advance(3600)
+        await advance(3600)
         bench.recorder.normal(AGENT, "Configured", "x")
     assert len(bench.sent.created) == 2
 
@@ -198,13 +199,13 @@ async def test_an_object_about_which_too_much_is_said_falls_silent_and_others_do
             for number in range(60):
                 bench.recorder.normal(AGENT, "Configured", f"text {number}")
             bench.recorder.normal(other, "Configured", "x")
-            await settle(200)
+            await settle()
             assert len(bench.sent.created) == 26
             assert bench.sent.created[-1]["regarding"]["name"] == "other"
             assert [line["event"] for line in logs] == [
                 "Too many events about this object, further ones are dropped for a while"
             ]
-            await bench.clock.advance(301)
+            await advance(301)
             bench.recorder.normal(AGENT, "Configured", "text 59")
     assert bench.sent.created[-1]["note"] == "text 59"
 
@@ -224,7 +225,7 @@ async def test_while_nothing_is_sent_only_so_much_is_kept(bench: Bench) -> None:
             bench.recorder.normal(about, "Configured", "x")
     assert [line["event"] for line in logs] == ["Too many events wait to be sent, new ones are dropped"]
     async with bench.sending():
-        await settle(3000)
+        await settle()
     assert len(bench.sent.created) == 1000
 
 
@@ -237,7 +238,7 @@ async def test_an_event_outlives_an_api_server_that_is_away_for_a_while(bench: B
     with capture_logs() as logs:
         async with bench.sending():
             bench.recorder.normal(AGENT, "Configured", "x")
-            await bench.clock.advance(20)
+            await advance(20)
     assert len(bench.sent.created) == 1
     assert not logs
 
@@ -248,7 +249,7 @@ async def test_an_event_is_given_up_in_the_end_and_the_next_one_is_tried(bench: 
         async with bench.sending():
             bench.recorder.normal(AGENT, "Configured", "x")
             bench.recorder.normal(AGENT, "Configured", "y")
-            await bench.clock.advance(600)
+            await advance(600)
     assert [event["note"] for event in bench.sent.created] == ["y"]
     assert len(logs) == 1
     assert logs[0]["error"] == "no answer"
@@ -261,7 +262,7 @@ async def test_an_event_whose_answer_was_lost_is_not_sent_twice(bench: Bench) ->
     ]
     async with bench.sending():
         bench.recorder.normal(AGENT, "Configured", "x")
-        await bench.clock.advance(10)
+        await advance(10)
         bench.recorder.normal(AGENT, "Configured", "x")
     assert [count for _, count in bench.sent.patched] == [2]
 
@@ -319,6 +320,6 @@ async def test_flushing_waits_for_what_was_recorded_but_not_for_ever(bench: Benc
     bench.recorder.normal(AGENT, "Configured", "y")
     with capture_logs() as logs:
         flush = asyncio.create_task(bench.recorder.flush(1))
-        await bench.clock.advance(1.1)
+        await advance(1.1)
     assert flush.done()
     assert logs[0]["event"] == "Events could not be sent in time"

@@ -1,12 +1,16 @@
 import asyncio
 
 import aiohttp
+import pytest
 
 from kagenti_operator.kube.errors import Unreachable
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from kagenti_operator.runtime.telemetry.metrics import Metrics, build_metrics_app
-from tests.support.virtual_clock import VirtualClock, settle
+from tests.support.chance import Chance
+from tests.support.virtual_time import settle
+
+pytestmark = pytest.mark.virtual_time
 
 
 async def scrape(metrics: Metrics) -> tuple[str, str]:
@@ -23,14 +27,14 @@ async def scrape(metrics: Metrics) -> tuple[str, str]:
 
 
 async def test_a_controller_shows_the_series_that_dashboards_know() -> None:
-    metrics, clock = Metrics(), VirtualClock()
+    metrics = Metrics()
 
     async def reconcile(key: str) -> float | None:
         if key == "broken":
             raise Unreachable("no answer")
         return 60 if key == "polled" else None
 
-    controller = Controller("access", reconcile, clock=clock, metrics=metrics, workers=2)
+    controller = Controller("access", reconcile, metrics=metrics, rng=Chance(), workers=2)
     for key in ("a", "broken", "polled"):
         controller.enqueue(key)
     run = asyncio.create_task(controller.run())
@@ -81,12 +85,12 @@ def test_two_registries_know_nothing_of_each_other() -> None:
 
 
 async def test_more_keys_make_no_more_series() -> None:
-    metrics, clock = Metrics(), VirtualClock()
+    metrics = Metrics()
 
     async def reconcile(_: str) -> None:
         return None
 
-    controller = Controller("agents", reconcile, clock=clock, metrics=metrics)
+    controller = Controller("agents", reconcile, metrics=metrics, rng=Chance())
 
     def series() -> int:
         return sum(len(family.samples) for family in metrics.registry.collect())
@@ -95,7 +99,7 @@ async def test_more_keys_make_no_more_series() -> None:
     for number in range(2000):
         controller.enqueue(f"team{number}/agent")
     run = asyncio.create_task(controller.run())
-    await settle(5000)
+    await settle()
     controller.stop()
     await run
     assert series() == before
