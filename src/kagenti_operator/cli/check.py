@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import aiohttp
 
+from kagenti_operator import clock
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import Commands, add_boolean, own_namespace, seconds
 from kagenti_operator.controllers.collector.config_check import describe, find_problem
@@ -80,15 +81,14 @@ def main(args: argparse.Namespace) -> int:
 
 
 async def _look_until_well(args: argparse.Namespace, client: KubeClient, namespace: str) -> list[str]:
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + args.timeout
+    deadline = clock.monotonic() + args.timeout
     timeout = aiohttp.ClientTimeout(total=_PROBE_SECONDS)
     async with client, aiohttp.ClientSession(timeout=timeout) as session:
         while True:
             try:
                 return await _look(args, client, session, namespace)
             except (KubeError, NotWell):
-                if loop.time() >= deadline:
+                if clock.monotonic() >= deadline:
                     raise
             await asyncio.sleep(_POLL_SECONDS)
 
