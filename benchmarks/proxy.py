@@ -10,6 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from benchmarks.testbed import Bed
+from kagenti_devcluster.cluster.pki import serving_context
 
 _HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "host"}
 
@@ -55,7 +56,6 @@ async def run_proxy(bed: Bed) -> AsyncGenerator[tuple[int, BadDay]]:
     """Serve with a certificate of the cluster's CA; yields the port."""
     day = BadDay()
     trust = ssl.create_default_context(cafile=bed.credentials.folder / "ca.crt")
-    trust.verify_flags &= ~ssl.VERIFY_X509_STRICT
     connector = aiohttp.TCPConnector(limit=0, ssl=trust)
     async with aiohttp.ClientSession(
         connector=connector,
@@ -77,7 +77,8 @@ async def run_proxy(bed: Bed) -> AsyncGenerator[tuple[int, BadDay]]:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=_serving_context(bed))
+            tls = serving_context(bed.control_plane.authority, "127.0.0.1")
+            site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
             await site.start()
             yield runner.addresses[0][1], day
         finally:
@@ -132,11 +133,3 @@ def _refuse(
 ) -> web.StreamResponse:
     body = build_status(code, reason, message)
     return web.Response(status=code, body=body, content_type="application/json", headers=headers)
-
-
-def _serving_context(bed: Bed) -> ssl.SSLContext:
-    certificate, key = bed.directory / "proxy.crt", bed.directory / "proxy.key"
-    bed.control_plane.authority.issue_server("proxy", ["127.0.0.1"]).write(certificate, key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context

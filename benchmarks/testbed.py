@@ -75,7 +75,7 @@ async def make_service_account(platform: Platform, control_plane: ControlPlane, 
     answer = await platform.request("POST", f"{path}/token", wanted)
     folder.mkdir()
     (folder / "token").write_text(answer["status"]["token"])
-    (folder / "ca.crt").write_bytes(control_plane.authority.certificate)
+    control_plane.authority.cert_pem.write_to_path(folder / "ca.crt")
     (folder / "namespace").write_text(SYSTEM)
     return folder
 

@@ -247,7 +247,7 @@ async def account(cluster: Cluster, admin: KubeClient, namespace: str, tmp_path:
     folder = tmp_path / "account"
     folder.mkdir()
     (folder / "token").write_text(await cluster.token(namespace, "operator"))
-    (folder / "ca.crt").write_bytes(cluster.control_plane.authority.certificate)
+    cluster.control_plane.authority.cert_pem.write_to_path(folder / "ca.crt")
     (folder / "namespace").write_text(namespace)
     yield folder
     await platform.delete(f"{RBAC}/clusterrolebindings/{name}")

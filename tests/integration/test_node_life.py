@@ -150,7 +150,7 @@ async def test_a_second_start_is_refused_and_a_stop_leaves_logs_only(options: Cl
     assert paths.container_log("stay", "stay", "main").read_text() == "here\n"
     assert not paths.kubeconfig.exists()
     assert not paths.pods.exists()
-    secrets = [path for path in paths.root.rglob("*") if path.suffix in {".key", ".kubeconfig"}]
+    secrets = [path for path in paths.root.rglob("*") if path.suffix in {".key", ".pem", ".kubeconfig"}]
     assert secrets == []
     purge(options.directory)
     assert not options.directory.exists()
@@ -262,7 +262,7 @@ def test_the_command_line_starts_shows_and_stops_it(options: ClusterOptions) -> 
     assert "etcd, API server and controller manager run" in run("logs", "node").stdout
     unknown = run("logs", "nobody")
     assert unknown.returncode == 1
-    assert unknown.stderr.startswith("kagenti-operator: there is no log of 'nobody'")
+    assert unknown.stderr.startswith("kagenti-devcluster: there is no log of 'nobody'")
     assert run("down", "--purge").stdout.startswith("the cluster is down\n")
     assert not options.directory.exists()
     assert run("down").stdout == "no cluster was up\n"

@@ -1,14 +1,13 @@
 """Services, names, rollouts, and port forwards into the cluster and egress out of it."""
 
-import base64
 import http.server
-import json
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
+import jwt
 
 from tests.support.node_cluster import SERVER, Bench, NodeCluster, pod_spec
 
@@ -193,17 +192,13 @@ async def test_a_pods_token_is_its_service_accounts(bench: Bench) -> None:
 async def test_a_token_for_another_audience_is_projected_and_renewed(bench: Bench) -> None:
     token = {"path": "vault", "audience": "vault", "expirationSeconds": 600}
     volumes = [{"name": "data", "projected": {"sources": [{"serviceAccountToken": token}]}}]
-    command = "cut -d. -f2 /data/vault; ls -l /data/vault"
+    command = "cat /data/vault; echo; ls -l /data/vault"
     spec = pod_spec(command, container={"volumeMounts": _MOUNTS}, volumes=volumes, restartPolicy="Never")
     await bench.create_pod("vault", spec)
     await bench.until_phase("vault", "Succeeded")
-    payload, listing = bench.log("vault").splitlines()
-    assert json.loads(_decode(payload))["aud"] == ["vault"]
+    token, listing = bench.log("vault").splitlines()
+    assert jwt.decode(token, options={"verify_signature": False})["aud"] == ["vault"]
     assert "..data/vault" in listing
-
-
-def _decode(part: str) -> str:
-    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)).decode()
 
 
 async def test_a_claim_outlives_its_pods(bench: Bench) -> None:

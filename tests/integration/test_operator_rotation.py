@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from trustme import CA
 
 from kagenti_devcluster.cluster.controlplane import ControlPlane
 from kagenti_devcluster.cluster.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
-from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_devcluster.cluster.pki import issue_client, write_certificate
 from kagenti_devcluster.node.atomicdir import write_files
 from kagenti_devcluster.node.projection import File
 from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform, config_map_path, eventually
@@ -42,10 +43,10 @@ def credentials(control_plane: ControlPlane, folder: Path) -> Path:
     return path
 
 
-def as_admin(control_plane: ControlPlane, path: Path, *trusted: CertificateAuthority) -> KubeClient:
+def as_admin(control_plane: ControlPlane, path: Path, *trusted: CA) -> KubeClient:
     """The administrator, by a certificate of the first CA, which clients' certificates go on to be of."""
-    user = certificate_user(trusted[0].issue_client("kubernetes-admin", ["system:masters"]))
-    bundle = b"".join(authority.certificate for authority in trusted)
+    user = certificate_user(issue_client(trusted[0], "kubernetes-admin", "system:masters"))
+    bundle = b"".join(authority.cert_pem.bytes() for authority in trusted)
     write_kubeconfig(path, build_kubeconfig(control_plane.server_url, bundle, user))
     return KubeClient(load_connection({"KUBECONFIG": str(path)}))
 
@@ -88,12 +89,12 @@ async def test_the_operator_works_on_with_a_new_token_and_a_new_ca(
     control_plane: ControlPlane, tmp_path: Path
 ) -> None:
     folder = tmp_path / "serviceaccount"
-    old, new = control_plane.authority, CertificateAuthority("next")
+    old, new = control_plane.authority, CA()
     admin = as_admin(control_plane, tmp_path / "admin", old, new)
     api = Platform(admin)
 
-    def mount(token: str, *authorities: CertificateAuthority) -> None:
-        bundle = b"".join(authority.certificate for authority in authorities)
+    def mount(token: str, *authorities: CA) -> None:
+        bundle = b"".join(authority.cert_pem.bytes() for authority in authorities)
         write_files(folder, {"token": File(token.encode()), "ca.crt": File(bundle)})
 
     async def configured() -> None:
@@ -119,10 +120,9 @@ async def test_the_operator_works_on_with_a_new_token_and_a_new_ca(
         await admin.close()
 
 
-def serve_certificate_of(authority: CertificateAuthority, control_plane: ControlPlane, folder: Path) -> None:
+def serve_certificate_of(authority: CA, control_plane: ControlPlane, folder: Path) -> None:
     """Have the API server started anew with a certificate of another CA."""
-    serving = authority.issue_server("kube-apiserver", ["localhost", "127.0.0.1"])
-    serving.write(folder / "apiserver.crt", folder / "apiserver.key")
+    write_certificate(folder / "apiserver.pem", authority.issue_cert("localhost", "127.0.0.1"))
     control_plane.kill_apiserver()
     control_plane.authority = authority
     control_plane.start_apiserver()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.x509.verification import PolicyBuilder, Store
+from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyBuilder, Store
 
 from kagenti_devcluster.testing.platform import Platform, eventually
 
@@ -37,7 +37,12 @@ async def served(api: Platform, namespace: str) -> x509.Certificate:
 
 def verify(certificate: x509.Certificate, trust: Sequence[x509.Certificate], name: str) -> None:
     """What a TLS client does."""
+    # Which extensions are critical is up to browsers; OpenSSL and Go do not mind.
+    names = ExtensionPolicy.permit_all().require_present(
+        x509.SubjectAlternativeName, Criticality.AGNOSTIC, None
+    )
     builder = PolicyBuilder().store(Store(list(trust)))
+    builder = builder.extension_policies(ca_policy=ExtensionPolicy.webpki_defaults_ca(), ee_policy=names)
     builder.build_server_verifier(x509.DNSName(name)).verify(certificate, [])
 
 

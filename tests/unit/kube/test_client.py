@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trustme import CA
 
-from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_devcluster.cluster.pki import serving_context
 from kagenti_operator import clock
 from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.auth.rotation import FileToken, FixedToken, TlsFiles
@@ -248,26 +249,18 @@ async def test_every_request_sent_is_observed(peer: Peer) -> None:
     assert seen == [("GET", host, "429"), ("GET", host, "200"), ("POST", host, "<error>")]
 
 
-def serving(authority: CertificateAuthority, folder: Path) -> ssl.SSLContext:
-    pair = authority.issue_server("peer", ["127.0.0.1"])
-    pair.write(folder / "tls.crt", folder / "tls.key")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
-    return context
-
-
 async def test_a_server_whose_ca_rotates_is_trusted_again_without_a_restart(tmp_path: Path) -> None:
-    old, new = CertificateAuthority("old"), CertificateAuthority("new")
+    old, new = CA(), CA()
     ca = tmp_path / "ca.crt"
-    ca.write_bytes(old.certificate)
+    old.cert_pem.write_to_path(ca)
     tls = TlsFiles(lambda: ssl.create_default_context(cafile=ca), [ca])
     async with (
-        running_peer(serving(new, tmp_path)) as peer,
+        running_peer(serving_context(new, "127.0.0.1")) as peer,
         KubeClient(Connection(peer.url, tls=tls)) as client,
     ):
         with pytest.raises(Unreachable, match=r"is not trusted: .*; check the CA in the credentials"):
             await client.raw("GET", "/x")
-        ca.write_bytes(new.certificate)
+        new.cert_pem.write_to_path(ca)
         assert await play(client.raw("GET", "/x"), answered(peer, 200, b"hello")) == b"hello"
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+from trustme import CA
 
-from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_devcluster.cluster.pki import serving_context
 from kagenti_operator.kube.auth.credentials import Connection, TlsFiles
 from kagenti_operator.kube.client import KubeClient
 
@@ -23,13 +24,10 @@ class Mute:
     """Takes one TLS connection and one request, and says nothing any more, not even that it goes."""
 
     def __init__(self, folder: Path) -> None:
-        authority = CertificateAuthority("mute")
-        pair = authority.issue_server("mute", ["127.0.0.1"])
-        pair.write(folder / "tls.crt", folder / "tls.key")
-        self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self._tls.load_cert_chain(folder / "tls.crt", folder / "tls.key")
+        authority = CA()
+        self._tls = serving_context(authority, "127.0.0.1")
         self.ca = folder / "ca.crt"
-        self.ca.write_bytes(authority.certificate)
+        authority.cert_pem.write_to_path(self.ca)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(DEADLINE_SECONDS)
         self.url = f"https://127.0.0.1:{self._listener.getsockname()[1]}"

@@ -1,14 +1,14 @@
 """What the client sends, in which order, and what it does when the server misbehaves."""
 
 import random
-import ssl
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from trustme import CA
 
-from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_devcluster.cluster.pki import serving_context
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.retry import RetryPolicy
@@ -272,19 +272,11 @@ async def test_a_refusal_names_the_right_that_is_missing() -> None:
 # --- TLS ----------------------------------------------------------------------------------------------
 
 
-def server_tls(authority: CertificateAuthority, directory: Path) -> ssl.SSLContext:
-    certificate, key = directory / "tls.crt", directory / "tls.key"
-    authority.issue_server("mlflow", ["127.0.0.1"]).write(certificate, key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    return context
-
-
 async def test_an_unknown_ca_is_told_with_the_files_that_were_tried(tmp_path: Path) -> None:
     missing, unusable = tmp_path / "missing.crt", tmp_path / "unusable.crt"
     unusable.write_text("no certificate")
     async with (
-        serving(CREATED, tls=server_tls(CertificateAuthority("service-ca"), tmp_path)) as server,
+        serving(CREATED, tls=serving_context(CA(), "127.0.0.1")) as server,
         client(ca_files=[missing, unusable]) as mlflow,
     ):
         with pytest.raises(MLflowUntrusted) as caught:
@@ -297,17 +289,17 @@ async def test_an_unknown_ca_is_told_with_the_files_that_were_tried(tmp_path: Pa
 
 async def test_a_ca_file_that_comes_and_rotates_is_followed(tmp_path: Path) -> None:
     ca_file = tmp_path / "service-ca.crt"
-    old, new = CertificateAuthority("old"), CertificateAuthority("new")
+    old, new = CA(), CA()
     async with client(ca_files=[ca_file]) as mlflow:
-        async with serving(CREATED, tls=server_tls(old, tmp_path)) as server:
+        async with serving(CREATED, tls=serving_context(old, "127.0.0.1")) as server:
             with pytest.raises(MLflowUntrusted):
                 await mlflow.ensure_experiment(server.url, "team1", "weather")
-            ca_file.write_bytes(old.certificate)
+            old.cert_pem.write_to_path(ca_file)
             assert (await mlflow.ensure_experiment(server.url, "team1", "weather")).id == "7"
-        async with serving(CREATED, tls=server_tls(new, tmp_path)) as server:
+        async with serving(CREATED, tls=serving_context(new, "127.0.0.1")) as server:
             with pytest.raises(MLflowUntrusted):
                 await mlflow.ensure_experiment(server.url, "team1", "weather")
             # As the kubelet does: a new file in the place of the old one.
-            (tmp_path / "next.crt").write_bytes(new.certificate)
+            new.cert_pem.write_to_path(tmp_path / "next.crt")
             (tmp_path / "next.crt").replace(ca_file)
             assert (await mlflow.ensure_experiment(server.url, "team1", "weather")).id == "7"

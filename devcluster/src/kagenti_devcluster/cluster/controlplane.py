@@ -13,9 +13,16 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from trustme import CA
+
 from kagenti_devcluster.cluster.child_process import ChildProcess
 from kagenti_devcluster.cluster.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
-from kagenti_devcluster.cluster.pki import CertificateAuthority, generate_signing_key, write_private
+from kagenti_devcluster.cluster.pki import (
+    generate_signing_key,
+    issue_client,
+    write_certificate,
+    write_private,
+)
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.toolchain import binaries
 
@@ -93,7 +100,7 @@ class ControlPlane:
         self._reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self._reservation.bind((bind_address, 0))
         self.port: int = self._reservation.getsockname()[1]
-        self.authority = CertificateAuthority("kagenti-devcluster")
+        self.authority = CA()
         self._write_credentials()
 
     @property
@@ -108,34 +115,31 @@ class ControlPlane:
 
     def _write_credentials(self) -> None:
         authority = self.authority
-        (self._directory / "ca.crt").write_bytes(authority.certificate)
+        authority.cert_pem.write_to_path(self._directory / "ca.crt")
         service_ip = self._service_cidr.split("/")[0].rsplit(".", 1)[0] + ".1"
         names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", "127.0.0.1"]
         names += ["kubernetes.default.svc.cluster.local", service_ip]
         if self.address not in names:
             names.append(self.address)
-        serving = authority.issue_server("kube-apiserver", names)
-        serving.write(self._directory / "apiserver.crt", self._directory / "apiserver.key")
-        kubelet_client = authority.issue_client("kube-apiserver-kubelet-client")
-        kubelet_client.write(self._directory / "kubelet-client.crt", self._directory / "kubelet-client.key")
-        private, public = generate_signing_key()
-        write_private(self._directory / "serviceaccount.key", private)
-        (self._directory / "serviceaccount.pub").write_bytes(public)
+        write_certificate(self._directory / "apiserver.pem", authority.issue_cert(*names))
+        kubelet_client = issue_client(authority, "kube-apiserver-kubelet-client")
+        write_certificate(self._directory / "kubelet-client.pem", kubelet_client)
+        write_private(self._directory / "serviceaccount.key", generate_signing_key())
         (self._directory / "audit-policy.yaml").write_text(_AUDIT_POLICY)
         self._write_kubeconfig_for_user(self.admin_kubeconfig, "kubernetes-admin", "system:masters")
         self._write_kubeconfig_for_user(
             self._directory / "controller-manager.kubeconfig", "system:kube-controller-manager"
         )
 
-    def _write_kubeconfig_for_user(self, path: Path, user: str, *groups: str) -> None:
-        pair = self.authority.issue_client(user, groups)
-        kubeconfig = build_kubeconfig(self.server_url, self.authority.certificate, certificate_user(pair))
+    def _write_kubeconfig_for_user(self, path: Path, user: str, group: str | None = None) -> None:
+        credential = certificate_user(issue_client(self.authority, user, group))
+        kubeconfig = build_kubeconfig(self.server_url, self.authority.cert_pem.bytes(), credential)
         write_kubeconfig(path, kubeconfig)
 
     def kubeconfig_for_token(self, token: str, path: Path, namespace: str = "default") -> Path:
         """Write a kubeconfig that authenticates with a bearer token."""
         kubeconfig = build_kubeconfig(
-            self.server_url, self.authority.certificate, {"token": token}, namespace
+            self.server_url, self.authority.cert_pem.bytes(), {"token": token}, namespace
         )
         write_kubeconfig(path, kubeconfig)
         return path
@@ -205,16 +209,16 @@ class ControlPlane:
             f"--bind-address={self._bind_address}",
             f"--secure-port={self.port}",
             "--permit-port-sharing=true",
-            f"--tls-cert-file={directory / 'apiserver.crt'}",
-            f"--tls-private-key-file={directory / 'apiserver.key'}",
+            f"--tls-cert-file={directory / 'apiserver.pem'}",
+            f"--tls-private-key-file={directory / 'apiserver.pem'}",
             f"--client-ca-file={directory / 'ca.crt'}",
             f"--service-account-issuer={ISSUER}",
-            f"--service-account-key-file={directory / 'serviceaccount.pub'}",
+            f"--service-account-key-file={directory / 'serviceaccount.key'}",
             f"--service-account-signing-key-file={directory / 'serviceaccount.key'}",
             f"--service-cluster-ip-range={self._service_cidr}",
             f"--kubelet-certificate-authority={directory / 'ca.crt'}",
-            f"--kubelet-client-certificate={directory / 'kubelet-client.crt'}",
-            f"--kubelet-client-key={directory / 'kubelet-client.key'}",
+            f"--kubelet-client-certificate={directory / 'kubelet-client.pem'}",
+            f"--kubelet-client-key={directory / 'kubelet-client.pem'}",
             "--authorization-mode=RBAC",
             # As on OpenShift: who changes an object's owner must be allowed to delete it.
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
@@ -276,7 +280,7 @@ class ControlPlane:
             time.sleep(_POLL_SECONDS)
 
     def _apiserver_is_ready(self) -> bool:
-        context = ssl.create_default_context(cadata=self.authority.certificate.decode())
+        context = ssl.create_default_context(cadata=self.authority.cert_pem.bytes().decode())
         try:
             with urllib.request.urlopen(f"{self.server_url}/readyz", timeout=5, context=context):
                 return True

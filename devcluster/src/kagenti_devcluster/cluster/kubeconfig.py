@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from trustme import LeafCert
 
-from kagenti_devcluster.cluster.pki import KeyPair, write_private
+from kagenti_devcluster.cluster.pki import write_private
 
 
 def _base64(content: bytes) -> str:
     return base64.b64encode(content).decode()
 
 
-def certificate_user(pair: KeyPair) -> dict[str, str]:
+def certificate_user(certificate: LeafCert) -> dict[str, str]:
     """The `user` of somebody who shows a client certificate."""
     return {
-        "client-certificate-data": _base64(pair.certificate),
-        "client-key-data": _base64(pair.key),
+        "client-certificate-data": _base64(certificate.cert_chain_pems[0].bytes()),
+        "client-key-data": _base64(certificate.private_key_pem.bytes()),
     }
 
 

@@ -19,6 +19,7 @@ import kagenti_operator
 from kagenti_devcluster.cluster.child_process import ChildProcess
 from kagenti_devcluster.cluster.controlplane import ControlPlane
 from kagenti_devcluster.cluster.kubeconfig import build_kubeconfig, certificate_user, write_kubeconfig
+from kagenti_devcluster.cluster.pki import issue_client
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.host.egress import egress_variables
 from kagenti_devcluster.host.options import ClusterOptions
@@ -121,9 +122,7 @@ class Supervisor:
             logs = LogServer(self._paths, exists=node.has_pod, find_state=node.container_state)
             working = [
                 group.create_task(node.run(), name="node"),
-                group.create_task(
-                    logs.run(control_plane.authority, self._paths.control_plane), name="kubelet"
-                ),
+                group.create_task(logs.run(control_plane.authority), name="kubelet"),
                 *(
                     group.create_task(self._keep_running(control_plane, component), name=component.name)
                     for component in control_plane.components
@@ -150,8 +149,8 @@ class Supervisor:
     def _write_kubeconfig(self, control_plane: ControlPlane) -> None:
         """The administrator's, as the machine reaches the API server."""
         server = f"https://127.0.0.1:{self._inheritance.ports[API_SERVER]}"
-        user = certificate_user(control_plane.authority.issue_client("kubernetes-admin", ["system:masters"]))
-        kubeconfig = build_kubeconfig(server, control_plane.authority.certificate, user)
+        user = certificate_user(issue_client(control_plane.authority, "kubernetes-admin", "system:masters"))
+        kubeconfig = build_kubeconfig(server, control_plane.authority.cert_pem.bytes(), user)
         write_kubeconfig(self._paths.kubeconfig, kubeconfig)
 
     # --- the control plane ---------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import structlog
 from aiohttp import web
+from trustme import CA
 
-from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_devcluster.cluster.pki import serving_context
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.node.network import NODE_ADDRESS
 from kagenti_devcluster.node.state import State, Terminated, Waiting
@@ -94,15 +95,15 @@ class LogServer:
         self._exists = exists
         self._find_state = find_state
 
-    async def run(self, authority: CertificateAuthority, directory: Path) -> None:
-        """Serve until cancelled; the certificate is kept in the directory."""
+    async def run(self, authority: CA) -> None:
+        """Serve until cancelled, with a certificate of the authority, and for clients that have one."""
         app = web.Application()
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._serve_log)
         app.router.add_route("*", "/{what:exec|attach|portForward}/{rest:.*}", _refuse)
         runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         try:
-            context = _make_context(authority, directory)
+            context = _make_context(authority)
             await web.TCPSite(runner, NODE_ADDRESS, PORT, ssl_context=context, shutdown_timeout=0).start()
             await asyncio.Event().wait()
         finally:
@@ -176,10 +177,8 @@ def _read(path: Path, position: int) -> bytes | None:
         return file.read(_CHUNK)
 
 
-def _make_context(authority: CertificateAuthority, directory: Path) -> ssl.SSLContext:
-    certificate, key = directory / "kubelet.crt", directory / "kubelet.key"
-    authority.issue_server("kubelet", [NODE_ADDRESS]).write(certificate, key)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cadata=authority.certificate.decode())
-    context.load_cert_chain(certificate, key)
+def _make_context(authority: CA) -> ssl.SSLContext:
+    context = serving_context(authority, NODE_ADDRESS)
+    context.load_verify_locations(cadata=authority.cert_pem.bytes().decode())
     context.verify_mode = ssl.CERT_REQUIRED
     return context

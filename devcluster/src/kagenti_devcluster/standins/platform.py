@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from trustme import CA
 
 from kagenti_devcluster.cluster.apply import Manifest, ManifestApplier, Manifests
-from kagenti_devcluster.cluster.pki import CertificateAuthority
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.standins.mlflow_operator import MLflowOperator
 from kagenti_devcluster.standins.service_ca import CONFIG_MAP as SERVICE_CA
@@ -65,7 +65,7 @@ async def _install_ingress_ca(client: KubeClient, applier: ManifestApplier) -> N
             raise
     else:
         return
-    certificate = CertificateAuthority("ingress-operator").certificate.decode()
+    certificate = CA().cert_pem.bytes().decode()
     metadata = {"name": "default-ingress-cert", "namespace": "openshift-config-managed"}
     data = {"ca-bundle.crt": certificate}
     await applier.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}])

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import structlog
+from trustme import CA, Blob, LeafCert
 
 from kagenti_devcluster.cluster.apply import FIELD_MANAGER
-from kagenti_devcluster.cluster.pki import CertificateAuthority, KeyPair
 from kagenti_devcluster.standins.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICES
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
@@ -37,13 +37,13 @@ SIGNING_KEY = "signing-key"
 _LOCAL_NAMES = ("localhost", "127.0.0.1")
 
 
-def digest(certificate: bytes) -> str:
+def digest(authority: CA) -> str:
     """A name for a CA."""
-    return hashlib.sha256(certificate).hexdigest()[:16]
+    return hashlib.sha256(authority.cert_pem.bytes()).hexdigest()[:16]
 
 
 def build_serving_secret(
-    service: LabelledObject, name: str, pair: KeyPair, authority: bytes
+    service: LabelledObject, name: str, certificate: LeafCert, authority: CA
 ) -> Mapping[str, Any]:
     """The Secret with a Service's certificate, which goes when the Service goes."""
     meta = service.metadata
@@ -58,7 +58,7 @@ def build_serving_secret(
         "annotations": annotations,
         "ownerReferences": [owner],
     }
-    return _tls_secret(metadata, pair)
+    return _tls_secret(metadata, certificate.cert_chain_pems[0], certificate.private_key_pem)
 
 
 def build_bundle(namespace: str, bundle: str) -> Mapping[str, Any]:
@@ -81,15 +81,15 @@ def names_of(service: LabelledObject) -> list[str]:
     return [host, f"{host}.cluster.local", *_LOCAL_NAMES]
 
 
-def _tls_secret(metadata: Mapping[str, Any], pair: KeyPair) -> Mapping[str, Any]:
+def _tls_secret(metadata: Mapping[str, Any], certificate: Blob, key: Blob) -> Mapping[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": SECRETS.kind,
         "type": "kubernetes.io/tls",
         "metadata": metadata,
         "data": {
-            "tls.crt": base64.b64encode(pair.certificate).decode(),
-            "tls.key": base64.b64encode(pair.key).decode(),
+            "tls.crt": base64.b64encode(certificate.bytes()).decode(),
+            "tls.key": base64.b64encode(key.bytes()).decode(),
         },
     }
 
@@ -99,7 +99,7 @@ class ServiceCA:
 
     def __init__(self, client: KubeClient, *, rng: random.Random, metrics: Metrics) -> None:
         self._client = client
-        self._authority = CertificateAuthority("openshift-service-serving-signer")
+        self._authority = CA()
         self._retired: tuple[bytes, ...] = ()
         self._namespaces = Informer(client, NAMESPACES, rng=rng)
         self._bundles = Informer(client, CONFIG_MAPS, field_selector=f"metadata.name={CONFIG_MAP}", rng=rng)
@@ -117,7 +117,7 @@ class ServiceCA:
     @property
     def bundle(self) -> str:
         """The certificates that clients are to trust, the one that signs first, PEM."""
-        return b"".join((self._authority.certificate, *self._retired)).decode()
+        return b"".join((self._authority.cert_pem.bytes(), *self._retired)).decode()
 
     async def start(self) -> None:
         """Store the signing key. Whatever key was there belonged to a process that is gone."""
@@ -131,9 +131,9 @@ class ServiceCA:
 
     async def rotate(self) -> None:
         """Sign with a new CA from now on, and trust the old one beside it."""
-        self._retired = (self._authority.certificate, *self._retired)
-        self._authority = CertificateAuthority("openshift-service-serving-signer")
-        log.info("Rotated the service CA", issuer=digest(self._authority.certificate))
+        self._retired = (self._authority.cert_pem.bytes(), *self._retired)
+        self._authority = CA()
+        log.info("Rotated the service CA", issuer=digest(self._authority))
         await self._store_key()
         # Trust first: who reads the new bundle accepts old and new certificates.
         for namespace in self._namespaces.store.values():
@@ -143,8 +143,8 @@ class ServiceCA:
 
     async def _store_key(self) -> None:
         metadata = {"name": SIGNING_KEY, "namespace": OWN_NAMESPACE}
-        pair = KeyPair(self._authority.certificate, self._authority.key)
-        await self._client.apply(SECRETS, _tls_secret(metadata, pair), field_manager=FIELD_MANAGER)
+        secret = _tls_secret(metadata, self._authority.cert_pem, self._authority.private_key_pem)
+        await self._client.apply(SECRETS, secret, field_manager=FIELD_MANAGER)
 
     def _on_namespace(self, old: KubeObject | None, new: KubeObject | None) -> None:
         if old is None and new is not None:
@@ -193,11 +193,10 @@ class ServiceCA:
         if service is None or secret_name is None:
             return
         current = self._secrets.store.get(namespace, secret_name)
-        issuer = digest(self._authority.certificate)
+        issuer = digest(self._authority)
         if current and current.metadata.annotations.get(ISSUER_ANNOTATION) == issuer:
             return
-        names = names_of(service)
-        pair = self._authority.issue_server(names[0], names)
-        secret = build_serving_secret(service, secret_name, pair, self._authority.certificate)
+        certificate = self._authority.issue_cert(*names_of(service))
+        secret = build_serving_secret(service, secret_name, certificate, self._authority)
         await self._client.apply(SECRETS, secret, field_manager=FIELD_MANAGER)
         log.info("Signed a serving certificate", service=key, secret=secret_name, issuer=issuer)

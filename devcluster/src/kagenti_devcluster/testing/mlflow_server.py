@@ -11,8 +11,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from trustme import CA
+
 from kagenti_devcluster.cluster.child_process import ChildProcess
-from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_devcluster.cluster.pki import write_certificate
 from kagenti_devcluster.toolchain import environments
 
 # Measured on two cores that others use too: 15 to 60 s.
@@ -33,11 +35,11 @@ class MLflowServer:
     """One server. `url` has no path, whatever static prefix the server was given."""
 
     def __init__(self, cluster: Kubernetes, directory: Path, options: Sequence[str], health: str) -> None:
-        authority = CertificateAuthority("service-ca")
+        authority = CA()
         self.ca_file = directory / "ca.crt"
-        self.ca_file.write_bytes(authority.certificate)
-        certificate, key = directory / "tls.crt", directory / "tls.key"
-        authority.issue_server("mlflow", ["127.0.0.1"]).write(certificate, key)
+        authority.cert_pem.write_to_path(self.ca_file)
+        certificate = directory / "tls.pem"
+        write_certificate(certificate, authority.issue_cert("127.0.0.1"))
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             self._port: int = reserved.getsockname()[1]
         self.url = f"https://127.0.0.1:{self._port}"
@@ -51,7 +53,7 @@ class MLflowServer:
             *(f"--backend-store-uri=sqlite:///{self._database}", "--serve-artifacts"),
             f"--artifacts-destination=file://{directory}/artifacts",
             *("--enable-workspaces", "--workspace-store-uri=kubernetes://", "--app-name=kubernetes-auth"),
-            f"--uvicorn-opts=--ssl-keyfile={key} --ssl-certfile={certificate}",
+            f"--uvicorn-opts=--ssl-keyfile={certificate} --ssl-certfile={certificate}",
             *options,
         ]
         self._daemon = self._launch()

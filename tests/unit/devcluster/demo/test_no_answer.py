@@ -10,8 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
+from trustme import CA
 
-from kagenti_devcluster.cluster.pki import CertificateAuthority
 from kagenti_devcluster.demo.api import Api
 from kagenti_devcluster.demo.failures import Hop
 from kagenti_devcluster.demo.mlflow_reader import MLflowReader
@@ -32,7 +32,7 @@ async def session() -> AsyncGenerator[aiohttp.ClientSession]:
 
 
 def reader(server: Server, session: aiohttp.ClientSession) -> MLflowReader:
-    return MLflowReader(session, server.url, "token", CertificateAuthority("test").certificate.decode())
+    return MLflowReader(session, server.url, "token", CA().cert_pem.bytes().decode())
 
 
 async def ask_agent(server: Server, session: aiohttp.ClientSession, seconds: float = 60.0) -> Outcome:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import yaml
+from trustme import CA
 
-from kagenti_devcluster.cluster.pki import CertificateAuthority
+from kagenti_devcluster.cluster.pki import issue_client, write_certificate
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.errors import ConfigError
 
-AUTHORITY = CertificateAuthority("cluster")
+AUTHORITY = CA()
 IN_POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
 
@@ -24,14 +25,14 @@ def service_account(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "token").write_text("pod-token")
     (folder / "namespace").write_text("kagenti-system")
-    (folder / "ca.crt").write_bytes(AUTHORITY.certificate)
+    AUTHORITY.cert_pem.write_to_path(folder / "ca.crt")
     return folder
 
 
 def kubeconfig(tmp_path: Path, user: dict[str, Any] | None, **cluster: Any) -> dict[str, str]:
     """Environment with KUBECONFIG."""
     context: dict[str, Any] = {"cluster": "here", "namespace": "team1"}
-    (tmp_path / "ca.crt").write_bytes(AUTHORITY.certificate)
+    AUTHORITY.cert_pem.write_to_path(tmp_path / "ca.crt")
     config: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -123,8 +124,8 @@ def test_home_is_where_a_kubeconfig_is_by_default(tmp_path: Path) -> None:
 
 
 async def test_a_client_certificate_is_no_bearer_token(tmp_path: Path) -> None:
-    AUTHORITY.issue_client("admin", ()).write(tmp_path / "client.crt", tmp_path / "client.key")
-    user = {"client-certificate": "client.crt", "client-key": "client.key"}
+    write_certificate(tmp_path / "client.pem", issue_client(AUTHORITY, "admin"))
+    user = {"client-certificate": "client.pem", "client-key": "client.pem"}
     connection = load_connection(kubeconfig(tmp_path, user))
     assert await connection.authorization() is None
     with pytest.raises(ConfigError, match="no bearer token"):

@@ -5,8 +5,8 @@ import ssl
 from pathlib import Path
 
 import pytest
+from trustme import CA
 
-from kagenti_devcluster.cluster.pki import CertificateAuthority
 from kagenti_operator.kube.auth.rotation import TOKEN_MAX_AGE_SECONDS, FileToken, TlsFiles
 from kagenti_operator.kube.errors import ConfigError
 
@@ -110,7 +110,7 @@ def test_a_token_that_never_was_is_an_error_that_names_the_file(tmp_path: Path) 
 def authority_file(tmp_path: Path, name: str) -> Path:
     path = tmp_path / "ca.crt"
     new = tmp_path / "new"
-    new.write_bytes(CertificateAuthority(name).certificate)
+    CA(organization_unit_name=name).cert_pem.write_to_path(new)
     new.rename(path)
     return path
 
@@ -120,7 +120,7 @@ def trusted(context: ssl.SSLContext) -> list[str]:
     for certificate in context.get_ca_certs():
         subject = certificate["subject"]
         assert isinstance(subject, tuple)
-        names += [value for group in subject for key, value in group if key == "commonName"]
+        names += [value for group in subject for key, value in group if key == "organizationalUnitName"]
     return names
 
 
