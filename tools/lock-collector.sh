@@ -18,6 +18,9 @@ go tool builder --config manifest.yaml --skip-get-modules --skip-compilation
 # One go.mod for the builder and for what it builds, so that one go.sum vouches for both.
 cd source
 go get -tool "$builder@v$version"
-go mod tidy
+# Where a proxy lacks what only the tests of dependencies import, tidy reports it and goes on; what is compiled
+# must be there.
+go mod tidy -e
+go list -mod=readonly -deps . tool >/dev/null
 sed '/^\/\/ Code generated/,/^$/d' go.mod >"$here/go.mod"
 cp go.sum "$here/go.sum"

@@ -20,7 +20,7 @@ CA_HASH = "kagenti.io/otel-ca-hash"
 
 
 async def install_collector(
-    platform: Platform, image: str = "otel/opentelemetry-collector-contrib:0.149.0"
+    platform: Platform, image: str = "otel/opentelemetry-collector-contrib:0.152.0"
 ) -> Object:
     return await platform.workload(SYSTEM, "otel-collector", agent=False, image=image)
 

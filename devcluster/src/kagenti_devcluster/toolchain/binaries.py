@@ -95,8 +95,8 @@ TOOLS: Mapping[str, Tool] = {
             name="otelcol",
             package=".",
             module="go.opentelemetry.io/collector/otelcol",
-            # The names otlp_http and otlp_grpc came with 0.144.
-            oldest=(0, 144, 0),
+            # From 0.152 on a renewed token is read again, as the tag of the cluster's collector promises.
+            oldest=(0, 152, 0),
             aliases=("otelcol-contrib",),
         ),
         Tool(
@@ -110,8 +110,8 @@ TOOLS: Mapping[str, Tool] = {
     )
 }
 
-# One of each component that the operator's configurations use. A collector is asked to validate this, because
-# its list of components leaves out those that have two names (0.149: otlp_grpc, otlp_http, k8sattributes).
+# One of each component that the operator's configurations use, but for oauth2client, which our own build
+# lacks. A collector is asked to validate this, because older ones leave what has two names out of their list.
 _COLLECTOR_PROBE = """\
 receivers: {otlp: {protocols: {grpc: {}, http: {}}}}
 processors:
@@ -125,9 +125,13 @@ exporters:
   debug: {}
   otlp_grpc: {endpoint: "localhost:4317"}
   otlp_http: {endpoint: "http://localhost:4318"}
-extensions: {bearertokenauth: {token: probe}, health_check: {}}
+extensions:
+  bearertokenauth: {token: probe}
+  headers_setter: {headers: [{key: probe, value: probe}]}
+  health_check: {}
+  oidc: {issuer_url: "http://localhost", audience: probe}
 service:
-  extensions: [bearertokenauth, health_check]
+  extensions: [bearertokenauth, headers_setter, health_check, oidc]
   pipelines:
     traces: {receivers: [otlp], exporters: [routing]}
     traces/out:

@@ -132,7 +132,7 @@ def test_a_collector_must_know_every_component(tmp_path: Path, environ: dict[str
     collector = folder / "otelcol-contrib"
     collector.write_text(
         "#!/bin/sh\n"
-        "[ $1 = --version ] && echo otelcol-contrib version 0.150.0 && exit\n"
+        "[ $1 = --version ] && echo otelcol-contrib version 0.152.0 && exit\n"
         'echo "\'processors\' unknown type: \\"k8sattributes\\"" >&2; exit 1\n'
     )
     collector.chmod(0o755)
@@ -141,7 +141,7 @@ def test_a_collector_must_know_every_component(tmp_path: Path, environ: dict[str
 
 
 def test_a_collector_under_another_name_is_used(tmp_path: Path, environ: dict[str, str]) -> None:
-    contrib = put_binary(tmp_path / "path", "otelcol-contrib", "otelcol-contrib version 0.150.0")
+    contrib = put_binary(tmp_path / "path", "otelcol-contrib", "otelcol-contrib version 0.152.0")
     assert binaries.find("otelcol", environ) == contrib
 
 
