@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from kagenti_operator import clock
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.cache.informer import Informer

@@ -113,8 +113,11 @@ class Peer:
         try:
             while True:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-                fields = (line.split(": ", 1) for line in head[1:] if line)
-                headers = {name.lower(): value for name, value in fields}
+                headers: dict[str, str] = {}
+                for name, value in (line.split(": ", 1) for line in head[1:] if line):
+                    # A header that comes several times is a list.
+                    before = headers.get(name.lower())
+                    headers[name.lower()] = value if before is None else f"{before}, {value}"
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 request = PeerRequest(head[0], headers, body, reader, writer)
                 self._waiting.put_nowait(request)

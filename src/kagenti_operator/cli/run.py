@@ -30,7 +30,8 @@ from kagenti_operator.controllers.metrics import Observation
 from kagenti_operator.controllers.permissions import find_missing, required, word_missing
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.controllers.setup import Parts, build_controllers
-from kagenti_operator.kube.auth.credentials import Connection, load_connection
+from kagenti_operator.kube.auth.connection import Connection
+from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.mlflow.client import MLflowClient
@@ -186,6 +187,9 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
     leadership = Leadership()
     # Credentials that will never do end it here; later they may be in the middle of a change.
     await connection.authorization()
+    if settings.enable_mlflow and connection.impersonation:
+        # Raises: MLflow knows no impersonation.
+        connection.token()
     async with AsyncExitStack() as open_things:
         # The lease is written to gain it; everything else only while leading.
         plain = KubeClient(connection, rng=rng, observer=metrics.observe_request)

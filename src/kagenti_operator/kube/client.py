@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import msgspec
 
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource

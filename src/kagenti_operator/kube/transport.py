@@ -12,7 +12,7 @@ import aiohttp
 from yarl import URL
 
 from kagenti_operator.backoff import jittered
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.errors import ApiError, Interrupted, Silent, Unreachable, error_from_response
 from kagenti_operator.kube.watch import LineSplitter
@@ -73,6 +73,9 @@ class Transport:
         self._build_connector = build_connector
         self._timeout = aiohttp.ClientTimeout(total=request_seconds, sock_connect=_CONNECT_SECONDS)
         self._host = URL(connection.server).authority
+        # The way there, for errors; without the proxy's password.
+        through = f" through the proxy {connection.proxy.host_port_subcomponent}" if connection.proxy else ""
+        self._server = f"{connection.server}{through}"
         self._session: aiohttp.ClientSession | None = None
 
     async def request(
@@ -115,14 +118,19 @@ class Transport:
         Raises ApiError when it is refused, Interrupted when it breaks, Silent when no byte comes for
         `silence_seconds`, and Unreachable when it does not even begin.
         """
-        timeout = aiohttp.ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=silence_seconds)
+        timeout = aiohttp.ClientTimeout(
+            # A proxy may accept the connection and then say nothing. Waiting for the pool counts as well.
+            connect=_CONNECT_SECONDS if self._connection.proxy else None,
+            sock_connect=_CONNECT_SECONDS,
+            sock_read=silence_seconds,
+        )
         splitter = LineSplitter()
         async with self._open("GET", path, what, params, None, {"Accept": accept}, timeout) as response:
             async for chunk in response.content.iter_any():
                 for line in splitter.feed(chunk):
                     yield line
         if splitter.pending:
-            raise Interrupted(f"{what}: {self._connection.server} ended in the middle of a line")
+            raise Interrupted(f"{what}: {self._server} ended in the middle of a line")
 
     @asynccontextmanager
     async def _open(
@@ -146,7 +154,14 @@ class Transport:
         answered = False
         try:
             async with self._ensure_session().request(
-                method, url, data=body, headers=headers, timeout=timeout, ssl=tls, allow_redirects=False
+                method,
+                url,
+                data=body,
+                headers=headers,
+                timeout=timeout,
+                ssl=tls,
+                server_hostname=self._connection.server_hostname,
+                allow_redirects=False,
             ) as response:
                 answered = True
                 self._observe(method, str(response.status))
@@ -159,7 +174,7 @@ class Transport:
                 finally:
                     _abort_unfinished(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            problem = f"{what}: {self._connection.server} {explain(error, timeout)}"
+            problem = f"{what}: {self._server} {explain(error, timeout)}"
             if answered:
                 kind = Silent if isinstance(error, aiohttp.SocketTimeoutError) else Interrupted
                 raise kind(problem) from error
@@ -176,7 +191,8 @@ class Transport:
             self._session = aiohttp.ClientSession(
                 connector=self._build_connector(self._max_connections),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers=_HEADERS,
+                headers=[*_HEADERS.items(), *self._connection.impersonation],
+                proxy=self._connection.proxy,
             )
         return self._session
 
@@ -210,6 +226,8 @@ def explain(error: Exception, timeout: aiohttp.ClientTimeout) -> str:
             # asyncio words the address into `strerror`; the bare number says what happened.
             number = error.os_error.errno
             return f"cannot be reached: {os.strerror(number) if number else error.os_error}"
+        case aiohttp.ClientHttpProxyError():
+            return f"cannot be reached: the proxy answered {error.status} {error.message}"
         case aiohttp.ConnectionTimeoutError():
             return f"cannot be reached: no connection within {_CONNECT_SECONDS:g} s"
         case aiohttp.SocketTimeoutError():

@@ -142,6 +142,8 @@ def test_missing_credentials_are_told_in_a_sentence(
     ("user", "told"),
     [
         ({"token": "two\nlines"}, "write it anew, on one line"),
+        ({"token": "t", "as": "jane"}, "impersonate jane, which no other server understands"),
+        ({"token": "t", "as-groups": ["admins"]}, "need `as`, the user to impersonate"),
         (
             {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "false"}},
             "credential plugin false failed with exit status 1",
@@ -166,7 +168,7 @@ def test_credentials_that_never_do_stop_it(
     path.write_text(json.dumps(config))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(path))
-    assert main(["run"]) == 1
+    assert main(["run", "--enable-mlflow"]) == 1
     assert told in capsys.readouterr().err
 
 

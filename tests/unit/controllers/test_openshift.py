@@ -15,7 +15,7 @@ from kagenti_operator.controllers.openshift import (
     PlatformController,
 )
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.client import KubeClient
 from tests.support.peer import Peer, PeerRequest, running_peer, until
 from tests.support.widget import event, page, wire

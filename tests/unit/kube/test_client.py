@@ -15,7 +15,7 @@ from trustme import CA
 
 from kagenti_devcluster.cluster.pki import serving_context
 from kagenti_operator import clock
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.auth.rotation import FileToken, FixedToken, TlsFiles
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError, KubeError, Silent, Unreachable

@@ -14,7 +14,8 @@ import pytest
 from trustme import CA
 
 from kagenti_devcluster.cluster.pki import serving_context
-from kagenti_operator.kube.auth.credentials import Connection, TlsFiles
+from kagenti_operator.kube.auth.connection import Connection
+from kagenti_operator.kube.auth.rotation import TlsFiles
 from kagenti_operator.kube.client import KubeClient
 
 DEADLINE_SECONDS = 10.0

@@ -1,9 +1,10 @@
-"""Credential plugins of kubeconfigs (`client.authentication.k8s.io`): a command that prints a token."""
+"""Credential plugins (`client.authentication.k8s.io`): a command prints a token or a client certificate."""
 
 import asyncio
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,8 @@ _SPARE = timedelta(seconds=30)
 
 class _ExecStatus(KubeStruct):
     token: str | None = None
+    client_certificate_data: str | None = None
+    client_key_data: str | None = None
     expiration_timestamp: datetime | None = None
 
 
@@ -29,8 +32,8 @@ def _utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class ExecToken:
-    """The token of a credential plugin, kept until it expires or the API server refuses it."""
+class ExecPlugin:
+    """What a credential plugin gave, kept until it expires or the API server refuses it."""
 
     def __init__(
         self,
@@ -39,8 +42,10 @@ class ExecToken:
         *,
         api_version: str,
         install_hint: str = "",
+        cluster: Mapping[str, Any] | None = None,
         now: Callable[[], datetime] = _utc_now,
     ) -> None:
+        """`cluster` is what the plugin learns of the cluster, None where it does not ask."""
         if api_version not in _API_VERSIONS:
             raise ConfigError(
                 f"credential plugin {command[0]} wants {api_version}; "
@@ -50,17 +55,25 @@ class ExecToken:
         self._env = dict(env)
         self._api_version = api_version
         self._install_hint = install_hint
+        self._cluster = cluster
         self._now = now
         self._lock = asyncio.Lock()
         self._credential: _ExecStatus | None = None
         self._rejected = False
 
     def current(self) -> str | None:
-        """Return the token of the last run; None before the first."""
+        """Return the token of the last run; None before the first, and where it gave a certificate only."""
         return self._credential.token if self._credential else None
 
+    def key_pair(self) -> tuple[bytes, bytes] | None:
+        """Return the client certificate of the last run and its key (PEM); None where it gave none."""
+        status = self._credential
+        if status is None or not status.client_certificate_data or not status.client_key_data:
+            return None
+        return status.client_certificate_data.encode(), status.client_key_data.encode()
+
     async def prepare(self) -> None:
-        """Run the plugin unless its last token is still good. Raises ConfigError when it gives none."""
+        """Run the plugin unless what it gave is still good. Raises ConfigError when it gives nothing."""
         async with self._lock:
             if not self._is_good():
                 self._credential = self._parse(await self._run())
@@ -83,15 +96,18 @@ class ExecToken:
             raise ConfigError(
                 f"credential plugin {self._command[0]} printed no ExecCredential: {error}"
             ) from error
-        if status is None or not status.token:
+        if status is None or not (status.token or status.client_certificate_data):
+            raise ConfigError(f"credential plugin {self._command[0]} gave no token and no client certificate")
+        if bool(status.client_certificate_data) != bool(status.client_key_data):
             raise ConfigError(
-                f"credential plugin {self._command[0]} gave no token (certificates are not supported)"
+                f"credential plugin {self._command[0]} gave only one of client certificate and key"
             )
         return status
 
     async def _run(self) -> bytes:
         # The plugin must not ask anything: there may be nobody at the terminal.
-        info = {"apiVersion": self._api_version, "kind": "ExecCredential", "spec": {"interactive": False}}
+        spec = {"interactive": False, **({"cluster": self._cluster} if self._cluster is not None else {})}
+        info = {"apiVersion": self._api_version, "kind": "ExecCredential", "spec": spec}
         env = {**os.environ, **self._env, "KUBERNETES_EXEC_INFO": msgspec.json.encode(info).decode()}
         pipe, null = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         try:

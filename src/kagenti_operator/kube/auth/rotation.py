@@ -131,20 +131,31 @@ class FileToken:
 class TlsFiles:
     """A TLS context that is made again when one of its files is replaced."""
 
-    def __init__(self, build: Callable[[], ssl.SSLContext], files: Iterable[Path]) -> None:
+    def __init__(
+        self,
+        build: Callable[[], ssl.SSLContext],
+        files: Iterable[Path],
+        *,
+        key_pair: Callable[[], object] | None = None,
+    ) -> None:
+        """`key_pair`: what else the context is made of; another value makes another context."""
         self._build = build
         self._stamp = FileStamp(files)
         self._stamp.changed()
+        self._key_pair = key_pair or (lambda: None)
+        self._shown = self._key_pair()
         self._context = _tolerate_old_authorities(build())
 
     def current(self) -> ssl.SSLContext:
         """Return the context; the one before stays in use while new files cannot be read."""
         try:
-            if self._stamp.changed():
+            shown = self._key_pair()
+            if self._stamp.changed() or shown != self._shown:
                 self._context = _tolerate_old_authorities(self._build())
+                self._shown = shown
         except (OSError, ValueError) as error:
             self._stamp.forget()
-            _log.warning("Cannot read the API server's CA, using the last one", error=str(error))
+            _log.warning("Cannot read the TLS files of the API server, using the last ones", error=str(error))
         return self._context
 
 

@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp.connector import Connection as AiohttpConnection
 from aiohttp.tracing import Trace
 
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.errors import KubeError

@@ -17,7 +17,7 @@ from kagenti_operator.controllers.agents.experiments import (
 )
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role

@@ -8,7 +8,7 @@ import structlog
 from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.collector.experiment import REFUSED_SECONDS, ExperimentController
 from kagenti_operator.controllers.settings import MLFLOW_NAMESPACE, Settings
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import EndpointSlice, MLflow
 from kagenti_operator.mlflow.client import MLflowClient

@@ -20,7 +20,7 @@ from kagenti_devcluster.demo.runner import Step, run_steps
 from kagenti_devcluster.demo.stage import Stage
 from kagenti_devcluster.demo.steps_agent import read_trace
 from kagenti_devcluster.host.options import ClusterOptions
-from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.client import KubeClient
 from tests.support.misbehaving_server import Answer, HangUp, Server, Silence, serving
 
