@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kagenti_devcluster.cluster.apply import Manifests
+from kagenti_devcluster.cluster.kubectl import Manifest
 from kagenti_devcluster.demo import steps_agent, steps_experiments
 from kagenti_devcluster.demo.commands import checkout_path, run_helm
 from kagenti_devcluster.demo.failures import Hop
@@ -17,7 +17,7 @@ CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
 MLFLOW_EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
 
 
-def reader_of(namespace: str) -> Manifests:
+def reader_of(namespace: str) -> list[Manifest]:
     """A namespace without agents, and somebody who may read its experiments."""
     meta = {"name": LONELY_READER, "namespace": namespace}
     role = {
@@ -25,19 +25,17 @@ def reader_of(namespace: str) -> Manifests:
         "kind": "ClusterRole",
         "name": "mlflow-operator-mlflow-view",
     }
-    return Manifests(
-        (
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-            {
-                "apiVersion": "rbac.authorization.k8s.io/v1",
-                "kind": "RoleBinding",
-                "metadata": meta,
-                "roleRef": role,
-                "subjects": [{"kind": "ServiceAccount", **meta}],
-            },
-        )
-    )
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": role,
+            "subjects": [{"kind": "ServiceAccount", **meta}],
+        },
+    ]
 
 
 async def test_opting_out_takes_everything_out_and_opting_in_brings_it_back(stage: Stage):
@@ -86,7 +84,7 @@ async def wait_for_grant(stage: Stage, path: str, *, granted: bool) -> dict[str,
 
 
 async def test_the_collectors_token_is_refused_where_no_agent_lives(stage: Stage):
-    await stage.api.apply(reader_of(LONELY))
+    await stage.apply(*reader_of(LONELY))
     mlflow = await stage.mlflow()
     token = await stage.api.token(PLATFORM, COLLECTOR)
     span = steps_agent.build_client_span("1" * 32, "2" * 16, 1, 2)
@@ -98,7 +96,7 @@ async def test_the_collectors_token_is_refused_where_no_agent_lives(stage: Stage
 
 async def test_a_span_for_a_namespace_without_a_binding_is_refused_and_not_stored(stage: Stage):
     """The collector is told to deliver to a namespace without agents, hence without RoleBinding."""
-    await stage.api.apply(reader_of(LONELY))
+    await stage.apply(*reader_of(LONELY))
     await install(stage, workspace=LONELY)
     stage.logs.mark(PLATFORM, COLLECTOR)
     try:

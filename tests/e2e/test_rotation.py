@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kagenti_devcluster.cluster.apply import Manifests
 from kagenti_devcluster.demo.failures import Hop
 from kagenti_devcluster.demo.stage import COLLECTOR, MLFLOW, OPERATOR, PLATFORM, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
@@ -156,7 +155,7 @@ async def make_agent(stage: Stage, name: str) -> None:
         "metadata": {"name": name, "namespace": TEAM, "labels": labels},
         "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
     }
-    await stage.api.apply(Manifests((deployment,)))
+    await stage.apply(deployment)
 
     async def configured() -> None:
         if "MLFLOW_EXPERIMENT_ID" not in environment(
@@ -210,7 +209,7 @@ async def sender(stage: Stage) -> AsyncGenerator[None]:
         "spec": {"containers": [container], "volumes": volumes},
     }
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"span_sender.py": code}}
-    await stage.api.apply(Manifests((config_map, pod)))
+    await stage.apply(config_map, pod)
 
     async def sends() -> None:
         if not sent(stage):

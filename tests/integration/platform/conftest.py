@@ -42,7 +42,7 @@ def running_platform(directory: Path, *, audit: bool = False) -> Generator[Clust
 
 async def _install(cluster: Cluster) -> None:
     async with cluster.as_admin() as client:
-        await install(client, Options())
+        await install(client, cluster.admin_kubeconfig, Options())
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kagenti_devcluster.cluster.apply import ManifestApplier, Manifests
+from kagenti_devcluster.cluster.kubectl import apply, read_manifests
 from kagenti_devcluster.testing.platform import (
     BINDING,
     INTEGRATION,
@@ -160,17 +160,17 @@ async def test_upgrade_from_the_first_chart_and_uninstall(
 
 
 async def test_the_readmes_token_for_prometheus_reads_metrics_and_nothing_else(
-    cluster: Cluster, helm: Helm, api: Platform, admin: KubeClient, tmp_path: Path
+    cluster: Cluster, helm: Helm, api: Platform, tmp_path: Path
 ) -> None:
     section = (CHART / "README.md").read_text().partition("\n## Metrics for Prometheus\n")[2]
     recipe = section.partition("\n## ")[0].splitlines()
     code = "\n".join(line[4:] for line in recipe if line.startswith("    "))
     manifests, _, command = code.partition("helm upgrade")
     values = shlex.split(command.replace("\\\n", ""))
-    await ManifestApplier(admin).apply(Manifests.read(SERVICE_MONITOR_CRD))
+    await apply(cluster.admin_kubeconfig, read_manifests(SERVICE_MONITOR_CRD))
     helm("install", CHART, *values[values.index("--set") :])
     account, secret = yaml.safe_load_all(manifests)
-    await ManifestApplier(admin).apply((account, secret))
+    await apply(cluster.admin_kubeconfig, (account, secret))
     path = f"/api/v1/namespaces/{SYSTEM}/secrets/{secret['metadata']['name']}"
 
     async def token() -> str:

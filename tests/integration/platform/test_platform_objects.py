@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from kagenti_devcluster.cluster.apply import ManifestApplier
+from kagenti_devcluster.cluster.kubectl import Manifest
 from kagenti_devcluster.standins.platform import Options, install
 from kagenti_devcluster.testing.platform import DSCS, MLFLOWS, Platform
 from kagenti_operator.controllers.mlflow.operand import build_operand
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
+from tests.support.cluster import Cluster
 
 POD: dict[str, Any] = {
     "apiVersion": "v1",
@@ -19,14 +20,14 @@ POD: dict[str, Any] = {
 }
 
 
-async def test_installing_again_changes_nothing(admin: KubeClient, api: Platform) -> None:
+async def test_installing_again_changes_nothing(cluster: Cluster, admin: KubeClient, api: Platform) -> None:
     paths = (
         "/apis/apps/v1/namespaces/kagenti-system/deployments/otel-collector",
         "/api/v1/namespaces/openshift-config-managed/configmaps/default-ingress-cert",
         f"{DSCS}/default-dsc",
     )
     before = [await api.get(path) for path in paths]
-    await install(admin, Options())
+    await install(admin, cluster.admin_kubeconfig, Options())
     after = [await api.get(path) for path in paths]
     assert [
         o and o["metadata"]["generation" if "generation" in o["metadata"] else "uid"] for o in before
@@ -34,8 +35,8 @@ async def test_installing_again_changes_nothing(admin: KubeClient, api: Platform
     assert all(before)
 
 
-async def test_pods_get_the_service_ca_beside_their_token(admin: KubeClient) -> None:
-    pod = await ManifestApplier(admin).dry_run(POD)
+async def test_pods_get_the_service_ca_beside_their_token(api: Platform) -> None:
+    pod = await admit(api, POD)
     (volume,) = pod["spec"]["volumes"]
     paths = [
         item["path"]
@@ -45,9 +46,15 @@ async def test_pods_get_the_service_ca_beside_their_token(admin: KubeClient) -> 
     assert paths == ["ca.crt", "service-ca.crt"]
 
 
-async def test_a_pod_without_a_token_gets_no_service_ca(admin: KubeClient) -> None:
+async def admit(api: Platform, pod: Manifest) -> Manifest:
+    """What the API server would store."""
+    path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods"
+    return await api.request("POST", path, pod, params={"dryRun": "All"})
+
+
+async def test_a_pod_without_a_token_gets_no_service_ca(api: Platform) -> None:
     spec = {**POD["spec"], "automountServiceAccountToken": False}
-    pod = await ManifestApplier(admin).dry_run({**POD, "spec": spec})
+    pod = await admit(api, {**POD, "spec": spec})
     assert "volumes" not in pod["spec"]
 
 

@@ -1,11 +1,9 @@
 """The cluster's decisions outside of the node: images, logs, the way out, what people see."""
 
 import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from kagenti_devcluster.errors import DevClusterError
@@ -18,8 +16,7 @@ from kagenti_devcluster.host.egress import (
 )
 from kagenti_devcluster.host.logs import Follower, LogFile, find_logs, read_lines, select_logs
 from kagenti_devcluster.host.options import ClusterOptions, Published
-from kagenti_devcluster.host.overview import Overview, PodLine, describe_pod, render_age, render_overview
-from kagenti_devcluster.host.overview import Pod as SeenPod
+from kagenti_devcluster.host.overview import Overview, render_overview
 from kagenti_devcluster.host.paths import StatePaths, default_directory
 from kagenti_devcluster.node.images import Image, ImageError, ImageTable, load_images, repository_of
 from kagenti_devcluster.node.logs import bound_file, forget_pods
@@ -246,32 +243,19 @@ def test_the_state_folder_is_the_users(environ: dict[str, str], directory: str) 
     assert default_directory(environ) == Path(directory)
 
 
-def seen_pod(status: dict[str, Any], **meta: str) -> PodLine:
-    metadata = {"name": "web", "namespace": "a", "creationTimestamp": "2026-01-02T03:00:00Z", **meta}
-    pod = msgspec.convert({"metadata": metadata, "status": status}, SeenPod)
-    return describe_pod(pod, datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
-
-
-def test_a_pod_is_summed_up_by_what_is_wrong_with_it() -> None:
-    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "again"}}
-    statuses = [{"ready": True, "restartCount": 1}, {"ready": False, "restartCount": 2, "state": waiting}]
-    line = seen_pod({"phase": "Running", "podIP": "10.77.0.2", "containerStatuses": statuses})
-    assert (line.ready, line.state, line.restarts) == ("1/2", "CrashLoopBackOff", 3)
-    assert (line.age_seconds, line.message) == (240, "again")
-    assert seen_pod({}, deletionTimestamp="2026-01-02T03:00:00Z").state == "Terminating"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "age"), [(5, "5s"), (119, "119s"), (120, "2m"), (7200, "2h"), (200000, "2d")]
-)
-def test_ages_are_told_in_one_unit(seconds: int, age: str) -> None:
-    assert render_age(seconds) == age
-
-
 def test_the_overview_shows_components_addresses_pods_and_their_troubles() -> None:
-    line = PodLine("a", "web", "0/1", "Pending", 0, 5, "10.77.0.2", "ConfigMap 'x' does not exist")
+    waiting: dict[str, Any] = {
+        "state": {"waiting": {"reason": "Error", "message": "ConfigMap 'x' does not exist"}}
+    }
+    status: dict[str, Any] = {"containerStatuses": [{"state": {"running": {}}}, waiting]}
     overview = Overview(
-        "ready", "", "openshift", "/k", {"mlflow": "127.0.0.1:8443"}, {"etcd": "running"}, [line]
+        phase="ready",
+        platform="openshift",
+        kubeconfig="/k",
+        addresses={"mlflow": "127.0.0.1:8443"},
+        components={"etcd": "running"},
+        pods=({"metadata": {"namespace": "a", "name": "web"}, "status": status},),
+        table="NAMESPACE  NAME\na          web\n",
     )
     assert render_overview(overview).splitlines() == [
         "cluster     ready (openshift)",
@@ -279,7 +263,7 @@ def test_the_overview_shows_components_addresses_pods_and_their_troubles() -> No
         "KUBECONFIG  /k",
         "mlflow      127.0.0.1:8443",
         "",
-        "NAMESPACE  POD  READY  STATE    RESTARTS  AGE  ADDRESS",
-        "a          web  0/1    Pending  0         5s   10.77.0.2",
+        "NAMESPACE  NAME",
+        "a          web",
         "a/web: ConfigMap 'x' does not exist",
     ]

@@ -14,7 +14,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from kagenti_devcluster.errors import DevClusterError
-from kagenti_operator.kube.errors import KubeError
 
 if TYPE_CHECKING:
     from kagenti_devcluster.host.status import Status
@@ -204,10 +203,7 @@ def _status(args: argparse.Namespace) -> int:
     paths = StatePaths(args.directory)
     status = read_status(paths.status)
     running = find_daemon(paths) is not None
-    try:
-        overview = asyncio.run(Overview.take(paths, status, running=running))
-    except KubeError as error:
-        raise DevClusterError(f"the cluster's API server does not answer: {error}") from error
+    overview = asyncio.run(Overview.take(paths, status, running=running))
     if args.json:
         print(json.dumps(overview.to_json(), indent=2))
     else:

@@ -132,17 +132,19 @@ class Supervisor:
             if self._options.bare:
                 self._progress.phase("ready")
             else:
-                working.append(group.create_task(self._install(client), name="platform"))
+                working.append(
+                    group.create_task(self._install(client, control_plane.admin_kubeconfig), name="platform")
+                )
             await self._stop.wait()
             for task in working:
                 task.cancel()
 
-    async def _install(self, client: KubeClient) -> None:
+    async def _install(self, client: KubeClient, kubeconfig: Path) -> None:
         options = platform.Options(openshift=self._options.platform == "openshift")
         stand_ins = platform.StandIns(client, options, rng=self._rng, metrics=Metrics())
         async with asyncio.TaskGroup() as group:
             group.create_task(stand_ins.run(), name="stand-ins")
-            await platform.install(client, options)
+            await platform.install(client, kubeconfig, options)
             self._progress.step(f"the platform is installed: {self._options.platform}")
             self._progress.phase("ready")
 

@@ -7,7 +7,6 @@ from typing import Any
 import aiohttp
 import msgspec
 
-from kagenti_devcluster.cluster.apply import ManifestApplier, Manifests
 from kagenti_devcluster.demo.failures import Hop, NoAnswer
 from kagenti_operator.kube.client import MERGE_PATCH, KubeClient
 from kagenti_operator.kube.errors import ApiError, Unreachable
@@ -42,7 +41,6 @@ class Api:
     def __init__(self, client: KubeClient, session: aiohttp.ClientSession) -> None:
         self._client = client
         self._session = session
-        self._applier = ManifestApplier(client)
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> Object | None:
         """The object or list at a path; None where there is none."""
@@ -57,10 +55,6 @@ class Api:
         """The objects of a collection."""
         found = await self.get(path, {"labelSelector": selector} if selector else None)
         return found["items"] if found else []
-
-    async def apply(self, manifests: Manifests) -> None:
-        """Apply manifests of any kind."""
-        await self._applier.apply(manifests)
 
     async def patch(self, path: str, change: Mapping[str, Any]) -> Object:
         """Merge a change into the object at a path."""

@@ -1,14 +1,12 @@
-"""Programs that the demo runs as a person would, and the files of the checkout that it uses."""
+"""helm as the demo runs it, and the files of the checkout that it uses."""
 
-import asyncio
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.host.paths import StatePaths
-from kagenti_devcluster.toolchain import binaries
 from kagenti_devcluster.toolchain.cache import checkout
+from kagenti_devcluster.toolchain.run import run_tool
 
 
 def checkout_path(relative: str) -> Path:
@@ -24,31 +22,6 @@ def checkout_path(relative: str) -> Path:
 
 async def run_helm(paths: StatePaths, arguments: Sequence[str]) -> str:
     """Run helm against the cluster and return what it says. Raises DevClusterError."""
-    try:
-        helm = binaries.find("helm")
-    except binaries.BinaryMissing as error:
-        raise DevClusterError(str(error)) from error
-    environment = {
-        **os.environ,
-        "KUBECONFIG": str(paths.kubeconfig),
-        # Nothing of the user's own helm takes part, and nothing of ours stays in it.
-        **{f"HELM_{kind}_HOME": str(paths.helm / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")},
-    }
-    process = await asyncio.create_subprocess_exec(
-        helm,
-        *arguments,
-        env=environment,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    try:
-        output, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    said = output.decode(errors="replace")
-    if process.returncode:
-        raise DevClusterError(f"`helm {arguments[0]}` ended with {process.returncode}\n{said}")
-    return said
+    # Nothing of the user's own helm takes part, and nothing of ours stays in it.
+    homes = {f"HELM_{kind}_HOME": str(paths.helm / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    return await run_tool("helm", *arguments, environ={"KUBECONFIG": str(paths.kubeconfig), **homes})

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import aiohttp
 
-from kagenti_devcluster.cluster.apply import Manifests
+from kagenti_devcluster.cluster.kubectl import Manifest, apply, read_manifests
 from kagenti_devcluster.demo.api import Api
 from kagenti_devcluster.demo.commands import checkout_path
 from kagenti_devcluster.demo.failures import Hop, StepFailed
@@ -102,10 +102,14 @@ class Stage:
             self._mlflow = MLflowReader(self._session, self.mlflow_url, token, authority)
         return self._mlflow
 
+    async def apply(self, *manifests: Manifest) -> None:
+        """Apply objects of any kind. Raises DevClusterError."""
+        await apply(self.paths.kubeconfig, manifests)
+
     async def apply_example(self, name: str, *, template_annotations: Mapping[str, str] = {}) -> None:
         """Apply the manifests of a folder of `examples/`, with annotations on the pods of its Deployments."""
         files = sorted(checkout_path(f"examples/{name}").glob("*.yaml"))
-        await self.api.apply(annotate_templates(Manifests.read(*files), template_annotations))
+        await self.apply(*annotate_templates(read_manifests(*files), template_annotations))
 
     async def until[T](
         self,

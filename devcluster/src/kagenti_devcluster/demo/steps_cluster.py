@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from importlib import resources
 
-from kagenti_devcluster.cluster.apply import Manifests
+from kagenti_devcluster.cluster.kubectl import read_manifests
 from kagenti_devcluster.demo.bring_up import bring_up
 from kagenti_devcluster.demo.failures import Hop, StepFailed
 from kagenti_devcluster.demo.next_steps import shorten_path
@@ -57,7 +57,7 @@ async def prepare_team(stage: Stage) -> Outcome:
 
     The agent comes before MLflow does: the collector is granted access where agents live.
     """
-    await stage.api.apply(Manifests.read(resources.files(__package__) / "team1.yaml"))
+    await stage.apply(*read_manifests(resources.files(__package__) / "team1.yaml"))
     given = choose_model(stage.environ)
     if given is None:
         # It brings the secret along.
@@ -65,7 +65,7 @@ async def prepare_team(stage: Stage) -> Outcome:
         model = "its model: a stand-in (set INFERENCE_MODEL and VLLM_URL for a real one)"
     else:
         stage.stand_in = False
-        await stage.api.apply(Manifests((build_secret(given),)))
+        await stage.apply(build_secret(given))
         model = f"its model: {given['INFERENCE_MODEL']} at {given['VLLM_URL']}"
     # Applying what is there already makes no new version: then nothing is rolled.
     secret = await stage.api.get(_SECRET_PATH)

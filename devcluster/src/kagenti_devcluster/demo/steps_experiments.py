@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kagenti_devcluster.cluster.apply import Manifests
 from kagenti_devcluster.demo.commands import checkout_path
 from kagenti_devcluster.demo.failures import Hop, StepFailed
 from kagenti_devcluster.demo.report import Outcome
@@ -31,7 +30,7 @@ async def deploy(stage: Stage) -> Outcome:
     code = checkout_path("examples/tracking-agent/agent.py").read_text()
     metadata = {"name": "tracking-agent", "namespace": TEAM}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"agent.py": code}}
-    await stage.api.apply(Manifests((config_map,)))
+    await stage.apply(config_map)
     await stage.apply_example("tracking-agent")
     found: list[str] = []
     for plural, namespace, name in (

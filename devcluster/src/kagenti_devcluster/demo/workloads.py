@@ -1,9 +1,9 @@
 """Workloads as the API server tells of them, and as they are given to it. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from kagenti_devcluster.cluster.apply import Manifest, Manifests
+from kagenti_devcluster.cluster.kubectl import Manifest
 
 
 def workload_path(plural: str, namespace: str, name: str) -> str:
@@ -29,9 +29,9 @@ def environment(workload: Mapping[str, Any]) -> dict[str, str]:
     return {v["name"]: v["value"] for v in container.get("env", []) if "value" in v}
 
 
-def annotate_templates(manifests: Manifests, annotations: Mapping[str, str]) -> Manifests:
+def annotate_templates(manifests: Iterable[Manifest], annotations: Mapping[str, str]) -> list[Manifest]:
     """The same objects, with annotations on Deployments' pods: a Deployment is rolled where they change."""
-    return Manifests(tuple(_annotate(m, annotations) for m in manifests.objects))
+    return [_annotate(manifest, annotations) for manifest in manifests]
 
 
 def _annotate(manifest: Manifest, annotations: Mapping[str, str]) -> Manifest:

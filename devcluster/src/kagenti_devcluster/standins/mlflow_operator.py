@@ -5,22 +5,27 @@ more, but what serves an existing CR stays, CR and data included, until somebody
 """
 
 import random
+from typing import Any
 
 import structlog
 
-from kagenti_devcluster.cluster.apply import ManifestApplier, Manifests
+from kagenti_devcluster.cluster.kubectl import FIELD_MANAGER, Manifest, packaged_manifests
 from kagenti_devcluster.standins.mlflow_server import NAME, NAMESPACE, build_objects, build_status
 from kagenti_devcluster.standins.resources import (
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
     MLFLOW_INSTANCES,
     PERSISTENT_VOLUME_CLAIMS,
     SERVERS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
     MLflowInstance,
 )
 from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, DATA_SCIENCE_CLUSTERS
+from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, DATA_SCIENCE_CLUSTERS, Resource
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
@@ -28,6 +33,17 @@ from kagenti_operator.runtime.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 _KEY = NAME
+_APPLIED: dict[str, Resource[Any]] = {
+    resource.kind: resource
+    for resource in (
+        CLUSTER_ROLE_BINDINGS,
+        CLUSTER_ROLES,
+        PERSISTENT_VOLUME_CLAIMS,
+        SERVERS,
+        SERVICE_ACCOUNTS,
+        SERVICES,
+    )
+}
 
 
 class MLflowOperator:
@@ -45,7 +61,6 @@ class MLflowOperator:
     ) -> None:
         self._client = client
         self._gateway_url = gateway_url
-        self._applier = ManifestApplier(client)
         self._clusters = Informer(client, DATA_SCIENCE_CLUSTERS, rng=rng)
         self._instances = Informer(client, MLFLOW_INSTANCES, rng=rng)
         self._servers = Informer(
@@ -79,20 +94,24 @@ class MLflowOperator:
         cr = next(iter(self._instances.store.values()), None)
         managed = any(dsc.mlflow_state == "Managed" for dsc in self._clusters.store.values())
         if managed:
-            await self._applier.apply(Manifests.packaged("mlflow-roles"))
+            for role in packaged_manifests("mlflow-roles"):
+                await self._apply(role)
             if cr and not cr.metadata.deletion_timestamp:
                 await self._serve(cr)
                 await self._tell(cr)
         elif cr is None:
-            for manifest in Manifests.packaged("mlflow-roles").objects:
-                await self._applier.delete(manifest)
+            for role in packaged_manifests("mlflow-roles"):
+                await self._client.delete(_APPLIED[role["kind"]], role["metadata"]["name"])
 
     async def _serve(self, cr: MLflowInstance) -> None:
         for wanted in build_objects(cr):
             if wanted["kind"] == PERSISTENT_VOLUME_CLAIMS.kind and await self._has_claim(wanted):
                 # A claim cannot be changed, and outlives whatever the CR says later.
                 continue
-            await self._applier.apply([wanted])
+            await self._apply(wanted)
+
+    async def _apply(self, manifest: Manifest) -> None:
+        await self._client.apply(_APPLIED[manifest["kind"]], manifest, field_manager=FIELD_MANAGER)
 
     async def _has_claim(self, wanted: dict[str, dict[str, str]]) -> bool:
         found = await self._client.get(PERSISTENT_VOLUME_CLAIMS, wanted["metadata"]["name"], NAMESPACE)

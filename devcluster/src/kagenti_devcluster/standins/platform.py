@@ -6,14 +6,17 @@ By default it looks like OpenShift AI; as plain Kubernetes it has the collector 
 import asyncio
 import random
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 from trustme import CA
 
-from kagenti_devcluster.cluster.apply import Manifest, ManifestApplier, Manifests
+from kagenti_devcluster.cluster.kubectl import Manifest, apply, packaged_manifests
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.standins.mlflow_operator import MLflowOperator
+from kagenti_devcluster.standins.resources import CONFIG_MAPS
 from kagenti_devcluster.standins.service_ca import CONFIG_MAP as SERVICE_CA
 from kagenti_devcluster.standins.service_ca import ServiceCA
 from kagenti_operator.kube.client import KubeClient
@@ -25,6 +28,7 @@ from kagenti_operator.runtime.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 NAMESPACE = "kagenti-system"
+_PODS = f"/api/v1/namespaces/{NAMESPACE}/pods"
 _ADMISSION_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 
@@ -42,40 +46,36 @@ class Options:
     gateway_url: str | None = None
 
 
-async def install(client: KubeClient, options: Options) -> None:
-    """Apply the platform's objects; safe to repeat. Raises KubeError, DevClusterError."""
-    applier = ManifestApplier(client)
-    await applier.apply(Manifests.packaged("namespaces", "agent-sandbox-crd"))
+async def install(client: KubeClient, kubeconfig: Path, options: Options) -> None:
+    """Apply the platform's objects as administrator; safe to repeat. Raises KubeError, DevClusterError."""
+    begin, end = ["namespaces", "agent-sandbox-crd"], ["collector"]
     if options.openshift:
         mlflow_crd = "mlflow-crd-namespaced" if options.mlflow_namespaced else "mlflow-crd"
-        crds = ("openshift-crd", "consolelink-crd", "datasciencecluster-crd", mlflow_crd, "mlflowconfig-crd")
-        await applier.apply(Manifests.packaged(*crds, "openshift"))
-        await _install_ingress_ca(client, applier)
-        await _wait_admission(applier)
-        await applier.apply(Manifests.packaged("datasciencecluster"))
-    await applier.apply(Manifests.packaged("collector"))
+        begin += ["openshift-crd", "consolelink-crd", "datasciencecluster-crd"]
+        begin += [mlflow_crd, "mlflowconfig-crd", "openshift"]
+        end.append("datasciencecluster")
+    await apply(kubeconfig, packaged_manifests(*begin))
+    if options.openshift:
+        await _install_ingress_ca(client)
+        await _wait_admission(client)
+    await apply(kubeconfig, packaged_manifests(*end))
 
 
-async def _install_ingress_ca(client: KubeClient, applier: ManifestApplier) -> None:
-    path = "/api/v1/namespaces/openshift-config-managed/configmaps/default-ingress-cert"
-    try:
-        await client.raw("GET", path)
-    except ApiError as error:
-        if not error.not_found:
-            raise
-    else:
-        return
-    certificate = CA().cert_pem.bytes().decode()
+async def _install_ingress_ca(client: KubeClient) -> None:
     metadata = {"name": "default-ingress-cert", "namespace": "openshift-config-managed"}
-    data = {"ca-bundle.crt": certificate}
-    await applier.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}])
+    data = {"ca-bundle.crt": CA().cert_pem.bytes().decode()}
+    try:
+        await client.create(CONFIG_MAPS, {"metadata": metadata, "data": data})
+    except ApiError as error:
+        if not error.already_exists:
+            raise
 
 
-async def _wait_admission(applier: ManifestApplier) -> None:
+async def _wait_admission(client: KubeClient) -> None:
     """Return once pods get the service CA: a pod that is made before would never have it."""
     try:
         async with asyncio.timeout(_ADMISSION_SECONDS):
-            await _poll_admission(applier)
+            await _poll_admission(client)
     except TimeoutError:
         raise DevClusterError(
             "the API server did not take up the MutatingAdmissionPolicy "
@@ -83,23 +83,20 @@ async def _wait_admission(applier: ManifestApplier) -> None:
         ) from None
 
 
-async def _poll_admission(applier: ManifestApplier) -> None:
+async def _poll_admission(client: KubeClient) -> None:
     container = {"name": "probe", "image": "probe"}
-    probe: Manifest = {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "admission-probe", "namespace": NAMESPACE},
-        "spec": {"containers": [container]},
-    }
+    probe = msgspec.json.encode(
+        {"metadata": {"name": "admission-probe"}, "spec": {"containers": [container]}}
+    )
     while True:
         try:
-            pod = await applier.dry_run(probe)
+            answer = await client.raw("POST", _PODS, params={"dryRun": "All"}, body=probe)
         except ApiError as error:
             # Until the namespace has its default ServiceAccount, pods are refused.
             if not (error.forbidden and "service account" in error.message):
                 raise
         else:
-            if _has_service_ca(pod):
+            if _has_service_ca(msgspec.json.decode(answer)):
                 return
         await asyncio.sleep(_POLL_SECONDS)
 

@@ -42,6 +42,14 @@ class Server(KubeObject, frozen=True):
     status: ServerStatus = ServerStatus()
 
 
+CLUSTER_ROLE_BINDINGS = Resource(
+    "rbac.authorization.k8s.io",
+    "v1",
+    "clusterrolebindings",
+    "ClusterRoleBinding",
+    KubeObject,
+    namespaced=False,
+)
 CLUSTER_ROLES = Resource(
     "rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", KubeObject, namespaced=False
 )

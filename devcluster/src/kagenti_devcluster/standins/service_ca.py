@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 from trustme import CA, Blob, LeafCert
 
-from kagenti_devcluster.cluster.apply import FIELD_MANAGER
+from kagenti_devcluster.cluster.kubectl import FIELD_MANAGER
 from kagenti_devcluster.standins.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICES
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from kagenti_devcluster.cluster.apply import Manifests
+from kagenti_devcluster.cluster.kubectl import packaged_manifests
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 
@@ -152,7 +152,7 @@ class Platform:
     async def cluster_role(self, name: str, rules: list[Object] | None = None) -> None:
         """A role as the MLflow operator brings it, or with these rules."""
         if rules is None:
-            packaged = Manifests.packaged("mlflow-roles").objects
+            packaged = packaged_manifests("mlflow-roles")
             rules = next(role["rules"] for role in packaged if role["metadata"]["name"] == name)
         body = _object("rbac.authorization.k8s.io/v1", "ClusterRole", name, rules=rules)
         await self.put(f"{RBAC}/clusterroles/{name}", body)

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from kagenti_devcluster.cluster.apply import Manifests
 from kagenti_devcluster.demo.failures import Hop, StepFailed
 from kagenti_devcluster.demo.logs import PodLogs
 from kagenti_devcluster.demo.steps_agent import (
@@ -59,12 +58,9 @@ def test_the_pods_of_deployments_carry_the_secrets_version_and_all_else_is_as_it
         "spec": {"containers": []},
     }
     deployment = {"kind": "Deployment", "spec": {"replicas": 1, "template": template}}
-    marked = annotate_templates(Manifests((service, deployment)), {"version": "7"})
+    marked = annotate_templates([service, deployment], {"version": "7"})
     wanted = {**template, "metadata": {"labels": {"a": "b"}, "annotations": {"own": "1", "version": "7"}}}
-    assert marked.objects == (
-        service,
-        {"kind": "Deployment", "spec": {"replicas": 1, "template": wanted}},
-    )
+    assert marked == [service, {"kind": "Deployment", "spec": {"replicas": 1, "template": wanted}}]
 
 
 def chat(**attributes: str) -> Span:

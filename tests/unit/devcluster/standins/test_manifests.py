@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kagenti_devcluster.cluster.apply import Manifests
+from kagenti_devcluster.cluster.kubectl import Manifest, packaged_manifests, read_manifests
 from kagenti_devcluster.node import images
 from kagenti_devcluster.standins.mlflow_server import IMAGE
 
@@ -16,14 +16,14 @@ PACKAGED = sorted((PROJECT / "devcluster/src/kagenti_devcluster/standins/manifes
 EXAMPLES = sorted((PROJECT / "examples").glob("*/*.yaml"))
 
 
-def containers(objects: Manifests) -> Iterator[dict[str, Any]]:
-    for found in objects.objects:
+def containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
+    for found in manifests:
         template: dict[str, Any] = found.get("spec", {}).get("template", {})
         yield from template.get("spec", {}).get("containers", [])
 
 
 def used_images() -> set[str]:
-    used = {c["image"] for c in containers(Manifests.read(*PACKAGED, *EXAMPLES))}
+    used = {c["image"] for c in containers(read_manifests(*PACKAGED, *EXAMPLES))}
     values = yaml.safe_load((PROJECT / "charts/kagenti-operator/values.yaml").read_text())
     return used | {IMAGE, values["controllerManager"]["container"]["image"]["repository"]}
 
@@ -49,15 +49,15 @@ def test_programs_of_the_source_tree_exist() -> None:
 
 
 def test_the_two_mlflow_crds_differ_in_their_scope_only() -> None:
-    (cluster,) = Manifests.packaged("mlflow-crd").objects
-    (namespaced,) = Manifests.packaged("mlflow-crd-namespaced").objects
+    (cluster,) = packaged_manifests("mlflow-crd")
+    (namespaced,) = packaged_manifests("mlflow-crd-namespaced")
     assert cluster["spec"].pop("scope") == "Cluster"
     assert namespaced["spec"].pop("scope") == "Namespaced"
     assert cluster == namespaced
 
 
 def test_the_integration_role_may_use_gateway_endpoints_and_the_edit_role_may_not() -> None:
-    roles = {o["metadata"]["name"]: o for o in Manifests.packaged("mlflow-roles").objects if "rules" in o}
+    roles = {o["metadata"]["name"]: o for o in packaged_manifests("mlflow-roles") if "rules" in o}
 
     def may_use(name: str) -> bool:
         return any("gatewayendpoints/use" in rule["resources"] for rule in roles[name]["rules"])
