@@ -16,12 +16,13 @@ from typing import Any
 
 import aiohttp
 
+from kagenti_operator.contract import EXPERIMENTS_PATH, KAGENTI
+from kagenti_operator.controllers.agents.controller import WORKERS as AGENT_WORKERS
+from kagenti_operator.controllers.collector.access import WORKERS as ACCESS_WORKERS
 from kagenti_operator.controllers.collector.access import build_binding
-from kagenti_operator.controllers.setup import ACCESS_WORKERS, AGENT_WORKERS
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import APPLY_PATCH, KubeClient
 from kagenti_operator.kube.resources import ROLE_BINDINGS
-from kagenti_operator.mlflow.client import EXPERIMENTS_PATH
 
 
 async def in_parallel[T](width: int, work: Callable[[T], Awaitable[object]], items: Sequence[T]) -> None:
@@ -37,7 +38,7 @@ async def in_parallel[T](width: int, work: Callable[[T], Awaitable[object]], ite
 
 
 def build_body(namespace: str, name: str) -> dict[str, Any]:
-    body = dict(build_binding(namespace, "view", collector_namespace="kagenti-system", owner=None))
+    body = dict(build_binding(KAGENTI, namespace, "view", collector_namespace=KAGENTI.namespace, owner=None))
     body["metadata"] = {"name": name, "namespace": namespace, "labels": {"benchmark": "bare"}}
     return body
 

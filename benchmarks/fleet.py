@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.testbed import Bed, in_parallel
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import Grantee, build_access
+from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS, ROLES
 
@@ -39,7 +41,7 @@ def build_agent(namespace: str, name: str, injection: Injection | None = None) -
     annotations: dict[str, str] = {}
     if injection:
         env += [{"name": key, "value": value} for key, value in injection.environment().items()]
-        annotations = dict(injection.annotations())
+        annotations = dict(injection.annotations(KAGENTI))
     probe = {"httpGet": {"path": "/healthz", "port": 8000}, "periodSeconds": 10}
     container = {
         "name": "agent",
@@ -107,10 +109,10 @@ async def make_configured_fleet(bed: Bed, size: Size, tracking_uri: str) -> None
             workspace=namespace,
         )
         agent = await bed.admin.create(AGENT_DEPLOYMENTS, build_agent(namespace, name, injection))
-        grantee = Grantee(resource=AGENT_DEPLOYMENTS, agent=agent)
+        grantee = Grantee(key=AgentKey(AGENT_DEPLOYMENTS.kind, *key), resource=AGENT_DEPLOYMENTS, agent=agent)
         # With the id, or else the operator would know nothing of the fleet and ask MLflow about all of it.
         role, binding = build_access(
-            namespace, name, (name,), (grantee,), experiment_id=injection.experiment_id
+            KAGENTI, grantee.key, (name,), (grantee,), experiment_id=injection.experiment_id
         )
         await bed.admin.apply(ROLES, role)
         await bed.admin.apply(ROLE_BINDINGS, binding)

@@ -14,7 +14,7 @@ from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, in_parallel, open_testbed
 from benchmarks.witness import Key, Witness, witness
 from kagenti_devcluster.testing.platform import BINDING
-from kagenti_operator.controllers.agents.access import role_name
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS
 
 NAMESPACES = 50
@@ -133,7 +133,7 @@ async def _churn(bed: Bed, bindings: Witness, teams: Sequence[str], number: int,
 
     await in_parallel(make, keys)
     wanted = {(namespace, BINDING) for namespace, _ in keys}
-    await bindings.wait_for(wanted | {(namespace, role_name(name)) for namespace, name in keys})
+    await bindings.wait_for(wanted | {(namespace, KAGENTI.agent_role(name)) for namespace, name in keys})
     await in_parallel(delete, keys)
     gone = set(teams)
     await bindings.until(lambda: not any(namespace in gone for namespace, _ in bindings.seen))

@@ -13,7 +13,7 @@ from kagenti_devcluster.demo.workloads import is_rolled_out, workload_path
 from kagenti_devcluster.host.launcher import find_daemon
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.testing.platform import SYSTEM, Platform
-from kagenti_operator.cli.run import LEASE
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.election.leader import LeaseSettings
 from kagenti_operator.runtime.election.lease import Lease, LeaseClient
@@ -28,7 +28,7 @@ _POLL_SECONDS = 0.3
 _NETWORK_CUT = Path(__file__).with_name("network_cut.py")
 _FLICKER_SECONDS = 0.2
 _TEAMS = ("flicker-1", "flicker-2", "flicker-3")
-_SETTINGS = LeaseSettings(name=LEASE, namespace=SYSTEM, identity="")
+_SETTINGS = LeaseSettings(name=KAGENTI.lease, namespace=SYSTEM, identity="")
 # The lease has to run out, is then looked at within one and a half retry periods, and may cost one attempt.
 TAKEOVER_SECONDS = _SETTINGS.duration + 1.5 * _SETTINGS.retry_period + _SETTINGS.attempt_timeout
 
@@ -44,7 +44,7 @@ class Replicas:
     def __init__(self, paths: StatePaths, admin: KubeClient) -> None:
         self.platform = Platform(admin)
         self._paths = paths
-        self._leases = LeaseClient(admin, SYSTEM, LEASE)
+        self._leases = LeaseClient(admin, SYSTEM, KAGENTI.lease)
 
     async def lease(self) -> Lease:
         found = await self._leases.get()

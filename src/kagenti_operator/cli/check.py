@@ -11,11 +11,10 @@ from contextlib import contextmanager
 
 import aiohttp
 
-from kagenti_operator import clock
+from kagenti_operator import clock, contract
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import Commands, add_boolean, own_namespace, seconds
 from kagenti_operator.controllers.collector.config_check import describe, find_problem
-from kagenti_operator.controllers.settings import COLLECTOR, COLLECTOR_CONFIG
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ConfigError, KubeError
@@ -135,9 +134,9 @@ def _unreachable_is_told(name: str, path: str) -> Generator[None]:
 
 
 async def _find_configuration(client: KubeClient, namespace: str) -> str:
-    config_map = await client.get(CONFIG_MAPS, COLLECTOR_CONFIG, namespace)
-    collector = await client.get(DEPLOYMENTS, COLLECTOR, namespace)
-    problem = find_problem(config_map, collector)
+    config_map = await client.get(CONFIG_MAPS, contract.COLLECTOR_CONFIG, namespace)
+    collector = await client.get(DEPLOYMENTS, contract.COLLECTOR, namespace)
+    problem = find_problem(contract.KAGENTI, config_map, collector)
     if problem or config_map is None:
         raise NotWell(problem or "")
-    return f"the collector's configuration is in place: {describe(config_map)}"
+    return f"the collector's configuration is in place: {describe(contract.KAGENTI, config_map)}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kagenti_operator.cli.errors import UsageError
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.runtime.telemetry.listener import BadAddressError, BindAddress, parse_bind_address
 
 
@@ -84,7 +85,7 @@ def namespace(text: str) -> str:
 def own_namespace(environ: Mapping[str, str]) -> str:
     """The operator's namespace. Raises UsageError."""
     try:
-        return namespace(environ.get("POD_NAMESPACE", "")) or "kagenti-system"
+        return namespace(environ.get("POD_NAMESPACE", "")) or KAGENTI.namespace
     except argparse.ArgumentTypeError as error:
         raise UsageError(
             f"POD_NAMESPACE={error}. Unset it for kagenti-system, or set it by the downward API "

@@ -7,12 +7,14 @@ import random
 import signal
 import socket
 import ssl
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
 import structlog
 
+from kagenti_operator import contract
 from kagenti_operator.cli import metrics_server
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import (
@@ -25,16 +27,24 @@ from kagenti_operator.cli.flags import (
     seconds,
 )
 from kagenti_operator.controllers.agents.experiments import RETRIES
-from kagenti_operator.controllers.cluster import Cluster
-from kagenti_operator.controllers.metrics import Observation
-from kagenti_operator.controllers.permissions import find_missing, required, word_missing
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.features import Feature
+from kagenti_operator.controllers.mlflow.metrics import RequestMetrics
+from kagenti_operator.controllers.permissions import (
+    describe_missing,
+    find_missing,
+    permit_lease,
+    permit_reads,
+    permit_reviews,
+)
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.controllers.setup import Parts, build_controllers
+from kagenti_operator.controllers.setup import build_features
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.mlflow.client import MLflowClient
+from kagenti_operator.runtime.cache.informer import SharedInformers
 from kagenti_operator.runtime.control.manager import Manager, Runnable
 from kagenti_operator.runtime.election.fencing import GatedClient
 from kagenti_operator.runtime.election.leader import (
@@ -52,11 +62,11 @@ from kagenti_operator.runtime.telemetry.logging import configure
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from kagenti_operator.runtime.telemetry.serving_certificate import CertificateError
 
-log = structlog.get_logger("cli.run")
+log = structlog.get_logger(__name__)
 
-LEASE = "b7c4ae34.kagenti.dev"
+NAMES = contract.KAGENTI
 # What OpenShift projects into every pod; MLflow's certificate is signed by it.
-SERVICE_CA_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt")
+SERVICE_CA_FILE = Path(contract.SERVICE_CA_FILE)
 
 
 def add_parser(commands: Commands) -> None:
@@ -86,7 +96,7 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument(
         "--mlflow-experiment-name",
-        default="kagenti-traces",
+        default=NAMES.default_experiment,
         metavar="NAME",
         help="experiment that the collector's spans go to (default: %(default)s)",
     )
@@ -100,14 +110,14 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--mlflow-poll-interval",
         type=seconds,
-        default=300.0,
+        default=contract.POLL_SECONDS,
         metavar="SECONDS",
         help="how often MLflow is asked whether an experiment was renamed or deleted (default: 300)",
     )
     parser.add_argument(
         "--max-concurrent-rolls",
         type=count,
-        default=32,
+        default=contract.MAX_CONCURRENT_ROLLOUTS,
         metavar="NUMBER",
         help="how many agents are rolled at once to get or lose their environment (default: %(default)s)",
     )
@@ -121,7 +131,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--health-probe-bind-address",
         type=address,
-        default=":8081",
+        default=contract.PROBES_ADDRESS,
         metavar="ADDRESS",
         help="0 switches it off",
     )
@@ -203,33 +213,34 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
             patience_seconds=0,
         )
         open_things.push_async_callback(client.close)
-        cluster = Cluster(client, settings, rng=rng)
-        await check_permissions(args, plain, cluster)
-        observation = Observation(cluster, metrics)
+        requests = RequestMetrics(metrics.registry)
         build_mlflow = partial(
             MLflowClient,
             token=connection.token,
             rng=rng,
             ca_files=(settings.mlflow_ca_file,) if settings.mlflow_ca_file else (),
-            observer=observation.mlflow_answered,
+            observer=requests.observe,
         )
         mlflow, agents_mlflow = build_mlflow(), build_mlflow(policy=RETRIES)
         for opened in (mlflow, agents_mlflow):
             open_things.push_async_callback(opened.close)
         instance = os.environ.get("POD_NAME") or socket.gethostname()
-        events = EventRecorder(client, instance=instance, rng=rng)
-        parts = Parts(
+        dependencies = Dependencies(
+            settings=settings,
             client=client,
-            cluster=cluster,
+            informers=SharedInformers(client, rng),
             mlflow=mlflow,
             agents_mlflow=agents_mlflow,
-            events=events,
+            events=EventRecorder(client, instance=instance, rng=rng),
             metrics=metrics,
-            observation=observation,
             rng=rng,
         )
-        elector = _build_elector(plain, leadership, parts) if args.leader_elect else None
-        manager = _build_manager(args, parts, leadership, elector, plain)
+        features = build_features(dependencies)
+        if settings.enable_mlflow:
+            metrics.registry.register(requests)
+        await check_permissions(args, plain, dependencies, features)
+        elector = _build_elector(plain, leadership, dependencies) if args.leader_elect else None
+        manager = _build_manager(args, dependencies, features, leadership, elector, plain)
         log.info("Starting", namespace=settings.namespace, server=connection.server)
         try:
             await manager.run(stop)
@@ -241,45 +252,54 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
     return 0
 
 
-async def check_permissions(args: argparse.Namespace, client: KubeClient, cluster: Cluster) -> None:
+async def check_permissions(
+    args: argparse.Namespace, client: KubeClient, dependencies: Dependencies, features: Sequence[Feature]
+) -> None:
     """Raise UsageError when a permission is missing without which the operator cannot work."""
-    lease = LEASE if args.leader_elect else None
-    needed = required(cluster, lease=lease, reviews=metrics_server.is_secure(args))
-    if missing := await find_missing(client, needed):
-        raise UsageError(word_missing(missing))
+    needed = [permission for feature in features for permission in feature.permissions]
+    needed += permit_reads(dependencies.informers.all())
+    if args.leader_elect:
+        needed += permit_lease(dependencies.settings.namespace, NAMES.lease)
+    if metrics_server.is_secure(args):
+        needed += permit_reviews()
+    if missing := await find_missing(client, tuple(dict.fromkeys(needed))):
+        raise UsageError(describe_missing(missing))
 
 
-def _build_elector(client: KubeClient, leadership: Leadership, parts: Parts) -> LeaderElector:
-    settings = LeaseSettings(name=LEASE, namespace=parts.settings.namespace, identity=process_identity())
+def _build_elector(client: KubeClient, leadership: Leadership, dependencies: Dependencies) -> LeaderElector:
+    namespace = dependencies.settings.namespace
     return LeaderElector(
-        LeaseClient(client, settings.namespace, settings.name),
-        settings,
+        LeaseClient(client, namespace, NAMES.lease),
+        LeaseSettings(name=NAMES.lease, namespace=namespace, identity=process_identity()),
         leadership,
-        recorder=parts.events,
-        metrics=parts.metrics,
-        rng=parts.rng,
+        recorder=dependencies.events,
+        metrics=dependencies.metrics,
+        rng=dependencies.rng,
     )
 
 
 def _build_manager(
     args: argparse.Namespace,
-    parts: Parts,
+    dependencies: Dependencies,
+    features: Sequence[Feature],
     leadership: Leadership,
     elector: LeaderElector | None,
     plain: KubeClient,
 ) -> Manager:
-    health = Health()
-    always: dict[str, Runnable] = {"events": parts.events.run}
+    health, metrics = Health(), dependencies.metrics
+    for collector in (collector for feature in features for collector in feature.metrics):
+        metrics.registry.register(collector)
+    always: dict[str, Runnable] = {"events": dependencies.events.run}
     if args.health_probe_bind_address:
         always["probes"] = Listener("probes", health.build_app(), args.health_probe_bind_address).run
     if args.metrics_bind_address:
-        always["metrics"] = metrics_server.build_listener(args, parts.metrics, plain).run
+        always["metrics"] = metrics_server.build_listener(args, metrics, plain).run
     return Manager(
-        informers=parts.cluster.informers,
-        controllers=build_controllers(parts),
+        informers=tuple(dict.fromkeys(informer for feature in features for informer in feature.informers)),
+        controllers=tuple(controller for feature in features for controller in feature.controllers),
         elector=elector,
         leadership=leadership,
         health=health,
         always=always,
-        leading={"observation": parts.observation.run},
+        leading={name: run for feature in features for name, run in feature.leading.items()},
     )

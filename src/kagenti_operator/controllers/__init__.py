@@ -1,1 +1,1 @@
-"""One module per controller: what wakes it, what it looks at, and what should exist."""
+"""The contract: a folder per subject, and the features that the command line switches on."""

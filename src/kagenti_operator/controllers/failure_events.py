@@ -1,24 +1,21 @@
-"""Telling people that a write is refused: by an Event on the object that they would describe.
+"""Events for writes that the API server refuses, on the object that people would describe.
 
-The log has every refusal, told by the work queue that tries again. An Event is for what lasts until somebody
-does something about it.
+The log has every refusal, from the work queue that retries. An Event is for what lasts until somebody acts.
 """
 
 import re
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.resources import DEPLOYMENTS
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 
 _WEBHOOK = re.compile(r'failed calling webhook "[^"]+"')
-_ADVICE = "It is tried again: look at the operator's permissions, and at the cluster's policies and webhooks."
+_ADVICE = "It is retried: check the operator's permissions, and the cluster's policies and webhooks."
 
 
-def word_refusal(error: ApiError) -> str | None:
-    """What to tell people of it, each time in the same words; None where it passes by itself.
+def describe_refusal(error: ApiError) -> str | None:
+    """Describe what was refused, each time in the same words; None where it passes by itself.
 
     A busy or starting server, an object that somebody else just changed, and a namespace that is going are
     nobody's fault. Status 500 is: a webhook that does not answer, an object that cannot be converted.
@@ -31,34 +28,28 @@ def word_refusal(error: ApiError) -> str | None:
     return f"{error.what}: {webhook[0]}" if webhook else str(error)
 
 
-def describe_refusal(trouble: str, error: ApiError) -> str | None:
-    """The Event's text for a refusal that lasts; `trouble`: what follows of it."""
-    words = word_refusal(error)
-    return f"{trouble}: {words}. {_ADVICE}" if words is not None else None
+def describe_failure(consequence: str, error: ApiError) -> str | None:
+    """The Event's text for a refusal that lasts; `consequence`: what follows of it."""
+    refusal = describe_refusal(error)
+    return f"{consequence}: {refusal}. {_ADVICE}" if refusal is not None else None
 
 
-def tell_refusal(
-    events: EventRecorder, about: ObjectRef | None, reason: str, trouble: str, error: ApiError
+def record_failure(
+    events: EventRecorder, about: ObjectRef | None, reason: str, consequence: str, error: ApiError
 ) -> None:
-    """Tell of a refusal that lasts, if there is an object to tell it about."""
-    text = describe_refusal(trouble, error)
+    """Record a refusal that lasts, if there is an object to record it on."""
+    text = describe_failure(consequence, error)
     if about is not None and text is not None:
         events.warning(about, reason, text)
 
 
 @contextmanager
-def refusals_told(
-    events: EventRecorder, about: ObjectRef | None, reason: str, trouble: str
+def failures_recorded(
+    events: EventRecorder, about: ObjectRef | None, reason: str, consequence: str
 ) -> Generator[None]:
-    """Tell of a refusal that ends this block; it goes on its way."""
+    """Record a refusal that ends this block, and let it pass."""
     try:
         yield
     except ApiError as error:
-        tell_refusal(events, about, reason, trouble, error)
+        record_failure(events, about, reason, consequence, error)
         raise
-
-
-def find_collector(cluster: Cluster) -> ObjectRef | None:
-    """Whom to describe for the collector's configuration; the operator itself where there is no collector."""
-    found = cluster.collector or cluster.operator
-    return ObjectRef.of(DEPLOYMENTS, found) if found else None

@@ -13,14 +13,12 @@ from typing import Any
 import msgspec
 import structlog
 
-from kagenti_operator.controllers.cluster import Cluster
-from kagenti_operator.controllers.settings import COLLECTOR, COLLECTOR_CONFIG
-from kagenti_operator.kube import resources
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.cache.informer import Informer
 
-log = structlog.get_logger("controllers.permissions")
+log = structlog.get_logger(__name__)
 
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 # Each connection costs a TLS handshake.
@@ -53,52 +51,37 @@ class _Review(msgspec.Struct, frozen=True):
     status: _Status = _Status()
 
 
-def required(cluster: Cluster, *, lease: str | None, reviews: bool) -> tuple[Permission, ...]:
-    """What this operator needs; `lease`: the one it competes for, `reviews`: it asks who may scrape."""
-    settings = cluster.settings
-    needed: list[Permission] = []
-    if lease:
-        needed += _leases(settings.namespace, lease)
-    if reviews:
-        needed.append(Permission(verb="create", group="authentication.k8s.io", resource="tokenreviews"))
-        needed.append(
-            Permission(verb="create", group="authorization.k8s.io", resource="subjectaccessreviews")
-        )
-    if settings.enable_mlflow or settings.enable_otel_bootstrap:
-        needed += _reads(cluster)
-    if settings.enable_mlflow:
-        for resource in (resources.ROLE_BINDINGS, resources.ROLES):
-            needed += _verbs(resource, "create", "patch")
-        for resource in (resources.AGENT_DEPLOYMENTS, resources.AGENT_STATEFUL_SETS):
-            needed += _verbs(resource, "patch")
-    if settings.enable_otel_bootstrap:
-        own = settings.namespace
-        needed += _verbs(resources.CONFIG_MAPS, "create", "patch", namespace=own, name=COLLECTOR_CONFIG)
-        needed += _verbs(resources.DEPLOYMENTS, "patch", namespace=own, name=COLLECTOR)
-    return tuple(dict.fromkeys(needed))
+def permit(
+    resource: Resource[Any], *verbs: str, namespace: str = "", name: str = ""
+) -> tuple[Permission, ...]:
+    """Build the permissions for these verbs on a resource."""
+    return tuple(
+        Permission(verb=verb, group=resource.group, resource=resource.plural, namespace=namespace, name=name)
+        for verb in verbs
+    )
 
 
-def _leases(namespace: str, name: str) -> Iterator[Permission]:
+def permit_reads(informers: Iterable[Informer[Any]]) -> Iterator[Permission]:
+    """Build the permissions without which these informers' caches are never complete."""
+    for informer in informers:
+        selection = informer.selection
+        if not selection.optional:
+            namespace, name = selection.namespace or "", selection.name
+            yield from permit(informer.resource, "list", "watch", namespace=namespace, name=name)
+
+
+def permit_lease(namespace: str, name: str) -> Iterator[Permission]:
+    """Build the permissions to compete for a lease."""
     group = "coordination.k8s.io"
     yield Permission(verb="create", group=group, resource="leases", namespace=namespace)
     for verb in ("get", "update"):
         yield Permission(verb=verb, group=group, resource="leases", namespace=namespace, name=name)
 
 
-def _reads(cluster: Cluster) -> Iterator[Permission]:
-    for informer in cluster.informers:
-        if informer.optional:
-            continue
-        # The authorizer takes a selector by name for the object's name.
-        name = informer.field_selector.removeprefix("metadata.name=")
-        yield from _verbs(informer.resource, "list", "watch", namespace=informer.namespace or "", name=name)
-
-
-def _verbs(resource: Resource[Any], *verbs: str, namespace: str = "", name: str = "") -> Iterable[Permission]:
-    return [
-        Permission(verb=verb, group=resource.group, resource=resource.plural, namespace=namespace, name=name)
-        for verb in verbs
-    ]
+def permit_reviews() -> Iterator[Permission]:
+    """Build the permissions to ask who may scrape metrics."""
+    yield Permission(verb="create", group="authentication.k8s.io", resource="tokenreviews")
+    yield Permission(verb="create", group="authorization.k8s.io", resource="subjectaccessreviews")
 
 
 async def find_missing(client: KubeClient, needed: Sequence[Permission]) -> list[Permission]:
@@ -124,7 +107,7 @@ async def _is_allowed(client: KubeClient, permission: Permission) -> bool:
     return msgspec.json.decode(await client.raw("POST", REVIEWS, body=body), type=_Review).status.allowed
 
 
-def word_missing(missing: Sequence[Permission]) -> str:
+def describe_missing(missing: Sequence[Permission]) -> str:
     """A sentence for whoever has to grant them."""
     listed = "\n".join(f"  {permission}" for permission in missing)
     return (

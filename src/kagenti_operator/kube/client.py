@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import msgspec
 
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.objects.models import KubeObject
@@ -21,7 +22,6 @@ from kagenti_operator.kube.transport import (
 )
 from kagenti_operator.kube.watch import ListPage, WatchEvent, decode_event, decode_page, object_decoder
 
-FIELD_MANAGER = "kagenti-operator"
 APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -43,7 +43,7 @@ class KubeClient:
         self,
         connection: Connection,
         *,
-        field_manager: str = FIELD_MANAGER,
+        field_manager: str = KAGENTI.manager,
         rng: random.Random = _RNG,
         observer: Observer | None = None,
         max_connections: int = 100,

@@ -12,12 +12,11 @@ from typing import Any
 
 import msgspec
 
+from kagenti_operator.contract import EXPERIMENTS_PATH
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.responses import ALREADY_EXISTS, Request, decode_answer, is_absence
 from kagenti_operator.mlflow.retry import RetryPolicy
 from kagenti_operator.mlflow.transport import Observer, Transport
-
-EXPERIMENTS_PATH = "/api/2.0/mlflow/experiments"
 
 # Others may create, delete and purge the same experiment meanwhile, but nobody does so for ever.
 _ROUNDS = 5

@@ -7,9 +7,8 @@ A value that is no usable URL counts as unset, and `malformed_urls` tells of it.
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit
 
+from kagenti_operator.contract import OTLP_TRACES_PATH
 from kagenti_operator.kube.objects.models import Condition, MLflow
-
-OTLP_TRACES_PATH = "/v1/traces"
 
 
 def is_available(mlflow: MLflow) -> bool:

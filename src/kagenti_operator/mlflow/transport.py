@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from kagenti_operator import clock
+from kagenti_operator.contract import WORKSPACE_HEADER
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
@@ -15,7 +16,6 @@ from kagenti_operator.mlflow.responses import Request, build_refusal
 from kagenti_operator.mlflow.retry import RetryPolicy, parse_retry_after
 from kagenti_operator.mlflow.tls import TrustStore
 
-WORKSPACE_HEADER = "X-MLFLOW-WORKSPACE"
 # Called once per try with its status code, or "<error>" where no answer came.
 type Observer = Callable[[str], None]
 

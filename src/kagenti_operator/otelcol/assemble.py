@@ -2,13 +2,12 @@
 
 from collections.abc import Iterator
 
+from kagenti_operator.contract import EXPERIMENT_HEADER, WORKSPACE_HEADER
 from kagenti_operator.otelcol.exporters import modernise_exporters
 from kagenti_operator.otelcol.layers import load_preset, merge_layers
 from kagenti_operator.otelcol.model import Configuration, Facts, MLflowDestination
 
 MLFLOW_EXPORTER = "otlphttp/mlflow"
-WORKSPACE_HEADER = "x-mlflow-workspace"
-EXPERIMENT_HEADER = "x-mlflow-experiment-id"
 
 
 def assemble(facts: Facts) -> Configuration:

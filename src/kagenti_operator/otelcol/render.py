@@ -11,13 +11,8 @@ from typing import Any, cast
 
 import yaml
 
-from kagenti_operator.otelcol.assemble import (
-    EXPERIMENT_HEADER,
-    MLFLOW_EXPORTER,
-    WORKSPACE_HEADER,
-    assemble,
-    unescape,
-)
+from kagenti_operator.contract import EXPERIMENT_HEADER, WORKSPACE_HEADER
+from kagenti_operator.otelcol.assemble import MLFLOW_EXPORTER, assemble, unescape
 from kagenti_operator.otelcol.exporters import modern_exporter_id
 from kagenti_operator.otelcol.model import Configuration, Facts, MLflowDestination, Pipeline, Settings
 

@@ -14,6 +14,7 @@ from kagenti_devcluster.testing.platform import (
     always,
     eventually,
 )
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.mlflow.operand import build_operand
 
 CR = f"{MLFLOWS}/mlflows/mlflow"
@@ -47,7 +48,7 @@ async def there(api: Platform, path: str) -> dict[str, Any]:
 
 
 async def make_cr(api: Platform, **spec: Any) -> None:
-    operand = dict(build_operand(namespaced=False))
+    operand = dict(build_operand(KAGENTI, namespaced=False))
     await api.put(CR, {**operand, "spec": {**operand["spec"], **spec}})
 
 

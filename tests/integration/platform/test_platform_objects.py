@@ -7,6 +7,7 @@ import pytest
 from kagenti_devcluster.cluster.kubectl import Manifest
 from kagenti_devcluster.standins.platform import Options, install
 from kagenti_devcluster.testing.platform import DSCS, MLFLOWS, Platform
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.mlflow.operand import build_operand
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
@@ -68,7 +69,9 @@ async def test_version_1_of_the_data_science_cluster_does_not_know_mlflow(api: P
 
 
 async def test_the_operand_is_accepted(api: Platform) -> None:
-    await api.request("POST", f"{MLFLOWS}/mlflows", build_operand(namespaced=False), params={"dryRun": "All"})
+    await api.request(
+        "POST", f"{MLFLOWS}/mlflows", build_operand(KAGENTI, namespaced=False), params={"dryRun": "All"}
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,7 +86,7 @@ async def test_the_operand_is_accepted(api: Platform) -> None:
 async def test_a_cr_that_cannot_work_is_refused(
     api: Platform, metadata: dict[str, Any], spec: dict[str, Any], message: str
 ) -> None:
-    operand = dict(build_operand(namespaced=False))
+    operand = dict(build_operand(KAGENTI, namespaced=False))
     operand["metadata"] = {**operand["metadata"], **metadata}
     operand["spec"] = {k: v for k, v in {**operand["spec"], **spec}.items() if v is not None}
     with pytest.raises(ApiError, match=message):

@@ -229,6 +229,6 @@ async def test_a_terminating_namespace_is_left_in_peace(
         "Namespace is going away, no access granted",
         matching=lambda line: line["namespace"] == team,
     )
-    assert not running.logged("Reconciling failed, will try again")
+    assert not running.logged("Reconciling failed, retrying")
     assert await platform.binding(team) is None
     await platform.patch(held, {"metadata": {"finalizers": None}})

@@ -198,7 +198,7 @@ async def test_a_binding_of_somebody_else_stays_and_the_agent_is_not_configured_
     await platform.workload(team, "weather")
 
     async def told() -> None:
-        failed = operator.logged("Reconciling failed, will try again")
+        failed = operator.logged("Reconciling failed, retrying")
         assert any("kagenti-mlflow-weather" in line["error"] for line in failed)
 
     await eventually(told)

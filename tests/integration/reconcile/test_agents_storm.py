@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 
 from kagenti_devcluster.testing.platform import Object, Platform, always, eventually, workload_path
-from kagenti_operator.controllers.setup import AGENT_WORKERS
+from kagenti_operator.controllers.agents.controller import WORKERS as AGENT_WORKERS
 from tests.support.agents import (
     MLFLOW_ONLY,
     binding_path,

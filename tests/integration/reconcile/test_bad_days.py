@@ -17,7 +17,7 @@ from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, open_testbed
 from benchmarks.witness import Key, Witness, witness_bindings
 from kagenti_devcluster.testing.platform import BINDING, RBAC, eventually
-from kagenti_operator.controllers.setup import ACCESS_WORKERS
+from kagenti_operator.controllers.collector.access import WORKERS as ACCESS_WORKERS
 
 # More than can be worked on at once.
 REFUSED = [f"refused-{number}" for number in range(ACCESS_WORKERS + 4)]

@@ -100,7 +100,7 @@ async def test_a_missing_permission_stops_it_with_its_name_and_the_cure(
     assert "rbac.enable=true" in said
 
 
-RECONCILING_FAILED = "Reconciling failed, will try again"
+RECONCILING_FAILED = "Reconciling failed, retrying"
 NOT_HELD = "is attempting to grant RBAC permissions not currently held"
 
 

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-
 from kagenti_operator.controllers.cluster import Cluster
+
 from kagenti_operator.controllers.openshift import (
     PATIENT_LOOKS,
     RECHECK_SECONDS,

@@ -28,7 +28,9 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.cache.object_cache import Event, Removed, Selection
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -63,10 +65,15 @@ class Node:
         self._secrets = self._follow(SECRETS)
         self._claims = self._follow(CLAIMS)
         self._services = self._follow(FULL_SERVICES)
-        self._slices = Informer(client, SLICES, indexes={BY_SERVICE: index_by_service}, rng=rng)
-        self._proxies = ServiceProxies(self._services, self._slices)
-        self._scheduler = Scheduler(client, self._pods, node=NODE_NAME, labels=node_labels())
-        self._binder = ClaimBinder(client, self._claims, paths.claims)
+        self._slices = Informer(
+            client, Selection(resource=SLICES, indexes=((BY_SERVICE, index_by_service),)), rng
+        )
+        metrics = Metrics()
+        self._proxies = ServiceProxies(self._services, self._slices, metrics=metrics, rng=rng)
+        self._scheduler = Scheduler(
+            client, self._pods, node=NODE_NAME, labels=node_labels(), metrics=metrics, rng=rng
+        )
+        self._binder = ClaimBinder(client, self._claims, paths.claims, metrics=metrics, rng=rng)
         self._workers: dict[str, PodWorker] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._hosts_changed = asyncio.Event()
@@ -90,7 +97,7 @@ class Node:
             informer.subscribe(self._on_source)
 
     def _follow[T: KubeObject](self, resource: Resource[T]) -> Informer[T]:
-        return Informer(self._client, resource, rng=self._rng)
+        return Informer(self._client, Selection(resource=resource), self._rng)
 
     # --- its life ------------------------------------------------------------------------------------
 
@@ -112,8 +119,8 @@ class Node:
                 group.create_task(informer.run(), name=informer.name)
             group.create_task(keep_registered(self._client, self._version), name="registration")
             group.create_task(self._proxies.run(), name="services")
-            group.create_task(self._scheduler.run(), name="scheduler")
-            group.create_task(self._binder.run(), name="claims")
+            group.create_task(self._scheduler.controller.run(), name="scheduler")
+            group.create_task(self._binder.controller.run(), name="claims")
             group.create_task(self._events.run(), name="events")
             group.create_task(self._refresh_hosts(), name="hosts")
             group.create_task(bound_logs(self._paths, self.has_pod), name="logs")
@@ -127,16 +134,14 @@ class Node:
 
     # --- what happens --------------------------------------------------------------------------------
 
-    def _on_pod(self, old: Pod | None, new: Pod | None) -> None:
-        replaced = old is not None and (new is None or new.metadata.uid != old.metadata.uid)
-        if old is not None and replaced and (worker := self._workers.get(old.metadata.uid)):
-            worker.vanish()
-        if new is None or new.spec.node_name != NODE_NAME:
-            return
-        worker = self._workers.get(new.metadata.uid)
-        if worker is None:
-            worker = self._take_on(new)
-        worker.update(new)
+    def _on_pod(self, event: Event[Pod]) -> None:
+        pod = event.object
+        if isinstance(event, Removed):
+            if worker := self._workers.get(pod.metadata.uid):
+                worker.vanish()
+        elif pod.spec.node_name == NODE_NAME:
+            worker = self._workers.get(pod.metadata.uid) or self._take_on(pod)
+            worker.update(pod)
 
     def _take_on(self, pod: Pod) -> PodWorker:
         worker = PodWorker(self._context, pod)
@@ -153,15 +158,12 @@ class Node:
         task.add_done_callback(log_failure)
         return worker
 
-    def _on_source(self, old: KubeObject | None, new: KubeObject | None) -> None:
-        changed = new or old
-        if changed is None:
-            return
+    def _on_source(self, event: Event[Any]) -> None:
         for worker in self._workers.values():
-            if worker.namespace == changed.metadata.namespace:
+            if worker.namespace == event.object.metadata.namespace:
                 worker.retry()
 
-    def _on_names(self, _: KubeObject | None, __: KubeObject | None) -> None:
+    def _on_names(self, _: Event[Any]) -> None:
         self._hosts_changed.set()
 
     async def _refresh_hosts(self) -> None:
@@ -177,17 +179,17 @@ class Node:
 
     def service_address(self, namespace: str, name: str) -> str | None:
         """The address of a Service, None where there is none."""
-        service = self._services.store.get(namespace, name)
+        service = self._services.cache.get(namespace, name)
         return service.spec.cluster_ip if service and service.spec.cluster_ip != "None" else None
 
     def has_pod(self, namespace: str, name: str) -> bool:
         """Whether a pod is on the node."""
-        pod = self._pods.store.get(namespace, name)
+        pod = self._pods.cache.get(namespace, name)
         return pod is not None and pod.metadata.uid in self._workers
 
     def container_state(self, namespace: str, pod: str, container: str) -> State | None:
         """How a container is; None where the node has no such container."""
-        found = self._pods.store.get(namespace, pod)
+        found = self._pods.cache.get(namespace, pod)
         worker = self._workers.get(found.metadata.uid) if found else None
         return worker.container_state(container) if worker else None
 
@@ -195,7 +197,7 @@ class Node:
 
     def _lookup(self, namespace: str) -> Lookup:
         def lookup(kind: str, name: str) -> Mapping[str, bytes] | None:
-            store = self._secrets.store if kind == "Secret" else self._config_maps.store
+            store = self._secrets.cache if kind == "Secret" else self._config_maps.cache
             found = store.get(namespace, name)
             return found.content if found else None
 
@@ -205,9 +207,9 @@ class Node:
         return lambda name: self._binder.directory_of(namespace, name)
 
     def _hosts(self, namespace: str) -> Sequence[Entry]:
-        services = self._services.store.values()
+        services = self._services.cache.values()
         slices = {
-            (s.metadata.namespace, s.metadata.name): self._slices.store.by_index(
+            (s.metadata.namespace, s.metadata.name): self._slices.cache.by_index(
                 BY_SERVICE, f"{s.metadata.namespace}/{s.metadata.name}"
             )
             for s in services

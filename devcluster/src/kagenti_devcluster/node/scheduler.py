@@ -1,22 +1,19 @@
 """Binds pods to the one node: every pod that its labels satisfy."""
 
-import asyncio
 import json
+import random
 from collections.abc import Mapping
 from typing import Any
-
-import structlog
 
 from kagenti_devcluster.node.models import PODS, Pod
 from kagenti_devcluster.node.state import to_time
 from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import ApiError, KubeError
+from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.runtime.cache.informer import Informer
-
-log = structlog.get_logger(__name__)
-
-_RETRY_SECONDS = 1.0
+from kagenti_operator.runtime.cache.object_cache import ObjectKey, key_of
+from kagenti_operator.runtime.control.controller import build_controller
+from kagenti_operator.runtime.telemetry.metrics import Metrics
 
 
 def find_mismatch(pod: Pod, labels: Mapping[str, str]) -> str:
@@ -34,50 +31,38 @@ def is_waiting(pod: Pod) -> bool:
 class Scheduler:
     """Binds what waits, one pod after the other."""
 
-    def __init__(self, client: KubeClient, pods: Informer[Pod], *, node: str, labels: Mapping[str, str]):
+    def __init__(
+        self,
+        client: KubeClient,
+        pods: Informer[Pod],
+        *,
+        node: str,
+        labels: Mapping[str, str],
+        metrics: Metrics,
+        rng: random.Random,
+    ) -> None:
         self._client = client
         self._pods = pods
         self._node = node
         self._labels = labels
-        self._waiting: dict[tuple[str, str], None] = {}
-        self._wake = asyncio.Event()
-        pods.subscribe(self._on_pod)
+        self.controller = build_controller("scheduler", self._reconcile, metrics, rng)
+        self.controller.watches(
+            pods, lambda event: (key_of(event.object),) if is_waiting(event.object) else ()
+        )
 
-    def _on_pod(self, _: Pod | None, new: Pod | None) -> None:
-        if new is not None and is_waiting(new):
-            self._waiting[new.metadata.namespace, new.metadata.name] = None
-            self._wake.set()
-
-    async def run(self) -> None:
-        """Bind pods until cancelled."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self._waiting:
-                key = next(iter(self._waiting))
-                del self._waiting[key]
-                pod = self._pods.store.get(*key)
-                if pod is not None and is_waiting(pod):
-                    await self._place(pod)
-
-    async def _place(self, pod: Pod) -> None:
+    async def _reconcile(self, key: ObjectKey) -> None:
+        pod = self._pods.cache.get(*key)
+        if pod is None or not is_waiting(pod):
+            return
         try:
             if problem := find_mismatch(pod, self._labels):
                 await self._refuse(pod, problem)
             else:
                 await self._bind(pod)
         except ApiError as error:
-            # Deleted, replaced or bound meanwhile: its event tells what is next.
+            # Deleted, replaced or bound meanwhile: its event brings it back.
             if not (error.not_found or error.conflict):
-                await self._try_again(pod, error)
-        except KubeError as error:
-            await self._try_again(pod, error)
-
-    async def _try_again(self, pod: Pod, error: KubeError) -> None:
-        log.warning("A pod could not be bound, will try again", error=str(error))
-        await asyncio.sleep(_RETRY_SECONDS)
-        self._waiting[pod.metadata.namespace, pod.metadata.name] = None
-        self._wake.set()
+                raise
 
     async def _bind(self, pod: Pod) -> None:
         metadata = pod.metadata

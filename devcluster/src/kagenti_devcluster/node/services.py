@@ -1,6 +1,6 @@
 """Service addresses: what kube-proxy does, by listening on them and passing connections on."""
 
-import asyncio
+import random
 from collections.abc import Iterable, Sequence
 
 import structlog
@@ -8,6 +8,9 @@ import structlog
 from kagenti_devcluster.cluster.proxy import Backends, Proxy, listen
 from kagenti_devcluster.node.objects import Service, Slice
 from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.cache.object_cache import Event, Updated, key_of
+from kagenti_operator.runtime.control.controller import build_controller
+from kagenti_operator.runtime.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
 
@@ -62,45 +65,28 @@ def find_backends(service: Service, slices: Sequence[Slice]) -> dict[Address, tu
 class ServiceProxies:
     """Listens on every Service's address that has endpoints; without any, connections are refused."""
 
-    def __init__(self, services: Informer[Service], slices: Informer[Slice]):
+    def __init__(
+        self, services: Informer[Service], slices: Informer[Slice], *, metrics: Metrics, rng: random.Random
+    ) -> None:
         """`slices` has the index BY_SERVICE."""
         self._services = services
         self._slices = slices
-        self._dirty: set[str] = set()
-        self._wake = asyncio.Event()
         self._open: dict[str, dict[Address, tuple[Proxy, Backends]]] = {}
-        services.subscribe(self._on_service)
-        slices.subscribe(self._on_slice)
-
-    def _on_service(self, old: Service | None, new: Service | None) -> None:
-        for obj in (old, new):
-            if obj is not None:
-                self._mark(service_key(obj.metadata.namespace, obj.metadata.name))
-
-    def _on_slice(self, old: Slice | None, new: Slice | None) -> None:
-        for obj in (old, new):
-            for key in index_by_service(obj) if obj is not None else ():
-                self._mark(key)
-
-    def _mark(self, key: str) -> None:
-        self._dirty.add(key)
-        self._wake.set()
+        self.controller = build_controller("services", self._reconcile, metrics, rng)
+        self.controller.watches(services, lambda event: (service_key(*key_of(event.object)),))
+        self.controller.watches(slices, _services_of_slice)
 
     async def run(self) -> None:
         """Follow the Services until cancelled."""
         try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._dirty:
-                    await self._reconcile(self._dirty.pop())
+            await self.controller.run()
         finally:
             for proxy, _ in (pair for proxies in self._open.values() for pair in proxies.values()):
                 proxy.close()
 
     async def _reconcile(self, key: str) -> None:
-        service = self._services.store.get(*key.split("/"))
-        wanted = find_backends(service, self._slices.store.by_index(BY_SERVICE, key)) if service else {}
+        service = self._services.cache.get(*key.split("/"))
+        wanted = find_backends(service, self._slices.cache.by_index(BY_SERVICE, key)) if service else {}
         current = self._open.setdefault(key, {})
         for address in [a for a in current if a not in wanted]:
             current.pop(address)[0].close()
@@ -120,3 +106,8 @@ class ServiceProxies:
         proxy = Proxy(key, listen(*address), backends.dial)
         await proxy.start()
         return proxy, backends
+
+
+def _services_of_slice(event: Event[Slice]) -> set[str]:
+    slices = (event.old, event.object) if isinstance(event, Updated) else (event.object,)
+    return {key for obj in slices for key in index_by_service(obj)}

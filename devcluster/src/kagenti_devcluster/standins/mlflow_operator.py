@@ -27,7 +27,8 @@ from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, DATA_SCIENCE_CLUSTERS, Resource
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.cache.object_cache import Event, Selection
+from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -61,38 +62,27 @@ class MLflowOperator:
     ) -> None:
         self._client = client
         self._gateway_url = gateway_url
-        self._clusters = Informer(client, DATA_SCIENCE_CLUSTERS, rng=rng)
-        self._instances = Informer(client, MLFLOW_INSTANCES, rng=rng)
-        self._servers = Informer(
-            client,
-            SERVERS,
-            namespace=NAMESPACE,
-            field_selector=f"metadata.name={NAME}",
-            rng=rng,
-        )
-        self._definitions = Informer(client, CUSTOM_RESOURCE_DEFINITIONS, rng=rng)
+        self._clusters = Informer(client, Selection(resource=DATA_SCIENCE_CLUSTERS), rng)
+        self._instances = Informer(client, Selection(resource=MLFLOW_INSTANCES), rng)
+        self._servers = Informer(client, Selection(resource=SERVERS, namespace=NAMESPACE, name=NAME), rng)
+        self._definitions = Informer(client, Selection(resource=CUSTOM_RESOURCE_DEFINITIONS), rng)
         self._definitions.subscribe(self._on_definition)
         self.informers = (self._definitions, self._clusters, self._instances, self._servers)
-        controller = Controller(self.name, self._reconcile, metrics=metrics, rng=rng)
-
-        def look(_old: KubeObject | None, _new: KubeObject | None) -> None:
-            controller.enqueue(_KEY)
-
-        controller.watches(self._clusters, look)
-        controller.watches(self._instances, look)
-        controller.watches(self._servers, look)
+        controller = build_controller(self.name, self._reconcile, metrics, rng)
+        watched: tuple[Informer[Any], ...] = (self._clusters, self._instances, self._servers)
+        for informer in watched:
+            controller.watches(informer, lambda _: (_KEY,))
         self.controllers = (controller,)
 
-    def _on_definition(self, old: KubeObject | None, new: KubeObject | None) -> None:
-        changed = new or old
+    def _on_definition(self, event: Event[KubeObject]) -> None:
         for informer in (self._clusters, self._instances):
-            if changed and informer.resource.crd_name == changed.metadata.name:
+            if informer.resource.crd_name == event.object.metadata.name:
                 informer.retry_now()
 
     async def _reconcile(self, key: str) -> None:
         del key
-        cr = next(iter(self._instances.store.values()), None)
-        managed = any(dsc.mlflow_state == "Managed" for dsc in self._clusters.store.values())
+        cr = next(iter(self._instances.cache.values()), None)
+        managed = any(dsc.mlflow_state == "Managed" for dsc in self._clusters.cache.values())
         if managed:
             for role in packaged_manifests("mlflow-roles"):
                 await self._apply(role)
@@ -118,7 +108,7 @@ class MLflowOperator:
         return found is not None
 
     async def _tell(self, cr: MLflowInstance) -> None:
-        server = self._servers.store.get(NAMESPACE, NAME)
+        server = self._servers.cache.get(NAMESPACE, NAME)
         status = build_status(cr, server, now=clock.now(), gateway_url=self._gateway_url)
         if {k: v for k, v in status.items() if v is not None} == cr.status:
             return

@@ -111,7 +111,7 @@ class StandIns:
 
     def __init__(self, client: KubeClient, options: Options, *, rng: random.Random, metrics: Metrics) -> None:
         self._informers: tuple[Informer[Any], ...] = ()
-        self._controllers: tuple[Controller, ...] = ()
+        self._controllers: tuple[Controller[str], ...] = ()
         self._service_ca: ServiceCA | None = None
         if not options.openshift:
             return

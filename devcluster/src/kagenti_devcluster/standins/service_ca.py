@@ -9,7 +9,7 @@ OpenShift does only when it rotates by itself.
 import base64
 import hashlib
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -21,7 +21,8 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeObject, LabelledObject
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.cache.object_cache import Added, Event, Removed, Selection
+from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -101,18 +102,20 @@ class ServiceCA:
         self._client = client
         self._authority = CA()
         self._retired: tuple[bytes, ...] = ()
-        self._namespaces = Informer(client, NAMESPACES, rng=rng)
-        self._bundles = Informer(client, CONFIG_MAPS, field_selector=f"metadata.name={CONFIG_MAP}", rng=rng)
-        self._services = Informer(client, SERVICES, rng=rng)
-        self._secrets = Informer(client, SECRETS, field_selector="type=kubernetes.io/tls", rng=rng)
+        self._namespaces = Informer(client, Selection(resource=NAMESPACES), rng)
+        self._bundles = Informer(client, Selection(resource=CONFIG_MAPS, name=CONFIG_MAP), rng)
+        self._services = Informer(client, Selection(resource=SERVICES), rng)
+        self._secrets = Informer(
+            client, Selection(resource=SECRETS, field_selector="type=kubernetes.io/tls"), rng
+        )
         self.informers = (self._namespaces, self._bundles, self._services, self._secrets)
-        self._certificates = Controller("service-ca-certificates", self._sign, metrics=metrics, rng=rng)
-        self._publisher = Controller("service-ca-bundles", self._publish, metrics=metrics, rng=rng)
+        self._certificates = build_controller("service-ca-certificates", self._sign, metrics, rng)
+        self._publisher = build_controller("service-ca-bundles", self._publish, metrics, rng)
         self.controllers = (self._certificates, self._publisher)
-        self._publisher.watches(self._namespaces, self._on_namespace)
-        self._publisher.watches(self._bundles, self._on_bundle)
-        self._certificates.watches(self._services, self._on_service)
-        self._certificates.watches(self._secrets, self._on_secret)
+        self._publisher.watches(self._namespaces, _name_of_new)
+        self._publisher.watches(self._bundles, lambda event: (event.object.metadata.namespace,))
+        self._certificates.watches(self._services, _key_of_annotated)
+        self._certificates.watches(self._secrets, self._keys_of_secret)
 
     @property
     def bundle(self) -> str:
@@ -136,45 +139,31 @@ class ServiceCA:
         log.info("Rotated the service CA", issuer=digest(self._authority))
         await self._store_key()
         # Trust first: who reads the new bundle accepts old and new certificates.
-        for namespace in self._namespaces.store.values():
+        for namespace in self._namespaces.cache.values():
             await self._publish(namespace.metadata.name)
-        for service in self._services.store.values():
-            self._on_service(None, service)
+        for service in self._services.cache.values():
+            self._certificates.enqueue(*_key_of_annotated(Added(service)))
 
     async def _store_key(self) -> None:
         metadata = {"name": SIGNING_KEY, "namespace": OWN_NAMESPACE}
         secret = _tls_secret(metadata, self._authority.cert_pem, self._authority.private_key_pem)
         await self._client.apply(SECRETS, secret, field_manager=FIELD_MANAGER)
 
-    def _on_namespace(self, old: KubeObject | None, new: KubeObject | None) -> None:
-        if old is None and new is not None:
-            self._publisher.enqueue(new.metadata.name)
-
-    def _on_bundle(self, old: KubeObject | None, new: KubeObject | None) -> None:
-        changed = new or old
-        assert changed is not None
-        self._publisher.enqueue(changed.metadata.namespace)
-
-    def _on_service(self, old: LabelledObject | None, new: LabelledObject | None) -> None:
-        del old
-        if new is not None and SECRET_ANNOTATION in new.metadata.annotations:
-            self._certificates.enqueue(f"{new.metadata.namespace}/{new.metadata.name}")
-
-    def _on_secret(self, old: LabelledObject | None, new: LabelledObject | None) -> None:
-        if old is None or new is not None:
+    def _keys_of_secret(self, event: Event[LabelledObject]) -> Iterable[str]:
+        if not isinstance(event, Removed):
             return
-        namespace, name = old.metadata.namespace, old.metadata.name
+        namespace, name = event.object.metadata.namespace, event.object.metadata.name
         if (namespace, name) == (OWN_NAMESPACE, SIGNING_KEY):
-            self._certificates.enqueue(SIGNING_KEY)
-        for service in self._services.store.values():
+            yield SIGNING_KEY
+        for service in self._services.cache.values():
             if service.metadata.namespace == namespace:
-                self._on_service(None, service)
+                yield from _key_of_annotated(Added(service))
 
     async def _publish(self, key: str) -> None:
-        current = self._bundles.store.get(key, CONFIG_MAP)
+        current = self._bundles.cache.get(key, CONFIG_MAP)
         if current and (current.data or {}).get(CONFIG_MAP_KEY) == self.bundle:
             return
-        if self._namespaces.store.get("", key) is None:
+        if self._namespaces.cache.get("", key) is None:
             return
         try:
             await self._client.apply(CONFIG_MAPS, build_bundle(key, self.bundle), field_manager=FIELD_MANAGER)
@@ -188,11 +177,11 @@ class ServiceCA:
             await self.rotate()
             return
         namespace, _, name = key.partition("/")
-        service = self._services.store.get(namespace, name)
+        service = self._services.cache.get(namespace, name)
         secret_name = service.metadata.annotations.get(SECRET_ANNOTATION) if service else None
         if service is None or secret_name is None:
             return
-        current = self._secrets.store.get(namespace, secret_name)
+        current = self._secrets.cache.get(namespace, secret_name)
         issuer = digest(self._authority)
         if current and current.metadata.annotations.get(ISSUER_ANNOTATION) == issuer:
             return
@@ -200,3 +189,13 @@ class ServiceCA:
         secret = build_serving_secret(service, secret_name, certificate, self._authority)
         await self._client.apply(SECRETS, secret, field_manager=FIELD_MANAGER)
         log.info("Signed a serving certificate", service=key, secret=secret_name, issuer=issuer)
+
+
+def _name_of_new(event: Event[KubeObject]) -> tuple[str, ...]:
+    return (event.object.metadata.name,) if isinstance(event, Added) else ()
+
+
+def _key_of_annotated(event: Event[LabelledObject]) -> tuple[str, ...]:
+    metadata = event.object.metadata
+    wanted = SECRET_ANNOTATION in metadata.annotations and not isinstance(event, Removed)
+    return (f"{metadata.namespace}/{metadata.name}",) if wanted else ()

@@ -6,23 +6,21 @@ from typing import Any
 
 import msgspec
 
+from kagenti_operator.contract import (
+    AUTH_VARIABLE,
+    ID_VARIABLE,
+    NAME_VARIABLE,
+    OPT_OUT,
+    TRACKING_AUTH,
+    URI_VARIABLE,
+    WORKSPACE_VARIABLE,
+    Names,
+)
+from kagenti_operator.kube.manifests import Manifest, build_patch
 from kagenti_operator.kube.objects.agents import Agent, InjectedAnnotations
 from kagenti_operator.kube.resources import Resource
 
-TRACKING_AUTH = "kubernetes-namespaced"
-OPT_OUT = "disabled"
-# On pod templates for people, and on Roles for the operator itself.
-EXPERIMENT_ID = "mlflow.kagenti.io/experiment-id"
-# On pod templates: what is left out beside variables of the user's.
-LEFT_OUT = "mlflow.kagenti.io/left-out"
-
 _ANNOTATIONS = frozenset(field.encode_name for field in msgspec.structs.fields(InjectedAnnotations))
-
-URI_VARIABLE = "MLFLOW_TRACKING_URI"
-AUTH_VARIABLE = "MLFLOW_TRACKING_AUTH"
-ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
-NAME_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
-WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,24 +44,25 @@ class Injection:
         # The kubelet makes `$` of `$$`, and looks for a variable in `$(NAME)`.
         return {name: value.replace("$", "$$") for name, value in values.items()}
 
-    def annotations(self) -> Mapping[str, str]:
-        """The pod template's annotations; they also tell later what is ours."""
-        return {
-            EXPERIMENT_ID: self.experiment_id,
-            "mlflow.kagenti.io/experiment-name": self.experiment_name,
-            "mlflow.kagenti.io/tracking-uri": self.tracking_uri,
-            "mlflow.kagenti.io/tracking-auth": TRACKING_AUTH,
+    def annotations(self, names: Names) -> Mapping[str, str]:
+        """The pod template's annotations, by which the operator later knows what is its own."""
+        values = {
+            "experiment-id": self.experiment_id,
+            "experiment-name": self.experiment_name,
+            "tracking-uri": self.tracking_uri,
+            "tracking-auth": TRACKING_AUTH,
         }
+        return {names.mlflow_annotation(name): value for name, value in values.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class InjectionPlan:
     """`body`: what to apply, None when the workload has everything.
 
     `kept`: variables that are the user's, as container/name; `left_out`: ours that do not go with them.
     """
 
-    body: Mapping[str, Any] | None
+    body: Manifest | None
     kept: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -126,7 +125,9 @@ def _find_unfit(kept: Collection[str]) -> Collection[str]:
     return pair if pair & set(kept) else ()
 
 
-def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) -> Plan:
+def plan_injection(
+    names: Names, agent: Agent, resource: Resource[Any], injection: Injection
+) -> InjectionPlan:
     """One apply that brings a workload to `injection`, or none when nothing differs."""
     wanted = injection.environment()
     earlier = injected(agent)
@@ -143,34 +144,21 @@ def plan_injection(agent: Agent, resource: Resource[Any], injection: Injection) 
         differs = differs or any(existing.get(name) != value for name, value in ours.items())
         env = [{"name": name, "value": value} for name, value in ours.items()]
         containers.append({"name": container.name, "env": env})
-    annotations = dict(injection.annotations())
+    annotations = dict(injection.annotations(names))
     if left_out:
         # Whether a variable that is there is the user's, or ours and to be taken out, is seen nowhere else.
-        annotations[LEFT_OUT] = ",".join(left_out)
+        annotations[names.mlflow_annotation("left-out")] = ",".join(left_out)
     template = {"metadata": {"annotations": annotations}, "spec": {"containers": containers}}
     differs = differs or annotations != _current_annotations(agent)
-    body = _identity(agent, resource) | {"spec": {_template_field(resource): template}} if differs else None
-    return Plan(body=body, kept=tuple(kept), left_out=tuple(left_out))
+    spec = {_template_field(resource): template}
+    # exact: decide again when somebody changed the workload meanwhile.
+    body = build_patch(resource, agent, exact=True, spec=spec) if differs else None
+    return InjectionPlan(body=body, kept=tuple(kept), left_out=tuple(left_out))
 
 
-def build_release(agent: Agent, resource: Resource[Any]) -> Mapping[str, Any]:
-    """An apply that gives up every field that is ours: server-side apply takes them out of the workload."""
-    return _identity(agent, resource)
-
-
-def _identity(agent: Agent, resource: Resource[Any]) -> dict[str, Any]:
-    meta = agent.metadata
-    return {
-        "apiVersion": resource.api_version,
-        "kind": resource.kind,
-        # uid: never create; resourceVersion: decide again when somebody changed the workload meanwhile.
-        "metadata": {
-            "name": meta.name,
-            "namespace": meta.namespace,
-            "uid": meta.uid,
-            "resourceVersion": meta.resource_version,
-        },
-    }
+def build_release(agent: Agent, resource: Resource[Any]) -> Manifest:
+    """Build an apply that gives up every field that is ours: the API server then removes them."""
+    return build_patch(resource, agent, exact=True)
 
 
 def _template_field(resource: Resource[Any]) -> str:

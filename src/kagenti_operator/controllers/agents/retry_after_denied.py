@@ -1,39 +1,40 @@
-"""Agents that MLflow refuses: how long each waits, so that MLflow is left alone however many there are."""
+"""Agents that MLflow denies: how long each waits, so that MLflow is left alone however many there are."""
 
 import random
 from collections.abc import Callable
 
 from kagenti_operator.controllers.agents.experiments import POLLS_PER_SECOND
+from kagenti_operator.controllers.agents.facts import AgentKey
 
-REFUSED_SECONDS = 30.0
+DENIED_SECONDS = 30.0
 
 
-class ExperimentRefusals:
-    """Who was refused, and waits for somebody to do something about it."""
+class RetryAfterDenied:
+    """Which agents were denied, and wait for somebody to act."""
 
-    def __init__(self, wake: Callable[[str], None], rng: random.Random) -> None:
-        self._wake = wake
+    def __init__(self, enqueue: Callable[[AgentKey], None], rng: random.Random) -> None:
+        self._enqueue = enqueue
         self._rng = rng
-        self._waiting: set[str] = set()
+        self._waiting: set[AgentKey] = set()
 
-    def refused(self, key: str) -> float:
-        """Take note; return after how many seconds to try again: the more are refused, the later."""
+    def denied(self, key: AgentKey) -> float:
+        """Note it; return after how many seconds to retry: the more are denied, the later."""
         self._waiting.add(key)
-        pause = max(REFUSED_SECONDS, len(self._waiting) / POLLS_PER_SECOND)
+        pause = max(DENIED_SECONDS, len(self._waiting) / POLLS_PER_SECOND)
         return pause * self._rng.uniform(0.9, 1.1)
 
-    def succeeded(self, key: str) -> None:
-        """Somebody may have done something: where this one was refused before, the others are tried at once.
+    def succeeded(self, key: AgentKey) -> None:
+        """Somebody may have acted: where this one was denied before, the others are retried at once.
 
-        They count as refused no longer, so that each of them that succeeds does not wake all others again.
+        They count as denied no longer, so that each of them that succeeds does not wake all others again.
         """
         if key not in self._waiting:
             return
         self._waiting.remove(key)
         woken, self._waiting = self._waiting, set()
         for other in woken:
-            self._wake(other)
+            self._enqueue(other)
 
-    def forget(self, key: str) -> None:
-        """The agent is none any more."""
+    def forget(self, key: AgentKey) -> None:
+        """It is no agent any more."""
         self._waiting.discard(key)

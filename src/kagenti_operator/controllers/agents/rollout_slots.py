@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from kagenti_operator import clock
+from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.kube.objects.agents import Agent
 
 # A rollout that does not end (no capacity, a broken image) gives its place back after this time.
@@ -12,7 +13,7 @@ PATIENCE_SECONDS = 300.0
 
 
 @dataclass
-class _Roll:
+class _Rollout:
     deadline: float
     # Of the workload that rolls; None until the API server took a change.
     generation: int | None = None
@@ -25,57 +26,57 @@ class _Roll:
         return agent.is_rolled_out
 
 
-class RollSlots:
+class RolloutSlots:
     """Places for rollouts in progress, keyed as the work queue is, and given to its buckets in turn."""
 
     def __init__(
         self,
         limit: int,
-        on_free: Callable[[str], None],
+        on_free: Callable[[AgentKey], None],
         *,
-        bucket: Callable[[str], Hashable],
+        bucket: Callable[[AgentKey], Hashable],
     ) -> None:
         self._limit = limit
         self._on_free = on_free
         self._bucket = bucket
-        self._rolling: dict[str, _Roll] = {}
+        self._rolling: dict[AgentKey, _Rollout] = {}
         # By bucket, each in order of arrival.
-        self._waiting: OrderedDict[Hashable, dict[str, None]] = OrderedDict()
+        self._waiting: OrderedDict[Hashable, dict[AgentKey, None]] = OrderedDict()
         # Woken because a place is free, and not seen since: so many places are spoken for.
-        self._offered: set[str] = set()
+        self._offered: set[AgentKey] = set()
 
     @property
     def rolling(self) -> int:
         """How many rollouts are in progress."""
         return len(self._rolling)
 
-    def take(self, key: str) -> bool:
+    def take(self, key: AgentKey) -> bool:
         """Take a place for `key`, which is about to change; False: it will be woken when one is free."""
         self._expire()
         self._offered.discard(key)
         taken = key in self._rolling or self._free > 0
         if taken:
             self._forget_waiting(key)
-            self._rolling.setdefault(key, _Roll(clock.monotonic() + PATIENCE_SECONDS)).changing = True
+            self._rolling.setdefault(key, _Rollout(clock.monotonic() + PATIENCE_SECONDS)).changing = True
         else:
             self._waiting.setdefault(self._bucket(key), {})[key] = None
         # Several places may have expired at once.
         self._wake()
         return taken
 
-    def pass_on(self, key: str) -> None:
+    def pass_on(self, key: AgentKey) -> None:
         """`key` was looked at: if it was woken for a place and did not take it, another may have it."""
         if key in self._offered:
             self._offered.remove(key)
             self._wake()
 
-    def began(self, key: str, agent: Agent) -> None:
+    def began(self, key: AgentKey, agent: Agent) -> None:
         """The API server took the change; `agent` is its answer."""
         deadline = clock.monotonic() + PATIENCE_SECONDS
-        self._rolling[key] = _Roll(deadline, agent.metadata.generation, changing=False)
+        self._rolling[key] = _Rollout(deadline, agent.metadata.generation, changing=False)
         self.follow(key, agent)
 
-    def refused(self, key: str, agent: Agent | None) -> None:
+    def refused(self, key: AgentKey, agent: Agent | None) -> None:
         """The API server did not take the change: an earlier one may roll on; `agent` as it is known."""
         roll = self._rolling.get(key)
         if roll is None:
@@ -86,19 +87,19 @@ class RollSlots:
         else:
             self.follow(key, agent)
 
-    def follow(self, key: str, agent: Agent | None) -> None:
+    def follow(self, key: AgentKey, agent: Agent | None) -> None:
         """Give the place back when the workload is gone or its rollout is through."""
         roll = self._rolling.get(key)
         if roll and (agent is None or roll.is_over(agent)):
             self.release(key)
 
-    def holds(self, key: str) -> bool:
+    def holds(self, key: AgentKey) -> bool:
         """Whether that one has a place and has not had it for too long."""
         self._expire()
         self._wake()
         return key in self._rolling
 
-    def release(self, key: str) -> None:
+    def release(self, key: AgentKey) -> None:
         """Give a place back, whether or not it was taken, and wake the next that waits."""
         self._forget_waiting(key)
         self._offered.discard(key)
@@ -123,7 +124,7 @@ class RollSlots:
             self._offered.add(key)
             self._on_free(key)
 
-    def _forget_waiting(self, key: str) -> None:
+    def _forget_waiting(self, key: AgentKey) -> None:
         bucket = self._bucket(key)
         keys = self._waiting.get(bucket, {})
         keys.pop(key, None)

@@ -3,11 +3,15 @@
 from dataclasses import dataclass, replace
 
 from kagenti_operator import clock
-from kagenti_operator.controllers.agents.experiments import Server
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.mlflow import status
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.observable import Observable
 
-# Another tracking URI is told to agents when it has been the same for so long.
+# Agents get another tracking URI when it has been the same for so long.
 SETTLE_SECONDS = 30.0
 # On installation the address comes first and the gateway a little later, or never: so long after MLflow
 # became available the address is taken for all that will come.
@@ -16,36 +20,57 @@ GATEWAY_SECONDS = 10.0
 GATEWAY_GONE_SECONDS = 600.0
 
 
+@dataclass(frozen=True)
+class Endpoint:
+    """Where MLflow is, for agents and for the operator."""
+
+    tracking_uri: str
+    rest_url: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Accepted:
-    """What agents were told, and beside which address the CR told it last."""
+    """What agents have, and beside which address the CR had it last."""
 
     uid: str
     tracking_uri: str
     rest_url: str
 
 
-class AgentsServer:
-    """Follows MLflow's CR; `current` is what to use, None while MLflow is not available."""
+def setup(
+    dependencies: Dependencies, mlflow: MLflowFacts, endpoint: Observable[Endpoint | None]
+) -> Controller[str]:
+    """Watch the MLflow CR; what to use goes into `endpoint`, None while MLflow is not available."""
+    tracking = TrackingEndpoint(endpoint)
 
-    def __init__(self) -> None:
-        self.current: Server | None = None
+    async def reconcile() -> float | None:
+        return tracking.observe(mlflow.cr)
+
+    return build_singleton(dependencies, "tracking-endpoint", reconcile, mlflow.mlflows)
+
+
+class TrackingEndpoint:
+    """Follows MLflow's CR."""
+
+    def __init__(self, endpoint: Observable[Endpoint | None]) -> None:
+        self._endpoint = endpoint
         self._accepted: _Accepted | None = None
-        # A tracking URI that agents are not told yet, and since when it is there.
-        self._wish: tuple[str, float] | None = None
+        # A tracking URI that agents do not get yet, and since when it is there.
+        self._candidate: tuple[str, float] | None = None
 
     def observe(self, cr: MLflow | None) -> float | None:
         """Take note of the CR; return after how many seconds to do so again even if it does not change."""
         if cr is None or (self._accepted and self._accepted.uid != cr.metadata.uid):
-            self._accepted = self._wish = None
+            self._accepted = self._candidate = None
         tracking_uri, rest_url = (status.tracking_uri(cr), status.rest_url(cr)) if cr else (None, None)
         if cr is None or not status.is_available(cr) or not tracking_uri or not rest_url:
-            self.current = None
+            self._endpoint.set(None)
             return None
         wait = self._settle(cr, tracking_uri, rest_url)
         accepted = self._accepted
-        # Of whom agents are told: another MLflow would give ids that mean something else there, or nothing.
-        self.current = Server(accepted.tracking_uri, accepted.rest_url) if accepted else None
+        # Of the MLflow that agents use: another one would give ids that mean something else there, or
+        # nothing.
+        self._endpoint.set(Endpoint(accepted.tracking_uri, accepted.rest_url) if accepted else None)
         return wait
 
     def _settle(self, cr: MLflow, tracking_uri: str, rest_url: str) -> float | None:
@@ -64,20 +89,20 @@ class AgentsServer:
             left = self._lasts(tracking_uri, GATEWAY_SECONDS)
             wait = min(left, GATEWAY_SECONDS - self._available_seconds(cr))
         if wait is None:
-            self._wish = None
+            self._candidate = None
             return None
         if wait > 0:
             return wait
-        self._wish = None
+        self._candidate = None
         self._accepted = _Accepted(uid=cr.metadata.uid, tracking_uri=tracking_uri, rest_url=rest_url)
         return None
 
     def _lasts(self, tracking_uri: str, seconds: float) -> float:
         """How many of those seconds are left for that tracking URI to last."""
         now = clock.monotonic()
-        if self._wish is None or self._wish[0] != tracking_uri:
-            self._wish = (tracking_uri, now)
-        return self._wish[1] + seconds - now
+        if self._candidate is None or self._candidate[0] != tracking_uri:
+            self._candidate = (tracking_uri, now)
+        return self._candidate[1] + seconds - now
 
     def _available_seconds(self, cr: MLflow) -> float:
         since = status.available_since(cr)

@@ -1,1 +1,1 @@
-"""."""
+"""The collector: its access to MLflow, its experiment, its configuration and its rollout."""

@@ -1,39 +1,46 @@
 """The collector's access to MLflow: one RoleBinding in every namespace whose spans it delivers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from kagenti_operator.controllers.cluster import Cluster
-from kagenti_operator.controllers.failure_events import refusals_told
-from kagenti_operator.controllers.owners import build_owner
-from kagenti_operator.controllers.settings import (
-    COLLECTOR,
-    COLLECTOR_BINDING,
-    EDIT_ROLE,
-    INTEGRATION_ROLE,
-    MANAGED_LABELS,
-    MANAGER,
-    MLFLOW_NAMESPACE,
-    OPERATOR_CLUSTER_ROLE,
-)
-from kagenti_operator.kube.client import KubeClient
+from kagenti_operator import contract
+from kagenti_operator.contract import Names
+from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.collector.access_facts import AccessFacts, is_granted
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.failure_events import failures_recorded
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.manifests import Manifest, build_owner, build_role_binding
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.objects.rbac import RoleBinding
-from kagenti_operator.kube.resources import (
-    CLUSTER_ROLES,
-    DATA_SCIENCE_CLUSTERS,
-    MLFLOWS,
-    RBAC,
-    ROLE_BINDINGS,
-)
+from kagenti_operator.kube.resources import CLUSTER_ROLES, ROLE_BINDINGS
+from kagenti_operator.runtime.cache.object_cache import Event, Updated
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
-from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.telemetry.reporter import Report, Reporter
 
-log = structlog.get_logger("controllers.access")
+log = structlog.get_logger(__name__)
+
+# Enough to keep the API server busy with many small grants.
+WORKERS = 16
+
+
+def setup(
+    dependencies: Dependencies, mlflow: MLflowFacts, access: AccessFacts, agents: AgentFacts
+) -> Controller[str]:
+    """Watch agents and bindings by namespace, and the platform's facts for all namespaces at once."""
+    reconciler = AccessReconciler(dependencies, mlflow, access, agents)
+    controller = dependencies.controller("collector-access", reconciler.reconcile, workers=WORKERS)
+    for informer in agents.informers:
+        controller.watches(informer, namespace_of_new_agent)
+    controller.watches(access.bindings, lambda event: (event.object.metadata.namespace,))
+    for informer in (*mlflow.informers, *access.roles, access.own_role):
+        controller.watches(informer, reconciler.namespaces_of_platform)
+    return controller
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +74,12 @@ class Leave:
 type Decision = Grant | Revoke | Leave
 
 
-def decide(platform: Platform, *, wanted: bool, current: RoleBinding | None) -> Decision:
-    """What should become of one namespace's binding; `wanted`: an agent lives there, or MLflow itself.
+def decide(platform: Platform, *, wanted: bool, ours: bool) -> Decision:
+    """Decide about one namespace's binding. `wanted`: an agent or MLflow is there; `ours`: it is ours.
 
     A binding that works is never taken away by a hiccup: while MLflow is not ready, or its ClusterRole is
     being replaced, or somebody else manages the component, what exists stays and nothing new is made.
     """
-    ours = current is not None and current.metadata.labels.managed_by == MANAGER
     match platform.state:
         case "Managed" if wanted:
             return Grant(platform.cluster_role) if platform.ready and platform.cluster_role else Leave()
@@ -84,66 +90,74 @@ def decide(platform: Platform, *, wanted: bool, current: RoleBinding | None) -> 
 
 
 def build_binding(
-    namespace: str, cluster_role: str, *, collector_namespace: str, owner: KubeObject | None
-) -> Mapping[str, Any]:
-    """The RoleBinding of section 2.2 of the contract.
+    names: Names, namespace: str, cluster_role: str, *, collector_namespace: str, owner: KubeObject | None
+) -> Manifest:
+    """Build the RoleBinding of section 2.2 of the contract.
 
-    `owner`: the operator's own ClusterRole, because nobody else takes the grants away when it is uninstalled.
+    `owner`: the operator's own ClusterRole, because nobody else deletes the grants when it is uninstalled.
     """
-    metadata: dict[str, Any] = {"name": COLLECTOR_BINDING, "namespace": namespace, "labels": MANAGED_LABELS}
-    if owner:
-        metadata["ownerReferences"] = [build_owner(CLUSTER_ROLES, owner)]
-    return {
-        "apiVersion": ROLE_BINDINGS.api_version,
-        "kind": ROLE_BINDINGS.kind,
-        "metadata": metadata,
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": cluster_role},
-        "subjects": [{"kind": "ServiceAccount", "name": COLLECTOR, "namespace": collector_namespace}],
-    }
+    return build_role_binding(
+        contract.COLLECTOR_BINDING,
+        namespace,
+        role=CLUSTER_ROLES,
+        role_name=cluster_role,
+        accounts=[(collector_namespace, contract.COLLECTOR)],
+        labels=names.managed_labels,
+        owners=[build_owner(CLUSTER_ROLES, owner)] if owner else [],
+    )
 
 
-def has_foreign_owner(binding: RoleBinding | None) -> bool:
-    """Whether that binding, taken over from somebody else, goes with an object of theirs."""
-    owners = binding.metadata.owner_references if binding else ()
-    return any((o.kind, o.name) != (CLUSTER_ROLES.kind, OPERATOR_CLUSTER_ROLE) for o in owners)
+def report_missing_role(platform: Platform) -> Iterable[Report]:
+    """Report that there is no ClusterRole that the collector could be bound to."""
+    if platform.state == "Managed" and platform.ready and not platform.cluster_role:
+        yield Report(
+            reason="ClusterRoleMissing",
+            message=f"Neither ClusterRole {contract.INTEGRATION_ROLE} nor {contract.EDIT_ROLE} exists, so "
+            "the collector is granted no access to MLflow and traces are refused. The MLflow operator brings "
+            "them; access is granted as soon as one appears.",
+            log=True,
+        )
 
 
-def is_granted(binding: RoleBinding | None, cluster_role: str | None) -> bool:
-    """Whether that binding grants the collector that ClusterRole."""
-    if binding is None or cluster_role is None:
-        return False
-    # A Role of the namespace may have the same name, and any rules.
-    return (binding.role_ref.kind, binding.role_ref.name) == (CLUSTER_ROLES.kind, cluster_role)
+def namespace_of_new_agent(event: Event[Any]) -> tuple[str, ...]:
+    """The namespace of an agent that came or went; other changes of agents do not matter here."""
+    match event:
+        case Updated():
+            return ()
+        case _:
+            return (event.object.metadata.namespace,)
 
 
-class AccessController:
-    """One key per namespace, so that an event costs the work of its namespace only."""
-
-    name = "collector-access"
+class AccessReconciler:
+    """Keyed by namespace, so that an event costs the work of its namespace only."""
 
     def __init__(
-        self, client: KubeClient, cluster: Cluster, events: EventRecorder, enqueue: Callable[[str], None]
+        self, dependencies: Dependencies, mlflow: MLflowFacts, access: AccessFacts, agents: AgentFacts
     ) -> None:
-        self._client = client
-        self._cluster = cluster
-        self._applier = Applier(client)
-        self._events = events
-        self._enqueue = enqueue
+        self._settings = dependencies.settings
+        self._names = dependencies.settings.names
+        self._mlflow = mlflow
+        self._access = access
+        self._agents = agents
+        self._applier = Applier(dependencies.client)
+        self._events = dependencies.events
+        self._reporter = Reporter[str](dependencies.events, __name__)
         self._platform: Platform | None = None
 
-    async def reconcile(self, key: str) -> float | None:
-        """Bring the binding of namespace `key` to what the decision says."""
-        current = self._cluster.collector_bindings.store.get(key, COLLECTOR_BINDING)
-        wanted = key == MLFLOW_NAMESPACE or self._cluster.has_agents(key)
-        match decide(self._observe(), wanted=wanted, current=current):
+    async def reconcile(self, namespace: str) -> float | None:
+        """Bring the binding of a namespace to what is decided."""
+        current = self._access.binding(namespace)
+        wanted = namespace == contract.MLFLOW_NAMESPACE or self._agents.has_agents(namespace)
+        ours = current is not None and current.metadata.labels.managed_by == self._names.manager
+        match decide(self._observe(), wanted=wanted, ours=ours):
             case Grant(cluster_role):
-                trouble = f"The collector is not granted access to MLflow for namespace '{key}'"
-                with refusals_told(self._events, self._find_subject(), "AccessNotGranted", trouble):
-                    return CONFIRM_SECONDS if await self._grant(key, cluster_role, current) else None
+                consequence = f"The collector is not granted access to MLflow for namespace '{namespace}'"
+                with failures_recorded(self._events, self._mlflow.subject, "AccessNotGranted", consequence):
+                    return CONFIRM_SECONDS if await self._grant(namespace, cluster_role, current) else None
             case Revoke():
-                trouble = f"The collector keeps its access to MLflow for namespace '{key}'"
-                with refusals_told(self._events, self._find_subject(), "AccessNotRevoked", trouble):
-                    await self._applier.absent(ROLE_BINDINGS, current)
+                consequence = f"The collector keeps its access to MLflow for namespace '{namespace}'"
+                with failures_recorded(self._events, self._mlflow.subject, "AccessNotRevoked", consequence):
+                    await self._applier.delete(ROLE_BINDINGS, current)
             case Leave():
                 pass
         return None
@@ -152,13 +166,14 @@ class AccessController:
         """Make the binding grant that; return whether it had to be written."""
         if current is not None and not is_granted(current, cluster_role):
             # The API refuses to change a roleRef.
-            await self._applier.absent(ROLE_BINDINGS, current)
+            await self._applier.delete(ROLE_BINDINGS, current)
             current = None
         desired = build_binding(
+            self._names,
             namespace,
             cluster_role,
-            collector_namespace=self._cluster.settings.namespace,
-            owner=None if has_foreign_owner(current) else self._cluster.operator_role,
+            collector_namespace=self._settings.namespace,
+            owner=None if self._has_foreign_owner(current) else self._access.operator_role,
         )
         try:
             return await self._applier.ensure(ROLE_BINDINGS, desired, current)
@@ -169,56 +184,26 @@ class AccessController:
             log.info("Namespace is going away, no access granted", namespace=namespace)
             return False
 
+    def _has_foreign_owner(self, binding: RoleBinding | None) -> bool:
+        """Whether that binding, taken over from somebody else, goes with an object of theirs."""
+        owners = binding.metadata.owner_references if binding else ()
+        return any((o.kind, o.name) != (CLUSTER_ROLES.kind, self._names.deployment) for o in owners)
+
     def _observe(self) -> Platform:
-        cluster = self._cluster
+        role = self._access.operator_role
         return Platform(
-            state=cluster.mlflow_state,
-            ready=cluster.mlflow_ready,
-            cluster_role=cluster.cluster_role,
-            owner_uid=cluster.operator_role.metadata.uid if cluster.operator_role else "",
+            state=self._mlflow.state,
+            ready=self._mlflow.ready,
+            cluster_role=self._access.cluster_role,
+            owner_uid=role.metadata.uid if role else "",
         )
 
-    def on_agent(self, old: KubeObject | None, new: KubeObject | None) -> None:
-        """An agent came or went: its namespace is looked at. Changes of an agent do not matter here."""
-        if old is None or new is None:
-            changed = new or old
-            assert changed is not None
-            self._enqueue(changed.metadata.namespace)
-
-    def on_binding(self, old: KubeObject | None, new: KubeObject | None) -> None:
-        """A binding changed: whoever did it, its namespace is looked at."""
-        changed = new or old
-        assert changed is not None
-        self._enqueue(changed.metadata.namespace)
-
-    def on_platform(self, *_: KubeObject | None) -> None:
-        """Look at every namespace, but only when a fact changed that all of them depend on."""
+    def namespaces_of_platform(self, _: Event[Any]) -> Iterable[str]:
+        """Every namespace, but only when a fact changed that all of them depend on."""
         platform = self._observe()
         if platform == self._platform:
-            return
+            return ()
         self._platform = platform
-        self._tell_without_role(platform)
-        bound = {b.metadata.namespace for b in self._cluster.collector_bindings.store.values()}
-        for namespace in sorted({MLFLOW_NAMESPACE} | bound | self._cluster.agent_namespaces()):
-            self._enqueue(namespace)
-
-    def _tell_without_role(self, platform: Platform) -> None:
-        if platform.state != "Managed" or not platform.ready or platform.cluster_role:
-            return
-        message = (
-            f"Neither ClusterRole {INTEGRATION_ROLE} nor {EDIT_ROLE} exists, so the collector is granted no "
-            "access to MLflow and traces are refused. The MLflow operator installs them; access is granted "
-            "as soon as one appears."
-        )
-        log.warning(message)
-        subject = self._find_subject()
-        if subject:
-            self._events.warning(subject, "ClusterRoleMissing", message)
-
-    def _find_subject(self) -> ObjectRef | None:
-        """Whom to describe for access to MLflow."""
-        cr = self._cluster.mlflow
-        if cr:
-            return ObjectRef.of(MLFLOWS, cr)
-        dsc = next(iter(self._cluster.data_science_clusters.store.values()), None)
-        return ObjectRef.of(DATA_SCIENCE_CLUSTERS, dsc) if dsc else None
+        self._reporter.report("platform", self._mlflow.subject, report_missing_role(platform))
+        bound = {binding.metadata.namespace for binding in self._access.bindings.cache.values()}
+        return sorted({contract.MLFLOW_NAMESPACE} | bound | self._agents.namespaces())

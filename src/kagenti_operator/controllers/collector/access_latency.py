@@ -1,66 +1,57 @@
 """How long from an agent's appearance to the collector's access for its namespace."""
 
 from collections.abc import Callable
+from typing import Any
 
 from kagenti_operator import clock
-from kagenti_operator.controllers.cluster import Cluster
-from kagenti_operator.controllers.collector.access import is_granted
-from kagenti_operator.controllers.settings import COLLECTOR_BINDING
-from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.collector.access_facts import AccessFacts
+from kagenti_operator.controllers.metrics import Leading
+from kagenti_operator.runtime.cache.object_cache import Added, Event, Removed, Updated
 
 
-class Appearances:
-    """Times agents of which the informers tell between `begin` and `end`; those before are nobody's doing.
+class AccessLatency:
+    """Times agents that appear while this replica leads.
 
     An agent that goes before it has access is forgotten, so there are never more entries than agents.
     """
 
-    def __init__(self, cluster: Cluster, observe: Callable[[float], None]) -> None:
+    def __init__(
+        self, access: AccessFacts, agents: AgentFacts, leading: Leading, observe: Callable[[float], None]
+    ) -> None:
         """`observe` is called with the seconds of each agent, once."""
-        self._cluster = cluster
+        self._access = access
+        self._leading = leading
         self._observe = observe
-        self._running = False
         # By namespace, then by uid: when the agent appeared.
         self._waiting: dict[str, dict[str, float]] = {}
-        for informer in cluster.agents.values():
+        for informer in agents.informers:
             informer.subscribe(self._on_agent)
-        cluster.collector_bindings.subscribe(self._on_binding)
-        for informer in (cluster.integration_role, cluster.edit_role):
-            informer.subscribe(self._on_role)
+        access.bindings.subscribe(lambda event: self._settle(event.object.metadata.namespace))
+        for role in access.roles:
+            role.subscribe(self._on_role)
 
-    def begin(self) -> None:
-        """Time those that appear from now on."""
-        self._running = True
+    def _on_agent(self, event: Event[Any]) -> None:
+        metadata = event.object.metadata
+        match event:
+            case Added() if self._leading.value:
+                self._waiting.setdefault(metadata.namespace, {})[metadata.uid] = clock.monotonic()
+                self._settle(metadata.namespace)
+            case Removed():
+                waiting = self._waiting.get(metadata.namespace, {})
+                waiting.pop(metadata.uid, None)
+                if not waiting:
+                    self._waiting.pop(metadata.namespace, None)
+            case Added() | Updated():
+                pass
 
-    def end(self) -> None:
-        """Time nobody any longer."""
-        self._running = False
-        self._waiting.clear()
-
-    def _on_agent(self, old: KubeObject | None, new: KubeObject | None) -> None:
-        if old is None and new is not None and self._running:
-            namespace = new.metadata.namespace
-            self._waiting.setdefault(namespace, {})[new.metadata.uid] = clock.monotonic()
-            self._settle(namespace)
-        elif old is not None and new is None:
-            waiting = self._waiting.get(old.metadata.namespace, {})
-            waiting.pop(old.metadata.uid, None)
-            if not waiting:
-                self._waiting.pop(old.metadata.namespace, None)
-
-    def _on_binding(self, old: KubeObject | None, new: KubeObject | None) -> None:
-        del old
-        if new is not None:
-            self._settle(new.metadata.namespace)
-
-    def _on_role(self, *_: KubeObject | None) -> None:
+    def _on_role(self, _: Event[Any]) -> None:
         # Bindings may have outlived the ClusterRole that they name.
         for namespace in tuple(self._waiting):
             self._settle(namespace)
 
     def _settle(self, namespace: str) -> None:
-        binding = self._cluster.collector_bindings.store.get(namespace, COLLECTOR_BINDING)
-        if namespace in self._waiting and is_granted(binding, self._cluster.cluster_role):
+        if namespace in self._waiting and self._access.is_granted(namespace):
             now = clock.monotonic()
             for appeared in self._waiting.pop(namespace).values():
                 self._observe(now - appeared)

@@ -1,216 +1,190 @@
 """The collector's configuration: kept in its ConfigMap, and rolled out when it changes."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import structlog
 
-from kagenti_operator import clock
-from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator import clock, contract
+from kagenti_operator.contract import Names
+from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector import ingress_ca
-from kagenti_operator.controllers.collector.access import is_granted
-from kagenti_operator.controllers.collector.delivery_diagnosis import SpanRefusals
+from kagenti_operator.controllers.collector.access_facts import AccessFacts
+from kagenti_operator.controllers.collector.delivery_diagnosis import Delivery, report_delivery
+from kagenti_operator.controllers.collector.destination import MLflowView, choose_destination
 from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.collector.facts import CollectorFacts, only, read_key
 from kagenti_operator.controllers.collector.rollout import CollectorRollout, collector_image
-from kagenti_operator.controllers.failure_events import find_collector, refusals_told
-from kagenti_operator.controllers.owners import build_owner
-from kagenti_operator.controllers.settings import (
-    CA_BUNDLE_KEY,
-    COLLECTOR_BINDING,
-    COLLECTOR_CONFIG,
-    COLLECTOR_CONFIG_KEY,
-    CONFIG_HASH_ANNOTATION,
-    INGRESS_CA,
-    MANAGED_LABELS,
-)
-from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.objects.models import KubeObject, MLflow
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.failure_events import failures_recorded
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.singleton import build_singleton
+from kagenti_operator.kube.manifests import Manifest, build_config_map, build_owner
 from kagenti_operator.kube.objects.workloads import Workload
-from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
-from kagenti_operator.mlflow import status
+from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, MLFLOWS
 from kagenti_operator.otelcol.model import Facts, MLflowDestination
 from kagenti_operator.otelcol.render import config_hash, last_known_destination, render
 from kagenti_operator.otelcol.versions import has_modern_exporter_names
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier, differs
-from kagenti_operator.runtime.telemetry.events import EventRecorder
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.observable import Observable
+from kagenti_operator.runtime.telemetry.events import ObjectRef
+from kagenti_operator.runtime.telemetry.reporter import Reporter
+from kagenti_operator.runtime.telemetry.standing import Standing
 
-log = structlog.get_logger("controllers.collector-config")
+log = structlog.get_logger(__name__)
 
 # The first change is written at once, the rest of a burst together: each write rolls the collector.
 SETTLE_SECONDS = 10.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class MLflowView:
-    """What decides where spans go.
+def setup(
+    dependencies: Dependencies, facts: CollectorFacts, sources: "MLflowSources | None"
+) -> tuple[Controller[str], Observable[datetime | None]]:
+    """Watch everything that the configuration is made from.
 
-    `granted`: the collector may write to the workspace, or nothing is there yet that it could be granted for.
+    Also returns since when (time of day) everything has been as it should be; None while it is not.
     """
-
-    cr: MLflow | None
-    openshift: bool
-    workspace: str | None
-    resolved: Resolved | None
-    granted: bool
-    last_known: MLflowDestination | None
-
-
-def choose_destination(view: MLflowView) -> MLflowDestination | None:
-    """Where the collector sends spans: the last known destination until a better one is complete.
-
-    Only the CR's end takes MLflow out of the configuration (section 2.3 of the contract).
-    """
-    if view.cr is None:
-        return None
-    endpoint = status.traces_url(view.cr) if status.is_available(view.cr) else None
-    if endpoint is None:
-        return view.last_known
-    if not view.openshift or not view.workspace:
-        return MLflowDestination(traces_endpoint=endpoint)
-    resolved = view.resolved
-    known = (
-        resolved is not None
-        and resolved.workspace == view.workspace
-        and resolved.base_url == status.rest_url(view.cr)
-    )
-    if resolved is None or not known or not view.granted:
-        return view.last_known
-    return MLflowDestination(
-        traces_endpoint=endpoint, workspace=resolved.workspace, experiment_id=resolved.experiment.id
-    )
-
-
-def build_config_map(namespace: str, text: str, owner: Workload | None) -> Mapping[str, Any]:
-    """ConfigMap `otel-collector-config` of section 2.3 of the contract."""
-    metadata: dict[str, Any] = {
-        "name": COLLECTOR_CONFIG,
-        "namespace": namespace,
-        "labels": MANAGED_LABELS,
-        "annotations": {CONFIG_HASH_ANNOTATION: config_hash(text)},
-    }
-    if owner:
-        metadata["ownerReferences"] = [build_owner(DEPLOYMENTS, owner)]
-    return {
-        "apiVersion": CONFIG_MAPS.api_version,
-        "kind": CONFIG_MAPS.kind,
-        "metadata": metadata,
-        "data": {COLLECTOR_CONFIG_KEY: text},
-    }
-
-
-class CollectorConfigController:
-    """One key: the collector's configuration."""
-
+    reconciler = CollectorConfigReconciler(dependencies, facts, sources)
+    informers = list(facts.informers)
+    follows: list[Observable[Any]] = [facts.openshift]
+    if sources:
+        # Whether the workspace's access is one to wait for, and whether it is the right one.
+        informers += [sources.mlflow.mlflows, sources.mlflow.data_science_clusters, *sources.access.roles]
+        follows.append(sources.resolved)
     name = "collector-config"
-    KEY = COLLECTOR_CONFIG
+    controller = build_singleton(dependencies, name, reconciler.reconcile, *informers, follows=tuple(follows))
+    if sources:
+        workspace = dependencies.settings.mlflow_workspace
+        for informer in (sources.access.bindings, *sources.agents.informers):
+            controller.watches(
+                informer,
+                lambda event: (name,) if event.object.metadata.namespace == workspace else (),
+            )
+    return controller, reconciler.in_place_since
+
+
+class MLflowSources:
+    """What the configuration needs to know of MLflow, where that feature is enabled."""
 
     def __init__(
         self,
-        client: KubeClient,
-        cluster: Cluster,
-        events: EventRecorder,
+        mlflow: MLflowFacts,
+        access: AccessFacts,
+        agents: AgentFacts,
+        resolved: Observable[Resolved | None],
+    ) -> None:
+        self.mlflow = mlflow
+        self.access = access
+        self.agents = agents
+        self.resolved = resolved
+
+
+def build_collector_config(names: Names, namespace: str, text: str, owner: Workload | None) -> Manifest:
+    """Build ConfigMap `otel-collector-config` of section 2.3 of the contract."""
+    return build_config_map(
+        contract.COLLECTOR_CONFIG,
+        namespace,
+        {contract.COLLECTOR_CONFIG_KEY: text},
+        labels=names.managed_labels,
+        annotations={names.config_hash_annotation: config_hash(text)},
+        owners=[build_owner(DEPLOYMENTS, owner)] if owner else [],
+    )
+
+
+class CollectorConfigReconciler:
+    """Brings ConfigMap and rollout to the configuration that the facts ask for."""
+
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        facts: CollectorFacts,
+        sources: MLflowSources | None,
         *,
-        resolved: Callable[[], Resolved | None],
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
-        self._cluster = cluster
-        self._applier = Applier(client)
-        self._rollout = CollectorRollout(client, cluster, events)
-        self._events = events
-        self._refusals = SpanRefusals(cluster, events)
-        self._resolved = resolved
+        self._settings = dependencies.settings
+        self._facts = facts
+        self._sources = sources
+        self._applier = Applier(dependencies.client)
+        self._rollout = CollectorRollout(dependencies, facts)
+        self._events = dependencies.events
+        self._reporter = Reporter[str](dependencies.events, __name__)
         self._settle = settle_seconds
         self._written_at: float | None = None
         self._last_known: MLflowDestination | None = None
         self._read_back = False
-        self._announced: tuple[str, str | None] | None = None
-        # Since when (wall time) everything has been as it should be; None while it is not.
-        self.in_place_since: datetime | None = None
+        self._complete = Standing[None]()
+        self.in_place_since = Observable[datetime | None](None)
 
-    async def reconcile(self, key: str) -> float | None:
-        """Bring ConfigMap and rollout to the configuration that the cluster's facts ask for."""
-        del key
-        cluster = self._cluster
-        if cluster.openshift is None or not self._ingress_ca_settled():
-            self.in_place_since = None
+    async def reconcile(self) -> float | None:
+        """Write what differs, and report what keeps spans from MLflow."""
+        facts = self._facts
+        openshift = facts.openshift.value
+        if openshift is None or not ingress_ca.is_settled(facts):
+            self.in_place_since.set(None)
             return None
-        destination = self._destination(openshift=cluster.openshift)
-        text = render(self._facts(destination, openshift=cluster.openshift))
-        desired = build_config_map(cluster.settings.namespace, text, cluster.operator)
-        current = cluster.config_map(COLLECTOR_CONFIG)
+        destination = self._choose_destination(openshift=openshift)
+        text = render(
+            Facts(
+                openshift=openshift,
+                mlflow=destination,
+                phoenix=facts.phoenix,
+                ingress_ca=only(facts.ingress_ca) is not None,
+                modern_exporter_names=has_modern_exporter_names(collector_image(facts.collector)),
+            )
+        )
+        desired = build_collector_config(self._settings.names, self._settings.namespace, text, facts.operator)
         rollout = self._rollout.build(text, destination)
-        writes = differs(desired, current) or (rollout is not None and differs(rollout, cluster.collector))
-        if writes:
-            self.in_place_since = None
-            wait = self._settling()
-            if wait:
+        due = differs(desired, only(facts.config_map)) or (
+            rollout is not None and differs(rollout, facts.collector)
+        )
+        if due:
+            self.in_place_since.set(None)
+            if wait := self._settling():
                 return wait
-            trouble = "The collector goes on with the configuration that it has"
-            with refusals_told(self._events, find_collector(cluster), "ConfigurationNotWritten", trouble):
-                await self._applier.ensure(CONFIG_MAPS, desired, current)
-                if rollout is not None:
-                    await self._rollout.ensure(rollout)
-            self._written_at = clock.monotonic()
+            await self._write(desired, rollout)
         self._last_known = destination
-        self.in_place_since = self.in_place_since or clock.now()
-        self._announce(text, destination)
-        self._refusals.tell(destination)
+        self.in_place_since.set(self.in_place_since.value or clock.now())
+        self._log_complete(text, destination)
+        self._report_delivery(destination)
         renewal = self._rollout.seconds_to_renewal(destination)
-        return min(CONFIRM_SECONDS, renewal or CONFIRM_SECONDS) if writes else renewal
+        return min(CONFIRM_SECONDS, renewal or CONFIRM_SECONDS) if due else renewal
 
-    def _destination(self, *, openshift: bool) -> MLflowDestination | None:
-        cluster = self._cluster
-        settings = cluster.settings
-        if not settings.enable_mlflow:
+    async def _write(self, desired: Manifest, rollout: Manifest | None) -> None:
+        consequence = "The collector goes on with the configuration that it has"
+        with failures_recorded(self._events, self._facts.subject, "ConfigurationNotWritten", consequence):
+            await self._applier.ensure(CONFIG_MAPS, desired, only(self._facts.config_map))
+            if rollout is not None:
+                await self._rollout.ensure(rollout)
+        self._written_at = clock.monotonic()
+
+    def _choose_destination(self, *, openshift: bool) -> MLflowDestination | None:
+        sources = self._sources
+        if sources is None:
             return None
         if not self._read_back:
             self._last_known = self._read_last_known()
             self._read_back = True
-        workspace = settings.mlflow_workspace
+        workspace = self._settings.mlflow_workspace
         return choose_destination(
             MLflowView(
-                cr=cluster.mlflow,
+                cr=sources.mlflow.cr,
                 openshift=openshift,
                 workspace=workspace,
-                resolved=self._resolved(),
-                granted=workspace is None or self._is_granted(workspace),
+                resolved=sources.resolved.value,
+                granted=workspace is None or _is_granted(sources, workspace),
                 last_known=self._last_known,
             )
         )
 
     def _read_last_known(self) -> MLflowDestination | None:
-        found = self._cluster.config_map(COLLECTOR_CONFIG)
+        found = only(self._facts.config_map)
         if found is None:
             return None
-        text = (found.data or {}).get(COLLECTOR_CONFIG_KEY, "")
-        return last_known_destination(text, found.metadata.annotations.get(CONFIG_HASH_ANNOTATION))
-
-    def _is_granted(self, workspace: str) -> bool:
-        # MLflow remembers a refusal for minutes: the grant comes before the configuration that needs it.
-        # Where no agent lives there is no grant to wait for.
-        cluster = self._cluster
-        if cluster.mlflow_state != "Managed" or not cluster.has_agents(workspace):
-            return True
-        return is_granted(
-            cluster.collector_bindings.store.get(workspace, COLLECTOR_BINDING), cluster.cluster_role
-        )
-
-    def _ingress_ca_settled(self) -> bool:
-        # One roll for a changed CA, not one for the configuration and another for the bundle.
-        wanted = ingress_ca.wanted_bundle(self._cluster)
-        current = self._cluster.config_map(INGRESS_CA)
-        return wanted is None or (current is not None and (current.data or {}).get(CA_BUNDLE_KEY) == wanted)
-
-    def _facts(self, destination: MLflowDestination | None, *, openshift: bool) -> Facts:
-        return Facts(
-            openshift=openshift,
-            mlflow=destination,
-            phoenix=self._cluster.phoenix,
-            ingress_ca=self._cluster.config_map(INGRESS_CA) is not None,
-            modern_exporter_names=has_modern_exporter_names(collector_image(self._cluster.collector)),
-        )
+        text = read_key(self._facts.config_map, contract.COLLECTOR_CONFIG_KEY) or ""
+        annotation = self._settings.names.config_hash_annotation
+        return last_known_destination(text, found.metadata.annotations.get(annotation))
 
     def _settling(self) -> float | None:
         if self._written_at is None:
@@ -218,22 +192,34 @@ class CollectorConfigController:
         left = self._written_at + self._settle - clock.monotonic()
         return left if left > 0 else None
 
-    def _announce(self, text: str, destination: MLflowDestination | None) -> None:
-        collector = self._cluster.collector
-        in_place = (config_hash(text), collector.metadata.uid if collector else None)
-        if in_place == self._announced:
-            return
-        self._announced = in_place
-        log.info(
-            "OTel collector bootstrap complete",
-            configHash=in_place[0],
-            tracesURL=destination.traces_endpoint if destination else None,
-            workspace=destination.workspace if destination else None,
-            experimentID=destination.experiment_id if destination else None,
-            rolledOut=collector is not None,
-        )
+    def _log_complete(self, text: str, destination: MLflowDestination | None) -> None:
+        collector = self._facts.collector
+        digest = config_hash(text)
+        if self._complete.holds(None, f"{digest} {collector.metadata.uid if collector else None}"):
+            log.info(
+                contract.LOG_BOOTSTRAP_COMPLETE,
+                configHash=digest,
+                tracesURL=destination.traces_endpoint if destination else None,
+                workspace=destination.workspace if destination else None,
+                experimentID=destination.experiment_id if destination else None,
+                rolledOut=collector is not None,
+            )
 
-    def concerns(self, old: KubeObject | None, new: KubeObject | None) -> bool:
-        """Whether a change of the collector's binding concerns the configured workspace."""
-        changed = new or old
-        return changed is not None and changed.metadata.namespace == self._cluster.settings.mlflow_workspace
+    def _report_delivery(self, destination: MLflowDestination | None) -> None:
+        sources = self._sources
+        cr = sources.mlflow.cr if sources else None
+        if sources is None or cr is None:
+            self._reporter.forget("delivery")
+            return
+        workspace = destination.workspace if destination else None
+        delivery = Delivery.of(sources.mlflow, sources.access, sources.agents, workspace)
+        reports = report_delivery(delivery) if destination and self._facts.openshift.value else ()
+        self._reporter.report("delivery", ObjectRef.of(MLFLOWS, cr), reports)
+
+
+def _is_granted(sources: MLflowSources, workspace: str) -> bool:
+    # MLflow remembers a refusal for minutes: the grant comes before the configuration that needs it.
+    # Where no agent lives there is no grant to wait for.
+    if sources.mlflow.state != "Managed" or not sources.agents.has_agents(workspace):
+        return True
+    return sources.access.is_granted(workspace)

@@ -1,44 +1,42 @@
 """Whether the collector's configuration is in place, judged from outside the operator. Pure."""
 
-from kagenti_operator.controllers.settings import (
-    COLLECTOR,
-    COLLECTOR_CONFIG,
-    COLLECTOR_CONFIG_KEY,
-    CONFIG_HASH_ANNOTATION,
-)
+from kagenti_operator import contract
+from kagenti_operator.contract import Names
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.otelcol.render import config_hash, last_known_destination
 
 
-def find_problem(config_map: ConfigMap | None, collector: Workload | None) -> str | None:
+def find_problem(names: Names, config_map: ConfigMap | None, collector: Workload | None) -> str | None:
     """What keeps the configuration from being in place, as a sentence; None when it is."""
     if config_map is None:
         return (
-            f"ConfigMap {COLLECTOR_CONFIG} does not exist: the operator has written no configuration. Its "
-            "log says why"
+            f"ConfigMap {contract.COLLECTOR_CONFIG} does not exist: the operator has written none. "
+            "Its log says why"
         )
-    annotated = config_map.metadata.annotations.get(CONFIG_HASH_ANNOTATION)
+    annotated = config_map.metadata.annotations.get(names.config_hash_annotation)
     if annotated != config_hash(_text(config_map)):
         return (
-            f"ConfigMap {COLLECTOR_CONFIG} holds something else than the operator wrote: it undoes edits "
-            "within seconds while it runs and may write. Its log says why it does not"
+            f"ConfigMap {contract.COLLECTOR_CONFIG} holds something else than the operator wrote: it undoes "
+            "edits within seconds while it runs and may write. Its log says why it does not"
         )
     if collector is None:
-        return f"Deployment {COLLECTOR} does not exist: install the collector; its configuration waits for it"
-    if collector.spec.template.annotations.get(CONFIG_HASH_ANNOTATION) != annotated:
-        return f"Deployment {COLLECTOR} has not been rolled to the configuration. The operator's log says why"
+        return f"Deployment {contract.COLLECTOR} does not exist: install it; its configuration waits for it"
+    if collector.spec.template.annotations.get(names.config_hash_annotation) != annotated:
+        return (
+            f"Deployment {contract.COLLECTOR} is not rolled to the configuration. The operator's log says why"
+        )
     if not collector.is_rolled_out:
         return (
-            f"Deployment {COLLECTOR} is on its way to the configuration, but its pods are not ready. They "
-            "and their log tell why"
+            f"Deployment {contract.COLLECTOR} is rolling to the configuration, but its pods are not ready. "
+            "Describe them, and read their log"
         )
     return None
 
 
-def describe(config_map: ConfigMap) -> str:
+def describe(names: Names, config_map: ConfigMap) -> str:
     """Where the spans go by that configuration."""
-    annotated = config_map.metadata.annotations.get(CONFIG_HASH_ANNOTATION)
+    annotated = config_map.metadata.annotations.get(names.config_hash_annotation)
     destination = last_known_destination(_text(config_map), annotated)
     if destination is None:
         return "it sends nothing to MLflow, which is not there or not wanted"
@@ -51,4 +49,4 @@ def describe(config_map: ConfigMap) -> str:
 
 
 def _text(config_map: ConfigMap) -> str:
-    return (config_map.data or {}).get(COLLECTOR_CONFIG_KEY, "")
+    return (config_map.data or {}).get(contract.COLLECTOR_CONFIG_KEY, "")

@@ -1,19 +1,23 @@
 """The experiment that the collector's spans go to: found or made through MLflow's REST API."""
 
-import random
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
 
-from kagenti_operator.controllers.cluster import Cluster
+from kagenti_operator import contract
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.resources import MLFLOWS
 from kagenti_operator.mlflow import status
-from kagenti_operator.mlflow.client import Experiment, MLflowClient
+from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.observable import Observable
+from kagenti_operator.runtime.telemetry.events import ObjectRef
+from kagenti_operator.runtime.telemetry.standing import Standing
 
-log = structlog.get_logger("controllers.experiment")
+log = structlog.get_logger(__name__)
 
 # A refusal may end by a grant or a namespace that the operator does not watch.
 REFUSED_SECONDS = 15.0
@@ -28,70 +32,64 @@ class Resolved:
     experiment: Experiment
 
 
-class ExperimentController:
-    """One key: the collector's experiment. `resolved` is read by the collector's configuration."""
+def setup(
+    dependencies: Dependencies, mlflow: MLflowFacts, resolved: Observable[Resolved | None]
+) -> Controller[str]:
+    """Watch the MLflow CR and its endpoints; what is found goes into `resolved`."""
+    reconciler = ExperimentReconciler(dependencies, mlflow, resolved)
+    return build_singleton(dependencies, "experiment", reconciler.reconcile, mlflow.mlflows, mlflow.endpoints)
 
-    name = "experiment"
-    KEY = "experiment"
+
+class ExperimentReconciler:
+    """Makes sure that the experiment exists, as long as MLflow is available and a workspace is set."""
 
     def __init__(
-        self,
-        cluster: Cluster,
-        mlflow: MLflowClient,
-        events: EventRecorder,
-        *,
-        rng: random.Random,
-        on_change: Callable[[], None],
+        self, dependencies: Dependencies, mlflow: MLflowFacts, resolved: Observable[Resolved | None]
     ) -> None:
-        self._cluster = cluster
+        self._settings = dependencies.settings
+        self._client = dependencies.mlflow
+        self._events = dependencies.events
+        self._rng = dependencies.rng
         self._mlflow = mlflow
-        self._events = events
-        self._rng = rng
-        self._on_change = on_change
-        self._refusal_told: str | None = None
-        self.resolved: Resolved | None = None
+        self._resolved = resolved
+        self._refusal = Standing[None]()
 
-    async def reconcile(self, key: str) -> float | None:
-        """Make sure that the experiment exists, as long as MLflow is available and a workspace is set."""
-        del key
-        settings = self._cluster.settings
-        cr = self._cluster.mlflow
+    async def reconcile(self) -> float | None:
+        """Find or make the experiment; poll it, because MLflow cannot be watched."""
+        settings, cr = self._settings, self._mlflow.cr
         if cr is None:
-            self.resolved = None
+            self._resolved.set(None)
         base_url = status.rest_url(cr) if cr and status.is_available(cr) else None
-        if base_url is None or not settings.mlflow_workspace or not self._cluster.mlflow_ready:
+        if base_url is None or not settings.mlflow_workspace or not self._mlflow.ready:
             return None
         workspace, name = settings.mlflow_workspace, settings.mlflow_experiment_name
         try:
-            experiment = await self._mlflow.ensure_experiment(base_url, workspace, name)
+            experiment = await self._client.ensure_experiment(base_url, workspace, name)
         except MLflowError as error:
-            self._tell(workspace, name, error)
+            self._record(workspace, name, error)
             if error.retryable:
                 raise
-            # Asked again and again for as long as it takes, so the log has each refusal once.
-            if str(error) != self._refusal_told:
+            # Asked for as long as it takes, so the log has each refusal once.
+            if self._refusal.holds(None, str(error)):
                 log.warning("MLflow experiment refused", name=name, workspace=workspace, error=str(error))
-            self._refusal_told = str(error)
             return REFUSED_SECONDS
-        self._refusal_told = None
+        self._refusal.ends(None)
         self._keep(Resolved(base_url, workspace, experiment))
         return settings.mlflow_poll_seconds * self._rng.uniform(0.9, 1.1)
 
     def _keep(self, resolved: Resolved) -> None:
-        if resolved == self.resolved:
+        if resolved == self._resolved.value:
             return
-        self.resolved = resolved
         log.info(
-            "Created/found MLflow experiment",
+            contract.LOG_EXPERIMENT,
             name=resolved.experiment.name,
             workspace=resolved.workspace,
             experimentID=resolved.experiment.id,
         )
-        self._on_change()
+        self._resolved.set(resolved)
 
-    def _tell(self, workspace: str, name: str, error: MLflowError) -> None:
-        cr = self._cluster.mlflow
-        if cr:
+    def _record(self, workspace: str, name: str, error: MLflowError) -> None:
+        if cr := self._mlflow.cr:
             self._events.warning(
                 ObjectRef.of(MLFLOWS, cr),
                 "ExperimentNotAvailable",

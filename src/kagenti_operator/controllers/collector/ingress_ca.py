@@ -1,19 +1,28 @@
 """OpenShift's ingress CA, copied to where the collector mounts it."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from kagenti_operator.controllers.cluster import Cluster
-from kagenti_operator.controllers.failure_events import find_collector, refusals_told
-from kagenti_operator.controllers.owners import build_owner
-from kagenti_operator.controllers.settings import CA_BUNDLE_KEY, INGRESS_CA, MANAGED_LABELS
-from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.objects.workloads import Workload
+from kagenti_operator import contract
+from kagenti_operator.controllers.collector.facts import CollectorFacts, only, read_key
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.failure_events import failures_recorded
+from kagenti_operator.controllers.singleton import build_singleton
+from kagenti_operator.kube.manifests import build_config_map, build_owner
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
-from kagenti_operator.runtime.telemetry.events import EventRecorder
+from kagenti_operator.runtime.control.controller import Controller
 
-ROOT_KEY = "ca.crt"
+
+def setup(dependencies: Dependencies, collector: CollectorFacts) -> Controller[str]:
+    """Watch the sources, the copy, and the operator's Deployment, with which the copy goes."""
+    return build_singleton(
+        dependencies,
+        "ingress-ca",
+        IngressCAReconciler(dependencies, collector).reconcile,
+        collector.ingress_source,
+        collector.root_source,
+        collector.ingress_ca,
+        collector.deployments,
+        follows=(collector.openshift,),
+    )
 
 
 def build_bundle(ingress: str | None, root: str | None) -> str | None:
@@ -23,48 +32,46 @@ def build_bundle(ingress: str | None, root: str | None) -> str | None:
     return "".join(f"{part.strip()}\n" for part in (ingress, root) if part and part.strip())
 
 
-def wanted_bundle(cluster: Cluster) -> str | None:
+def wanted_bundle(collector: CollectorFacts) -> str | None:
     """What `otel-ingress-ca` should hold now; None where there is nothing to copy."""
-    if not cluster.openshift:
+    if not collector.openshift.value:
         return None
     return build_bundle(
-        cluster.ca_source(cluster.ingress_source, CA_BUNDLE_KEY),
-        cluster.ca_source(cluster.root_source, ROOT_KEY),
+        read_key(collector.ingress_source, contract.CA_BUNDLE_KEY),
+        read_key(collector.root_source, contract.ROOT_CA_KEY),
     )
 
 
-def build_config_map(namespace: str, bundle: str, owner: Workload | None) -> Mapping[str, Any]:
-    """ConfigMap `otel-ingress-ca` of section 2.5 of the contract; it goes with the operator."""
-    metadata: dict[str, Any] = {"name": INGRESS_CA, "namespace": namespace, "labels": MANAGED_LABELS}
-    if owner:
-        metadata["ownerReferences"] = [build_owner(DEPLOYMENTS, owner)]
-    return {
-        "apiVersion": CONFIG_MAPS.api_version,
-        "kind": CONFIG_MAPS.kind,
-        "metadata": metadata,
-        "data": {CA_BUNDLE_KEY: bundle},
-    }
+def is_settled(collector: CollectorFacts) -> bool:
+    """Whether the copy is as wanted. One roll for a changed CA, not another one for the configuration."""
+    wanted = wanted_bundle(collector)
+    return wanted is None or read_key(collector.ingress_ca, contract.CA_BUNDLE_KEY) == wanted
 
 
-class IngressCAController:
-    """One key: the bundle. A source that vanishes leaves the last bundle: the collector may still need it."""
+class IngressCAReconciler:
+    """Keeps the copy. A source that vanishes leaves the last bundle: the collector may still need it."""
 
-    name = "ingress-ca"
-    KEY = INGRESS_CA
+    def __init__(self, dependencies: Dependencies, collector: CollectorFacts) -> None:
+        self._settings = dependencies.settings
+        self._events = dependencies.events
+        self._applier = Applier(dependencies.client)
+        self._collector = collector
 
-    def __init__(self, client: KubeClient, cluster: Cluster, events: EventRecorder) -> None:
-        self._cluster = cluster
-        self._events = events
-        self._applier = Applier(client)
-
-    async def reconcile(self, key: str) -> float | None:
+    async def reconcile(self) -> float | None:
         """Copy the certificates where they differ."""
-        del key
-        bundle = wanted_bundle(self._cluster)
+        bundle = wanted_bundle(self._collector)
         if bundle is None:
             return None
-        desired = build_config_map(self._cluster.settings.namespace, bundle, self._cluster.operator)
-        trouble = "The collector's configuration waits for the ingress CA, which could not be written"
-        with refusals_told(self._events, find_collector(self._cluster), "IngressCANotWritten", trouble):
-            wrote = await self._applier.ensure(CONFIG_MAPS, desired, self._cluster.config_map(INGRESS_CA))
+        owner = self._collector.operator
+        desired = build_config_map(
+            contract.INGRESS_CA,
+            self._settings.namespace,
+            {contract.CA_BUNDLE_KEY: bundle},
+            labels=self._settings.names.managed_labels,
+            owners=[build_owner(DEPLOYMENTS, owner)] if owner else [],
+        )
+        consequence = "The collector's configuration waits for the ingress CA, which could not be written"
+        subject = self._collector.subject
+        with failures_recorded(self._events, subject, "IngressCANotWritten", consequence):
+            wrote = await self._applier.ensure(CONFIG_MAPS, desired, only(self._collector.ingress_ca))
         return CONFIRM_SECONDS if wrote else None

@@ -1,52 +1,55 @@
-"""The address of MLflow's dashboard, told to the platform's user interface."""
+"""The address of MLflow's dashboard, for the platform's user interface."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from kagenti_operator.controllers.cluster import Cluster
-from kagenti_operator.controllers.failure_events import refusals_told
-from kagenti_operator.controllers.settings import UI_CONFIG
-from kagenti_operator.kube.client import KubeClient
+from kagenti_operator import contract
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.failure_events import failures_recorded
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.singleton import build_singleton
+from kagenti_operator.kube.manifests import build_patch
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.mlflow import status
+from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.cache.object_cache import Selection
 from kagenti_operator.runtime.control.applier import Applier
-from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
-
-DASHBOARD_KEY = "MLFLOW_DASHBOARD_URL"
-
-
-def build_patch(current: ConfigMap, dashboard_url: str) -> Mapping[str, Any]:
-    """The one key that is ours; the uid keeps an apply from creating the ConfigMap."""
-    meta = current.metadata
-    return {
-        "apiVersion": CONFIG_MAPS.api_version,
-        "kind": CONFIG_MAPS.kind,
-        "metadata": {"name": meta.name, "namespace": meta.namespace, "uid": meta.uid},
-        "data": {DASHBOARD_KEY: dashboard_url},
-    }
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.telemetry.events import ObjectRef
 
 
-class UIConfigController:
-    """One key: ConfigMap `kagenti-ui-config`, which belongs to somebody else and is never created."""
+def config_map(dependencies: Dependencies) -> Informer[ConfigMap]:
+    """The informer of the user interface's ConfigMap."""
+    settings = dependencies.settings
+    return dependencies.informers.get(
+        Selection(resource=CONFIG_MAPS, namespace=settings.namespace, name=settings.names.ui_config)
+    )
 
-    name = "ui-config"
-    KEY = UI_CONFIG
 
-    def __init__(self, client: KubeClient, cluster: Cluster, events: EventRecorder) -> None:
-        self._cluster = cluster
-        self._events = events
-        self._applier = Applier(client)
+def setup(dependencies: Dependencies, mlflow: MLflowFacts) -> Controller[str]:
+    """Watch the MLflow CR and the ConfigMap, which belongs to somebody else and is never created."""
+    reconciler = UIConfigReconciler(dependencies, mlflow)
+    return build_singleton(
+        dependencies, "ui-config", reconciler.reconcile, mlflow.mlflows, config_map(dependencies)
+    )
 
-    async def reconcile(self, key: str) -> None:
+
+class UIConfigReconciler:
+    """Writes the one key that is ours."""
+
+    def __init__(self, dependencies: Dependencies, mlflow: MLflowFacts) -> None:
+        self._events = dependencies.events
+        self._applier = Applier(dependencies.client)
+        self._mlflow = mlflow
+        self._config_map = config_map(dependencies)
+
+    async def reconcile(self) -> None:
         """Write the dashboard's address where both the ConfigMap and the address exist."""
-        del key
-        current = self._cluster.config_map(UI_CONFIG)
-        cr = self._cluster.mlflow
+        current = next(iter(self._config_map.cache.values()), None)
+        cr = self._mlflow.cr
         url = status.dashboard_url(cr) if cr else None
         if not (current and url):
             return
         about = ObjectRef.of(CONFIG_MAPS, current)
-        trouble = f"{DASHBOARD_KEY} could not be set to {url}"
-        with refusals_told(self._events, about, "DashboardAddressNotWritten", trouble):
-            await self._applier.ensure(CONFIG_MAPS, build_patch(current, url), current)
+        consequence = f"{contract.DASHBOARD_KEY} could not be set to {url}"
+        patch = build_patch(CONFIG_MAPS, current, data={contract.DASHBOARD_KEY: url})
+        with failures_recorded(self._events, about, "DashboardAddressNotWritten", consequence):
+            await self._applier.ensure(CONFIG_MAPS, patch, current)

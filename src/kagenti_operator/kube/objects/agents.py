@@ -2,6 +2,7 @@
 
 import msgspec
 
+from kagenti_operator.contract import KAGENTI, VARIABLE_PREFIX
 from kagenti_operator.kube.objects.models import KubeObject, KubeStruct, ObjectMeta, share, share_fields
 from kagenti_operator.kube.objects.workloads import EnvVar, RolloutStatus, is_rolled_out
 
@@ -9,7 +10,7 @@ from kagenti_operator.kube.objects.workloads import EnvVar, RolloutStatus, is_ro
 class AgentAnnotations(KubeStruct):
     """The one annotation of an agent's workload that is read."""
 
-    inject: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/inject")
+    inject: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("inject"))
 
 
 class AgentMeta(ObjectMeta):
@@ -22,11 +23,13 @@ class AgentMeta(ObjectMeta):
 class InjectedAnnotations(KubeStruct):
     """What an earlier reconcile wrote on the pod template."""
 
-    experiment_id: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/experiment-id")
-    experiment_name: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/experiment-name")
-    tracking_uri: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/tracking-uri")
-    tracking_auth: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/tracking-auth")
-    left_out: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/left-out")
+    experiment_id: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("experiment-id"))
+    experiment_name: str | None = msgspec.field(
+        default=None, name=KAGENTI.mlflow_annotation("experiment-name")
+    )
+    tracking_uri: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("tracking-uri"))
+    tracking_auth: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("tracking-auth"))
+    left_out: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("left-out"))
 
     def __post_init__(self) -> None:
         share_fields(self, "experiment_id", "experiment_name", "tracking_uri", "tracking_auth", "left_out")
@@ -46,7 +49,7 @@ class AgentContainer(KubeStruct):
 
     def __post_init__(self) -> None:
         if self.env:
-            kept = tuple(share(var) for var in self.env if var.name.startswith("MLFLOW_"))
+            kept = tuple(share(var) for var in self.env if var.name.startswith(VARIABLE_PREFIX))
             msgspec.structs.force_setattr(self, "env", kept or None)
         share_fields(self, "name")
 

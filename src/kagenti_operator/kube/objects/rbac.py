@@ -2,6 +2,7 @@
 
 import msgspec
 
+from kagenti_operator.contract import KAGENTI, MANAGED_BY_LABEL
 from kagenti_operator.kube.objects.models import (
     KubeObject,
     KubeStruct,
@@ -14,13 +15,13 @@ from kagenti_operator.kube.objects.models import (
 class RbacLabels(KubeStruct):
     """The one label of a Role or RoleBinding that is read."""
 
-    managed_by: str | None = msgspec.field(default=None, name="app.kubernetes.io/managed-by")
+    managed_by: str | None = msgspec.field(default=None, name=MANAGED_BY_LABEL)
 
 
 class RbacAnnotations(KubeStruct):
     """The one annotation of an agent's Role that is read."""
 
-    experiment_id: str | None = msgspec.field(default=None, name="mlflow.kagenti.io/experiment-id")
+    experiment_id: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("experiment-id"))
 
     def __post_init__(self) -> None:
         share_fields(self, "experiment_id")

@@ -1,1 +1,1 @@
-"""."""
+"""Caches that follow the API server by list and watch."""

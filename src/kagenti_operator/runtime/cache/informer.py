@@ -1,95 +1,321 @@
-"""A cache of one kind's objects that follows the API server and tells its subscribers what changed."""
+"""Caches that follow the API server: list, then watch, whatever happens; shared by all who select them."""
 
+import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any, assert_never, cast
 
+import structlog
+
+from kagenti_operator import clock
 from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
+from kagenti_operator.kube.errors import ApiError, KubeError, Silent, error_from_status
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.runtime.cache.object_cache import Handler, Mirror
-from kagenti_operator.runtime.cache.reflector import Reflector
-from kagenti_operator.runtime.cache.store import IndexFunction, Store
+from kagenti_operator.kube.watch import (
+    Added,
+    Bookmark,
+    Deleted,
+    ListPage,
+    Modified,
+    Refused,
+    Unreadable,
+    WatchEvent,
+)
+from kagenti_operator.runtime.cache.object_cache import (
+    Handler,
+    ObjectCache,
+    ObjectKey,
+    Selection,
+    key_of,
+)
+from kagenti_operator.runtime.cache.relist_watch import RelistWatch
+from kagenti_operator.runtime.cache.watch_states import (
+    Absent,
+    Listing,
+    State,
+    Waiting,
+    WatchEnd,
+    Watching,
+    after_absence,
+    after_page,
+    after_refused_list,
+    after_watch,
+)
+from kagenti_operator.runtime.telemetry.standing import Standing
+
+_WATCH_SECONDS = (300, 600)
+
+log = structlog.get_logger(__name__)
 
 
 class Informer[T: KubeObject]:
-    """Follows the objects of a resource that a namespace and selectors admit.
+    """A cache of a selection, kept up to date while `run` runs.
 
-    `optional`: without permission to list them there are none, instead of waiting for the permission.
-    `where_served`: an API group without which there are none, so that nothing is asked for.
+    `resource` is what was listed last: of the versions of the selection's resource, the newest that is
+    served; to write its objects with. A watch that is refused after a list that was not is trouble, not
+    absence: an API server that has just started knows no permissions for a moment.
     """
 
     def __init__(
         self,
         client: KubeClient,
-        resource: Resource[T],
-        *,
-        namespace: str | None = None,
-        label_selector: str = "",
-        field_selector: str = "",
-        optional: bool = False,
-        where_served: str = "",
-        indexes: Mapping[str, IndexFunction[T]] | None = None,
+        selection: Selection[T],
         rng: random.Random,
+        *,
         page_size: int = PAGE_SIZE,
         silence_seconds: float = SILENCE_SECONDS,
     ) -> None:
-        self.namespace = namespace
-        self.field_selector = field_selector
-        self.optional = optional
-        self.where_served = where_served
-        parts = (resource.crd_name.rstrip("."), namespace, label_selector, field_selector)
-        self.name = " ".join(part for part in parts if part)
-        self._mirror = Mirror[T](self.name, indexes or {})
-        self._reflector = Reflector(
-            client,
-            resource,
-            self._mirror,
-            namespace=namespace,
-            label_selector=label_selector,
-            field_selector=field_selector,
-            optional=optional,
-            where_served=where_served,
-            rng=rng,
-            page_size=page_size,
-            silence_seconds=silence_seconds,
-        )
-
-    @property
-    def resource(self) -> Resource[T]:
-        """What is followed, at the version that the cluster serves: to write its objects with."""
-        return self._reflector.resource
-
-    @property
-    def store(self) -> Store[T]:
-        """The cache, to read from."""
-        return self._mirror.store
+        self.selection = selection
+        self.name = str(selection)
+        self.cache = ObjectCache(selection)
+        self.resource = selection.resource
+        self._client = client
+        self._rng = rng
+        self._page_size = page_size
+        self._silence_seconds = silence_seconds
+        self._versions = self.resource.versions
+        self._wake = asyncio.Event()
+        self._listed: dict[ObjectKey, T] = {}
+        # Whether there has been a complete list: before that nobody acts on what is in the cache.
+        self._complete = False
+        self._relist_watch = RelistWatch(self._open_watch, self._take, self.cache)
+        self._trouble = Standing[None]()
+        self._log = log.bind(resource=self.resource.crd_name.rstrip("."))
 
     @property
     def synced(self) -> bool:
-        """Whether the cache is complete: the first list is done, or the API is known not to be served."""
-        return self._mirror.synced.is_set()
-
-    @property
-    def present(self) -> bool:
-        """Whether the API is served; False before the first answer, and while the CRD does not exist."""
-        return self._mirror.present
+        """Whether the cache is complete."""
+        return self.cache.synced.is_set()
 
     async def wait_synced(self) -> None:
         """Return when `synced`."""
-        await self._mirror.synced.wait()
+        await self.cache.synced.wait()
 
     def subscribe(self, handler: Handler[T]) -> None:
-        """Call it with (None, new), (old, new) or (old, None) after the cache took up a change."""
-        self._mirror.subscribe(handler)
-
-    def subscribe_presence(self, handler: Callable[[], None]) -> None:
-        """Call it after `present` changed; an API that appears with no objects is no other event."""
-        self._mirror.subscribe_presence(handler)
+        """Call `handler` after every change of the cache."""
+        self.cache.subscribe(handler)
 
     def retry_now(self) -> None:
-        """Look at once: the CRD appeared or changed. Cheap, and harmless when it did not."""
-        self._reflector.retry_now()
+        """List at once, because the CRD appeared or changed. Cheap, and harmless where it did not."""
+        self._wake.set()
 
     async def run(self) -> None:
         """Follow the API server until cancelled."""
-        await self._reflector.run()
+        state: State = Listing()
+        try:
+            while True:
+                state = await self._step(state)
+        finally:
+            await self._relist_watch.stop()
+
+    async def _step(self, state: State) -> State:
+        match state:
+            case Listing():
+                return await self._list(state)
+            case Watching():
+                return await self._watch(state)
+            case Waiting():
+                await self._pause(state.seconds)
+                return state.then
+            case Absent():
+                return after_absence(state, announced=await self._pause(state.seconds))
+            case _:
+                assert_never(state)
+
+    async def _list(self, state: Listing) -> State:
+        try:
+            page = await (
+                self._page(self.resource, state.continue_) if state.continue_ else self._first_page()
+            )
+        except KubeError as error:
+            return await self._refused(state, error)
+        if not state.continue_:
+            self._listed = {}
+            self._relist_watch.forget()
+            if page.continue_ and self._complete:
+                self._relist_watch.begin(page.resource_version)
+        for obj in page.items:
+            key = key_of(obj)
+            if self._relist_watch.saw(key):
+                continue
+            known = self.cache.get(*key)
+            if known is not None and _same(known, obj):
+                # Keeps the copy that exists, so that a second list of a large fleet costs little memory.
+                self._listed[key] = known
+                continue
+            self._listed[key] = obj
+            if self._complete:
+                self.cache.put(key, obj)
+        for unreadable in page.unreadable:
+            self._report_unreadable(unreadable)
+        version = page.resource_version
+        if not page.continue_:
+            await self._relist_watch.stop()
+            listed, self._listed = self._listed, {}
+            version = self._relist_watch.correct(listed, version)
+            self.cache.replace(listed)
+            self._complete = True
+            self._report_recovery()
+        return after_page(state, version, page.continue_)
+
+    async def _first_page(self) -> ListPage[T]:
+        if self.selection.where_served and not self._complete:
+            # Refused as "not found" where it is not served: that is just what it means here.
+            await self._client.raw("GET", f"/apis/{self.selection.where_served}")
+        *newer, oldest = self._versions
+        for resource in newer:
+            try:
+                return await self._page(resource)
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+        return await self._page(oldest)
+
+    async def _page(self, resource: Resource[T], continue_: str = "") -> ListPage[T]:
+        page = await self._client.list_page(
+            resource,
+            namespace=self.selection.namespace,
+            label_selector=self.selection.label_selector,
+            field_selector=self.selection.fields,
+            limit=self._page_size,
+            continue_=continue_,
+        )
+        # Only now: others write with it meanwhile, and a version that is not served takes no object.
+        self.resource = resource
+        return page
+
+    async def _refused(self, state: Listing, error: KubeError) -> State:
+        await self._relist_watch.stop()
+        following = after_refused_list(state, error, self._rng, optional=self.selection.optional)
+        if isinstance(following, Absent):
+            self._listed = {}
+            self._report_absence(error)
+            self.cache.clear()
+        else:
+            self._report_failure("list", error)
+        return following
+
+    async def _watch(self, state: Watching) -> State:
+        began, version, failure = clock.monotonic(), state.resource_version, None
+        try:
+            async with aclosing(self._open_watch(version)) as events:
+                async for event in events:
+                    version = self._take(event) or version
+                    self._report_recovery()
+        except Silent:
+            # No trouble by itself: where nothing happens there is nothing to send. The next watch will show.
+            pass
+        except KubeError as error:
+            failure = error
+            self._report_failure("watch", error)
+        lasted = clock.monotonic() - began
+        end = WatchEnd(version, lasted, failure)
+        following = after_watch(state, end, self._rng)
+        if isinstance(following, Watching) and self.resource is not self._versions[0]:
+            # A newer version may be served by now.
+            return Listing()
+        return following
+
+    def _open_watch(self, version: str) -> AsyncGenerator[WatchEvent[T]]:
+        return self._client.watch(
+            self.resource,
+            namespace=self.selection.namespace,
+            label_selector=self.selection.label_selector,
+            field_selector=self.selection.fields,
+            resource_version=version,
+            timeout_seconds=self._rng.randint(*_WATCH_SECONDS),
+            silence_seconds=self._silence_seconds,
+        )
+
+    def _take(self, event: WatchEvent[T]) -> str:
+        """Pass an event on; return the resource version up to which everything is known, if it has one."""
+        match event:
+            case Added(obj) | Modified(obj):
+                self.cache.put(key_of(obj), obj)
+                return obj.metadata.resource_version
+            case Deleted(obj):
+                self.cache.remove(key_of(obj), obj.metadata.resource_version)
+                return obj.metadata.resource_version
+            case Bookmark(obj):
+                return obj.metadata.resource_version
+            case Unreadable(metadata):
+                self._report_unreadable(event)
+                self.cache.remove((metadata.namespace, metadata.name), metadata.resource_version)
+                return metadata.resource_version
+            case Refused(status):
+                raise error_from_status(f"watch {self.resource.kind}", status)
+            case _:
+                assert_never(event)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Wait, but not longer than until `retry_now`; return whether that ended it."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        self._wake.clear()
+        return True
+
+    def _report_unreadable(self, unreadable: Unreadable) -> None:
+        self._log.error(
+            "Object does not fit its type and is treated as absent: correct the field",
+            name=unreadable.metadata.name,
+            namespace=unreadable.metadata.namespace,
+            problem=unreadable.problem,
+        )
+
+    def _report_failure(self, verb: str, error: KubeError) -> None:
+        if isinstance(error, ApiError) and error.not_found:
+            # The list that follows says whether the API vanished.
+            return
+        if isinstance(error, ApiError) and error.gone:
+            self._log.info("Too far behind to resume the watch, listing again")
+            return
+        forbidden = isinstance(error, ApiError) and error.forbidden
+        if self._trouble.holds(None, "forbidden" if forbidden else str(error)):
+            message = (
+                f"No permission to {verb}: grant get, list and watch"
+                if forbidden
+                else f"Cannot {verb}, retrying"
+            )
+            self._log.warning(message, error=str(error))
+
+    def _report_absence(self, error: KubeError) -> None:
+        if isinstance(error, ApiError) and error.forbidden:
+            if self._trouble.holds(None, "not permitted"):
+                self._log.info("No permission to list, counts as absent", error=str(error))
+        elif self._trouble.holds(None, "absent"):
+            group = self.selection.where_served
+            self._log.info(f"{f'API group {group}' if group else 'The API'} is not served, waiting for it")
+
+    def _report_recovery(self) -> None:
+        if self._trouble.ends(None):
+            self._log.info("Up to date again")
+
+
+def _same(known: KubeObject, obj: KubeObject) -> bool:
+    a, b = known.metadata, obj.metadata
+    return a.resource_version == b.resource_version and a.uid == b.uid
+
+
+class SharedInformers:
+    """One informer per selection, made when somebody first asks for it."""
+
+    def __init__(self, client: KubeClient, rng: random.Random) -> None:
+        self._client = client
+        self._rng = rng
+        self._informers: dict[Selection[Any], Informer[Any]] = {}
+
+    def get[T: KubeObject](self, selection: Selection[T]) -> Informer[T]:
+        """Return the informer of that selection."""
+        known = self._informers.get(selection)
+        if known is None:
+            known = self._informers[selection] = Informer(self._client, selection, self._rng)
+        return cast("Informer[T]", known)
+
+    def all(self) -> tuple[Informer[Any], ...]:
+        """Return every informer that was asked for."""
+        return tuple(self._informers.values())

@@ -1,93 +1,206 @@
-"""What a reflector reports, put into a store and told to subscribers."""
+"""The objects of one kind as an informer last saw them, with indexes, and the events of their changes."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.runtime.cache.store import IndexFunction, Key, Store
+from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.observable import Observable
 
-# Called with (None, new) for an addition, (old, new) for a change, (old, None) for a deletion.
-type Handler[T: KubeObject] = Callable[[T | None, T | None], None]
+log = structlog.get_logger(__name__)
 
-log = structlog.get_logger("runtime.informer")
+# Namespace ("" for cluster-scoped objects) and name.
+type ObjectKey = tuple[str, str]
+type IndexFunction[T: KubeObject] = Callable[[T], Iterable[str]]
 
 
-class Mirror[T: KubeObject]:
-    """The one writer of a store: a change is in the store before anybody is told of it.
+@dataclass(frozen=True, kw_only=True)
+class Selection[T: KubeObject]:
+    """Which objects a cache holds.
 
-    A handler that raises is logged, and neither stops the others nor the mirror.
+    `optional`: without permission to list them they count as absent, instead of being waited for.
+    `where_served`: an API group without which there are none, so that nothing is asked for.
     """
 
-    def __init__(self, name: str, indexes: Mapping[str, IndexFunction[T]]) -> None:
-        self._name = name
-        self.store = Store[T](indexes)
-        self.synced = asyncio.Event()
-        self.present = False
+    resource: Resource[T]
+    namespace: str | None = None
+    name: str = ""
+    label_selector: str = ""
+    field_selector: str = ""
+    optional: bool = False
+    where_served: str = ""
+    indexes: tuple[tuple[str, IndexFunction[T]], ...] = ()
+
+    @property
+    def fields(self) -> str:
+        """The field selector of lists and watches, with the one by name."""
+        return ",".join(
+            filter(None, (f"metadata.name={self.name}" if self.name else "", self.field_selector))
+        )
+
+    def __str__(self) -> str:
+        kind = self.resource.crd_name.rstrip(".")
+        return " ".join(filter(None, (kind, self.namespace, self.label_selector, self.fields)))
+
+
+@dataclass(frozen=True, slots=True)
+class Added[T: KubeObject]:
+    """An object that was not in the cache."""
+
+    object: T
+
+
+@dataclass(frozen=True, slots=True)
+class Updated[T: KubeObject]:
+    """An object that took the place of `old`."""
+
+    old: T
+    object: T
+
+
+@dataclass(frozen=True, slots=True)
+class Removed[T: KubeObject]:
+    """An object that is no longer in the cache, in its last known state."""
+
+    object: T
+
+
+type Event[T: KubeObject] = Added[T] | Updated[T] | Removed[T]
+type Handler[T: KubeObject] = Callable[[Event[T]], None]
+
+
+def key_of(obj: KubeObject) -> ObjectKey:
+    """Return the object's key, with one string per namespace however many objects it holds."""
+    metadata = obj.metadata
+    namespace = sys.intern(metadata.namespace)
+    # Nobody else has the object before it is in a cache; this only drops a copy of an equal string.
+    msgspec.structs.force_setattr(metadata, "namespace", namespace)
+    return namespace, metadata.name
+
+
+class ObjectCache[T: KubeObject]:
+    """Objects by namespace and name. Everybody may read; only the reflector that owns it writes.
+
+    A change is in the cache before handlers hear of it. A handler that raises is logged, and stops neither
+    the other handlers nor the cache. What is returned are snapshots of immutable objects: they may be kept
+    across awaits.
+    """
+
+    def __init__(self, selection: Selection[T]) -> None:
+        self.selection = selection
+        self._objects: dict[ObjectKey, T] = {}
+        self._functions = dict(selection.indexes)
+        self._indexes: dict[str, dict[str, dict[ObjectKey, T]]] = {index: {} for index in self._functions}
         self._handlers: list[Handler[T]] = []
-        self._presence_handlers: list[Callable[[], None]] = []
+        # Whether the API is served; False before the first answer too. One that appears may have no objects,
+        # so its appearance is no other event.
+        self.served = Observable(False)
+        # Set once the cache is complete: the first list is done, or the API is known not to be served.
+        self.synced = asyncio.Event()
+
+    # --- reading ---------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def get(self, namespace: str, name: str) -> T | None:
+        """Return the object, None where there is none; the namespace of cluster-scoped objects is empty."""
+        return self._objects.get((namespace, name))
+
+    def values(self) -> tuple[T, ...]:
+        """Return all objects."""
+        return tuple(self._objects.values())
+
+    def by_index(self, index: str, value: str) -> tuple[T, ...]:
+        """Return the objects for which the index function gave that value."""
+        return tuple(self._indexes[index].get(value, {}).values())
+
+    def index_size(self, index: str, value: str) -> int:
+        """Return how many objects `by_index` would."""
+        return len(self._indexes[index].get(value, ()))
+
+    def index_values(self, index: str) -> tuple[str, ...]:
+        """Return the values for which there are objects."""
+        return tuple(self._indexes[index])
 
     def subscribe(self, handler: Handler[T]) -> None:
-        """Tell this one of every change from now on."""
+        """Call `handler` after every change from now on."""
         self._handlers.append(handler)
 
-    def subscribe_presence(self, handler: Callable[[], None]) -> None:
-        """Tell this one when the API appears or vanishes."""
-        self._presence_handlers.append(handler)
+    # --- writing ---------------------------------------------------------------------------------------
 
-    def known(self, key: Key) -> T | None:
-        """Return the copy of an object."""
-        return self.store.get(*key)
-
-    def replace(self, objects: Mapping[Key, T]) -> None:
-        """Make these the store's objects, and tell only what differs."""
-        gone = [(self.store.remove(key), None) for key in self.store.all_keys() if key not in objects]
-        new = [(self.store.put(key, obj), obj) for key, obj in objects.items() if self.known(key) is not obj]
-        self._set_present(True)
-        for old, obj in (*gone, *new):
-            self._tell(old, obj)
-
-    def put(self, key: Key, obj: T) -> None:
-        """Store an object that is new or changed, unless what is stored is newer."""
-        known = self.known(key)
-        if known is None or not _is_older(obj.metadata.resource_version, known):
-            self._tell(self.store.put(key, obj), obj)
-
-    def remove(self, key: Key, resource_version: str) -> None:
-        """Remove an object that is gone since that version, unless what is stored is newer."""
-        known = self.known(key)
-        if known is not None and not _is_older(resource_version, known):
-            self._tell(self.store.remove(key), None)
-
-    def vanish(self) -> None:
-        """Remove everything: the API is not served."""
-        gone = [self.store.remove(key) for key in self.store.all_keys()]
-        self._set_present(False)
-        for old in gone:
-            self._tell(old, None)
-
-    def _set_present(self, present: bool) -> None:
-        changed = present != self.present
-        self.present = present
+    def replace(self, objects: Mapping[ObjectKey, T]) -> None:
+        """Make these the cache's objects; only what differs becomes an event."""
+        gone = [self._remove(key) for key in tuple(self._objects) if key not in objects]
+        new = [self._put(key, obj) for key, obj in objects.items() if self._objects.get(key) is not obj]
         self.synced.set()
-        if changed:
-            for handler in self._presence_handlers:
-                self._call(handler)
+        self.served.set(True)
+        self._notify(*gone, *new)
 
-    def _tell(self, old: T | None, new: T | None) -> None:
-        if old is not None and new is not None and old.metadata.uid != new.metadata.uid:
-            # Deleted and made again unseen: those who follow the old one must hear of its end.
-            self._tell(old, None)
-            old = None
-        for handler in self._handlers:
-            self._call(handler, old, new)
+    def put(self, key: ObjectKey, obj: T) -> None:
+        """Store an object that is new or changed, unless the cache has a newer one."""
+        known = self._objects.get(key)
+        if known is None or not _is_older(obj.metadata.resource_version, known):
+            self._notify(self._put(key, obj))
 
-    def _call[**P](self, handler: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    def remove(self, key: ObjectKey, resource_version: str) -> None:
+        """Remove an object that is gone since that version, unless the cache has a newer one."""
+        known = self._objects.get(key)
+        if known is not None and not _is_older(resource_version, known):
+            self._notify(self._remove(key))
+
+    def clear(self) -> None:
+        """Remove everything: the API is not served."""
+        gone = [self._remove(key) for key in tuple(self._objects)]
+        self.synced.set()
+        self.served.set(False)
+        self._notify(*gone)
+
+    def _put(self, key: ObjectKey, obj: T) -> Event[T]:
+        old = self._objects.get(key)
+        self._objects[key] = obj
+        self._reindex(key, old, obj)
+        return Added(obj) if old is None else Updated(old, obj)
+
+    def _remove(self, key: ObjectKey) -> Event[T]:
+        old = self._objects.pop(key)
+        self._reindex(key, old, None)
+        return Removed(old)
+
+    def _reindex(self, key: ObjectKey, old: T | None, new: T | None) -> None:
+        for name, function in self._functions.items():
+            index = self._indexes[name]
+            # Sets, because a function may give a value twice.
+            before = frozenset(function(old)) if old is not None else frozenset[str]()
+            after = frozenset(function(new)) if new is not None else frozenset[str]()
+            for value in before - after:
+                del index[value][key]
+                if not index[value]:
+                    del index[value]
+            if new is not None:
+                for value in after:
+                    index.setdefault(value, {})[key] = new
+
+    def _notify(self, *events: Event[T]) -> None:
+        for event in events:
+            match event:
+                case Updated(old, obj) if old.metadata.uid != obj.metadata.uid:
+                    # Deleted and made again unseen: those who follow the old one must hear of its end.
+                    self._notify(Removed(old), Added(obj))
+                case _:
+                    for handler in self._handlers:
+                        self._call(handler, event)
+
+    def _call(self, handler: Handler[T], event: Event[T]) -> None:
         try:
-            handler(*args, **kwargs)
+            handler(event)
         except Exception:
-            log.exception("A subscriber failed", informer=self._name)
+            log.exception("An event handler failed", informer=str(self.selection))
 
 
 def _is_older(version: str, known: KubeObject) -> bool:

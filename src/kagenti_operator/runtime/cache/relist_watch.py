@@ -1,4 +1,4 @@
-"""A watch beside a list that is still being fetched: news does not wait for the last page of a fleet."""
+"""A watch beside a list that is still being fetched: changes do not wait for the last page of a fleet."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -7,40 +7,38 @@ from contextlib import aclosing
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.watch import Added, Deleted, Modified, Unreadable, WatchEvent
-from kagenti_operator.runtime.cache.store import Key, key_of
+from kagenti_operator.runtime.cache.object_cache import ObjectCache, ObjectKey, key_of
 
 
-class Lookahead[T: KubeObject]:
-    """Follows from the moment that a list shows, and then keeps the list from undoing what was taken."""
+class RelistWatch[T: KubeObject]:
+    """Watches from the moment that a list shows, and then keeps the list from undoing what it saw."""
 
     def __init__(
         self,
         watch: Callable[[str], AsyncGenerator[WatchEvent[T]]],
         take: Callable[[WatchEvent[T]], str],
-        known: Callable[[Key], T | None],
+        cache: ObjectCache[T],
     ) -> None:
-        """`watch` follows from a version, `take` passes an event on and returns its version, `known` tells
-        what became of an object.
-        """
+        """`watch` follows from a version; `take` passes an event to the cache and returns its version."""
         self._watch = watch
         self._take = take
-        self._known = known
+        self._cache = cache
         self._task: asyncio.Task[None] | None = None
-        self._told: set[Key] = set()
+        self._seen: set[ObjectKey] = set()
         self._version = ""
 
     def forget(self) -> None:
-        """A list begins anew, and shows a later moment than all that was taken beside an earlier one."""
-        self._told.clear()
+        """A list begins anew, and shows a later moment than all that was seen beside an earlier one."""
+        self._seen.clear()
         self._version = ""
 
     def begin(self, version: str) -> None:
-        """Follow from that version on."""
+        """Watch from that version on."""
         self._version = version
         self._task = asyncio.create_task(self._follow(), name="watch beside a list")
 
     async def stop(self) -> None:
-        """Follow no longer. What was taken stays on record until a list begins anew."""
+        """Watch no longer. What was seen stays on record until a list begins anew."""
         task, self._task = self._task, None
         if task is None:
             return
@@ -49,34 +47,34 @@ class Lookahead[T: KubeObject]:
         if not task.cancelled():
             task.result()
 
-    def has_told(self, key: Key) -> bool:
+    def saw(self, key: ObjectKey) -> bool:
         """Whether something newer than the list is known of that object."""
-        return key in self._told
+        return key in self._seen
 
-    def correct(self, listed: dict[Key, T], version: str) -> str:
-        """Put what was taken into the complete list of that version; return up to which it tells now."""
-        for key in self._told:
-            known = self._known(key)
+    def correct(self, listed: dict[ObjectKey, T], version: str) -> str:
+        """Put what was seen into the complete list of that version; return the version that it has now."""
+        for key in self._seen:
+            known = self._cache.get(*key)
             if known is None:
                 listed.pop(key, None)
             else:
                 listed[key] = known
-        told = self._version
+        seen = self._version
         self.forget()
-        return told or version
+        return seen or version
 
     async def _follow(self) -> None:
         try:
             async with aclosing(self._watch(self._version)) as events:
                 async for event in events:
                     self._version = self._take(event) or self._version
-                    self._told |= _keys(event)
+                    self._seen |= _keys(event)
         except KubeError:
-            # It only looks ahead: the watch that follows the list meets the same trouble, and tells of it.
+            # The watch that follows the list meets the same failure, and reports it.
             return
 
 
-def _keys[T: KubeObject](event: WatchEvent[T]) -> set[Key]:
+def _keys[T: KubeObject](event: WatchEvent[T]) -> set[ObjectKey]:
     match event:
         case Added(obj) | Modified(obj) | Deleted(obj):
             return {key_of(obj)}

@@ -106,9 +106,9 @@ def after_watch(state: Watching, end: WatchEnd, rng: random.Random) -> State:
     return Waiting(_delay(error, failures, rng), resumed)
 
 
-def after_absence(state: Absent, *, told: bool) -> Listing:
-    """Look again: with patience for a server that is just setting the API up, where one was told of it."""
-    return Listing(hopeful=HOPEFUL_TRIES if told else state.hopeful)
+def after_absence(state: Absent, *, announced: bool) -> Listing:
+    """Look again: with patience for a server that is just setting the API up, where somebody announced it."""
+    return Listing(hopeful=HOPEFUL_TRIES if announced else state.hopeful)
 
 
 def _delay(error: KubeError | None, failures: int, rng: random.Random) -> float:

@@ -10,7 +10,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 
-log = structlog.get_logger("runtime.applier")
+log = structlog.get_logger(__name__)
 
 # What was written and is not in the cache after so many seconds was undone before an informer saw it, while
 # its watch was broken: nothing else would tell. Whoever wrote looks again; a change that is seen cancels it.
@@ -64,7 +64,7 @@ class Applier:
     async def ensure[T: KubeObject](
         self, resource: Resource[T], desired: Mapping[str, Any], current: T | None
     ) -> bool:
-        """Server-side apply `desired` unless `current`, the cached object, has it all; tell whether it wrote.
+        """Server-side apply `desired` unless `current`, as cached, has it all; return whether it wrote.
 
         Only fields that the resource's model carries can be compared, so only those may be in `desired`.
         Raises KubeError.
@@ -72,12 +72,12 @@ class Applier:
         if current is not None and _difference(desired, current) is None:
             return False
         applied = await self._client.apply(resource, desired)
-        _tell("Applied", resource, applied)
+        _log("Applied", resource, applied)
         # Absent before, it may be wanted only to exist; present before, this ends never.
         if current is not None and (field := _difference(desired, applied)):
             log.warning(
-                "The API server keeps something else than is applied, or the operator cannot see this field: "
-                "it will be applied again whenever somebody looks",
+                "Field does not converge: the API server keeps another value, or one that is not readable; "
+                "it is applied again at each reconciliation",
                 kind=resource.kind,
                 namespace=applied.metadata.namespace,
                 name=applied.metadata.name,
@@ -85,7 +85,7 @@ class Applier:
             )
         return True
 
-    async def absent[T: KubeObject](self, resource: Resource[T], current: T | None) -> bool:
+    async def delete[T: KubeObject](self, resource: Resource[T], current: T | None) -> bool:
         """Delete `current`, and only it: not another that took its name; return whether it was there.
 
         Raises KubeError, a conflict where another object has the name by now.
@@ -95,7 +95,7 @@ class Applier:
         meta = current.metadata
         deleted = await self._client.delete(resource, meta.name, meta.namespace or None, uid=meta.uid)
         if deleted:
-            _tell("Deleted", resource, current)
+            _log("Deleted", resource, current)
         return deleted
 
 
@@ -104,5 +104,5 @@ def _difference(desired: Mapping[str, Any], current: KubeObject) -> str | None:
     return first_difference(wanted, msgspec.to_builtins(current))
 
 
-def _tell(message: str, resource: Resource[Any], obj: KubeObject) -> None:
+def _log(message: str, resource: Resource[Any], obj: KubeObject) -> None:
     log.info(message, kind=resource.kind, namespace=obj.metadata.namespace, name=obj.metadata.name)

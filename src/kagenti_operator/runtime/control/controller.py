@@ -2,8 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Hashable
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Any, Protocol, Self
 
 import structlog
 
@@ -11,18 +11,21 @@ from kagenti_operator import clock
 from kagenti_operator.backoff import Backoff
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.runtime.cache.object_cache import Handler
-from kagenti_operator.runtime.cache.store import Store
+from kagenti_operator.runtime.cache.object_cache import Added, Event, Handler, ObjectCache
 from kagenti_operator.runtime.control.workqueue import WorkQueue
-from kagenti_operator.runtime.telemetry.metrics import Metrics
+from kagenti_operator.runtime.observable import Observable
+from kagenti_operator.runtime.telemetry.metrics import ControllerMetrics, Metrics
+from kagenti_operator.runtime.telemetry.standing import Standing
 
-log = structlog.get_logger("runtime.controller")
+log = structlog.get_logger(__name__)
 
-type Reconcile = Callable[[str], Awaitable[float | None]]
+# Returns after how many seconds to come again, None where only an event brings the key back.
+type Reconcile[K: Hashable] = Callable[[K], Awaitable[float | None]]
+# Which keys an event concerns.
+type Mapper[T: KubeObject, K: Hashable] = Callable[[Event[T]], Iterable[K]]
 
-
-# A failure that stays the same is logged again after so long, in the end every ten minutes.
-_REMINDER = Backoff(first=10.0, longest=600.0)
+# After how many seconds a failure that stays the same is logged again.
+_REMINDERS = Backoff(first=10.0, longest=600.0)
 
 
 class Watched[T: KubeObject](Protocol):
@@ -34,8 +37,8 @@ class Watched[T: KubeObject](Protocol):
         ...
 
     @property
-    def store(self) -> Store[T]:
-        """The cache."""
+    def cache(self) -> ObjectCache[T]:
+        """The objects."""
         ...
 
     def subscribe(self, handler: Handler[T]) -> None:
@@ -43,85 +46,68 @@ class Watched[T: KubeObject](Protocol):
         ...
 
 
-class _Trouble:
-    """What is wrong with one key, since when, and when people are to hear of it again."""
-
-    def __init__(self, now: float) -> None:
-        self.failures = 0
-        self.since = now
-        self._text = ""
-        self._logged = 0
-        self._remind_at = now
-
-    def worth_telling(self, text: str, now: float) -> bool:
-        """Take note of a failure; return whether it is new, or the last word on it is long ago."""
-        self.failures += 1
-        if text != self._text:
-            self._text, self._logged = text, 0
-        elif now < self._remind_at:
-            return False
-        self._logged += 1
-        self._remind_at = now + _REMINDER.step(self._logged)
-        return True
-
-
-class Controller:
+class Controller[K: Hashable]:
     """One reconcile function, its queue and its workers."""
 
     def __init__(
         self,
         name: str,
-        reconcile: Reconcile,
+        reconcile: Reconcile[K],
+        queue: WorkQueue[K],
         *,
-        metrics: Metrics,
-        rng: random.Random,
+        metrics: ControllerMetrics,
         workers: int = 1,
-        bucket: Callable[[str], Hashable] | None = None,
         expected: tuple[type[Exception], ...] = (),
     ) -> None:
-        """`reconcile` returns the seconds after which to come again, or None.
+        """`reconcile` is retried with backoff after what it raises.
 
-        What it raises is tried again with backoff: KubeError and the `expected` classes are told in one line,
-        anything else is a bug and told with its traceback. An exception with a `retry_after` in seconds is
-        tried again no sooner. `bucket`: see `WorkQueue`.
+        KubeError and the `expected` classes are logged in one line; anything else is a bug, and logged with
+        its traceback. An exception with a `retry_after` in seconds is retried no sooner.
         """
         self.name = name
         self._reconcile = reconcile
-        self._metrics = metrics.controller(name)
+        self._queue = queue
+        self._metrics = metrics
         self._workers = workers
         self._expected = (KubeError, *expected)
-        self._queue = WorkQueue[str](observer=self._metrics, rng=rng, bucket=bucket)
         self._active = 0
         self._running = False
         self._replays: list[Callable[[], None]] = []
-        self._troubles: dict[str, _Trouble] = {}
-        self._metrics.show(self._queue, workers=workers, active=lambda: self._active)
+        self._failures = Standing[K](_REMINDERS)
+        metrics.show(queue, workers=workers, active=lambda: self._active)
 
-    def enqueue(self, key: str) -> None:
-        """Have `key` reconciled; before `run` it is kept until then."""
-        self._queue.add(key)
+    def enqueue(self, *keys: K) -> None:
+        """Have these reconciled; before `run` they are kept until then."""
+        for key in keys:
+            self._queue.add(key)
 
-    def watches[T: KubeObject](self, informer: Watched[T], handler: Handler[T]) -> None:
-        """Call `handler(old, new)` for every change that `informer` sees while this controller runs.
+    def watches[T: KubeObject](self, informer: Watched[T], keys: Mapper[T, K]) -> Self:
+        """Reconcile the keys that `keys` gives for each event of `informer` while this controller runs.
 
-        When the controller starts, what the informer holds by then is told first, as additions: a replica
-        that does not lead keeps no keys of objects that come and go, and misses nothing when it takes over.
+        When the controller starts, what the informer holds by then comes first, as additions: a replica that
+        does not lead keeps no keys of objects that come and go, and misses nothing when it takes over.
         """
 
-        def on_change(old: T | None, new: T | None) -> None:
+        def on_event(event: Event[T]) -> None:
             if self._running:
-                handler(old, new)
+                self.enqueue(*keys(event))
 
         def replay() -> None:
-            for obj in informer.store.values():
+            for obj in informer.cache.values():
                 try:
-                    handler(None, obj)
+                    self.enqueue(*keys(Added(obj)))
                 except Exception:
-                    # As with later changes: one object that a handler chokes on must not cost all others.
-                    log.exception("A handler failed", controller=self.name, informer=informer.name)
+                    # As with later events: one object that the mapper chokes on must not cost all others.
+                    log.exception("An event handler failed", controller=self.name, informer=informer.name)
 
-        informer.subscribe(on_change)
+        informer.subscribe(on_event)
         self._replays.append(replay)
+        return self
+
+    def follows(self, observable: Observable[Any], keys: Callable[[], Iterable[K]]) -> Self:
+        """Reconcile the keys that `keys` gives after each change of a value."""
+        observable.subscribe(lambda: self.enqueue(*keys()))
+        return self
 
     async def run(self) -> None:
         """Work until `stop` is called; then return once what was in work is done."""
@@ -155,14 +141,14 @@ class Controller:
             # Neither the queue nor a reconciliation that sends no request gives way to anybody else.
             await asyncio.sleep(0)
 
-    async def _handle(self, key: str) -> None:
+    async def _handle(self, key: K) -> None:
         started = clock.monotonic()
         try:
             again_in = await self._reconcile(key)
         except self._expected as error:
             self._failed(key, error, bug=False)
             result = "error"
-        except Exception as error:  # noqa: BLE001 - told in full, and no key may stop the others
+        except Exception as error:  # noqa: BLE001 - logged in full, and no key may stop the others
             self._metrics.broke()
             self._failed(key, error, bug=True)
             result = "error"
@@ -170,15 +156,14 @@ class Controller:
             result = self._succeeded(key, again_in)
         self._metrics.reconciled(result, clock.monotonic() - started)
 
-    def _succeeded(self, key: str, again_in: float | None) -> str:
-        trouble = self._troubles.pop(key, None)
-        if trouble:
+    def _succeeded(self, key: K, again_in: float | None) -> str:
+        if failed := self._failures.ends(key):
             log.info(
                 "Reconciled after failing",
                 controller=self.name,
-                key=key,
-                failures=trouble.failures,
-                seconds=round(clock.monotonic() - trouble.since, 3),
+                key=str(key),
+                failures=failed.count,
+                seconds=round(failed.seconds, 3),
             )
         if again_in is not None and again_in <= 0:
             self._queue.add_rate_limited(key)
@@ -191,22 +176,36 @@ class Controller:
         self._queue.add_after(key, again_in)
         return "requeue_after"
 
-    def _failed(self, key: str, error: Exception, *, bug: bool) -> None:
+    def _failed(self, key: K, error: Exception, *, bug: bool) -> None:
         retry_after = getattr(error, "retry_after", None)
         at_least = float(retry_after) if isinstance(retry_after, (int, float)) else 0.0
         retry_in = self._queue.add_rate_limited(key, at_least=at_least)
-        now = clock.monotonic()
-        trouble = self._troubles.setdefault(key, _Trouble(now))
-        if not trouble.worth_telling(f"{type(error).__name__}: {error}", now):
+        if not self._failures.holds(key, f"{type(error).__name__}: {error}"):
             return
+        failed = self._failures.get(key)
         facts: dict[str, Any] = {
             "controller": self.name,
-            "key": key,
+            "key": str(key),
             "error": str(error) or type(error).__name__,
-            "failures": trouble.failures,
+            "failures": failed.count if failed else 1,
             "retryIn": f"{retry_in:.3g}s",
         }
         if bug:
-            log.error("Reconciling broke, which is a bug of the operator", exc_info=error, **facts)
+            log.error("Reconciling failed, which is a bug of the operator", exc_info=error, **facts)
         else:
-            log.warning("Reconciling failed, will try again", **facts)
+            log.warning("Reconciling failed, retrying", **facts)
+
+
+def build_controller[K: Hashable](
+    name: str,
+    reconcile: Reconcile[K],
+    metrics: Metrics,
+    rng: random.Random,
+    *,
+    workers: int = 1,
+    expected: tuple[type[Exception], ...] = (),
+) -> Controller[K]:
+    """Build a controller with a work queue of its own, in which all keys are served first in, first out."""
+    own = metrics.controller(name)
+    queue = WorkQueue[K](observer=own, rng=rng)
+    return Controller(name, reconcile, queue, metrics=own, workers=workers, expected=expected)

@@ -8,7 +8,7 @@ is not yet in a cache looks as if it did not exist.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -17,7 +17,7 @@ from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership
 from kagenti_operator.runtime.telemetry.health import Health
 
-log = structlog.get_logger("runtime.manager")
+log = structlog.get_logger(__name__)
 
 # Runs until it is cancelled; if it ends earlier, so does the process.
 type Runnable = Callable[[], Awaitable[None]]
@@ -64,7 +64,7 @@ class Manager:
         self,
         *,
         informers: Sequence[Cache],
-        controllers: Sequence[Controller],
+        controllers: Sequence[Controller[Any]],
         elector: LeaderElector | None,
         leadership: Leadership,
         health: Health,

@@ -1,4 +1,4 @@
-"""Bounds how often an object is changed anew where somebody undoes the same change each time."""
+"""Bounds how often an object is written anew where another writer reverts the same change each time."""
 
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -31,24 +31,24 @@ class _Written:
         return now < self.free_at + LASTED_SECONDS
 
 
-class Rewrites:
+class WriteBackoff[K: Hashable]:
     """What was written lately, by key."""
 
     def __init__(self) -> None:
-        self._written: OrderedDict[str, _Written] = OrderedDict()
+        self._written: OrderedDict[K, _Written] = OrderedDict()
 
     def __len__(self) -> int:
         """Of how many something is remembered."""
         return len(self._written)
 
-    def wait(self, key: str, what: Hashable) -> float:
+    def wait(self, key: K, what: Hashable) -> float:
         """For how many seconds not to write that again; 0 where it may be at once."""
         written = self._written.get(key)
         if written is None or written.what != hash(what):
             return 0.0
         return max(0.0, written.free_at - clock.monotonic())
 
-    def wrote(self, key: str, what: Hashable) -> None:
+    def wrote(self, key: K, what: Hashable) -> None:
         """It was written now."""
         now, digest = clock.monotonic(), hash(what)
         before = self._written.get(key)
@@ -56,7 +56,7 @@ class Rewrites:
         self._written[key] = _Written(digest, before.times + 1 if before and again else 1, now)
         self._written.move_to_end(key)
 
-    def forget(self, key: str) -> None:
+    def forget(self, key: K) -> None:
         """It is gone."""
         self._written.pop(key, None)
 

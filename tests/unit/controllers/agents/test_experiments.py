@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 import pytest
+from kagenti_operator.controllers.cluster import Cluster
 
 from kagenti_operator import clock
 from kagenti_operator.controllers.agents.experiments import (
@@ -15,7 +16,6 @@ from kagenti_operator.controllers.agents.experiments import (
     Server,
     check,
 )
-from kagenti_operator.controllers.cluster import Cluster
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.client import KubeClient

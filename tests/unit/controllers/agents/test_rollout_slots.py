@@ -1,8 +1,8 @@
 import msgspec
 import pytest
+from kagenti_operator.controllers.cluster import namespace_of_key
 
 from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS, RollSlots
-from kagenti_operator.controllers.cluster import namespace_of_key
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from tests.support.virtual_time import skip
 

@@ -4,8 +4,8 @@ import random
 
 import msgspec
 import structlog
-
 from kagenti_operator.controllers.cluster import Cluster
+
 from kagenti_operator.controllers.collector.experiment import REFUSED_SECONDS, ExperimentController
 from kagenti_operator.controllers.settings import MLFLOW_NAMESPACE, Settings
 from kagenti_operator.kube.auth.connection import Connection

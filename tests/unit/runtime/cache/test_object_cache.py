@@ -5,9 +5,9 @@ from collections.abc import Callable
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from kagenti_operator.runtime.cache.store import Key, key_of
 
 from kagenti_operator.runtime.cache.object_cache import Mirror
-from kagenti_operator.runtime.cache.store import Key, key_of
 from tests.support.widget import Gadget, gadget
 
 type Told = list[tuple[Gadget | None, Gadget | None]]

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from kagenti_operator.runtime.cache.store import Store, key_of
+
 from tests.support.widget import Gadget, gadget
 
 BY_NAMESPACE = "namespace"

@@ -3,13 +3,13 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from kagenti_operator.runtime.cache.store import Store, key_of
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from kagenti_operator.kube.errors import ApiError, Unreachable
 from kagenti_operator.kube.objects.models import KubeObject, ObjectMeta
 from kagenti_operator.runtime.cache.object_cache import Handler
-from kagenti_operator.runtime.cache.store import Store, key_of
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.support.chance import Chance
@@ -163,7 +163,7 @@ async def test_an_expected_failure_is_one_line_that_says_what_where_and_when_aga
             await advance(1)
     assert len(bench.seen) == 2
     assert logs[0] == {
-        "event": "Reconciling failed, will try again",
+        "event": "Reconciling failed, retrying",
         "log_level": "warning",
         "controller": "bench",
         "key": "team1",

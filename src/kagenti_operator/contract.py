@@ -1,0 +1,182 @@
+"""Every name, key, annotation, port and default that other software relies on, each once.
+
+The sections are those of docs/contract.md. This module imports nothing of the project: it is the bottom
+floor.
+"""
+
+from dataclasses import dataclass
+
+# --- 0. Names ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names that follow the platform's name, which is the prefix of all of them."""
+
+    prefix: str
+
+    @property
+    def domain(self) -> str:
+        """The domain of the platform's labels and annotations."""
+        return f"{self.prefix}.io"
+
+    @property
+    def agent_selector(self) -> str:
+        """The label selector of agents."""
+        return f"{self.domain}/type=agent"
+
+    @property
+    def namespace(self) -> str:
+        """The platform's namespace, unless another is configured."""
+        return f"{self.prefix}-system"
+
+    @property
+    def manager(self) -> str:
+        """The field manager, the managed-by label's value, and the reporting controller of Events."""
+        return f"{self.prefix}-operator"
+
+    @property
+    def managed_labels(self) -> dict[str, str]:
+        """The labels of every object that the operator writes."""
+        return {MANAGED_BY_LABEL: self.manager}
+
+    @property
+    def default_experiment(self) -> str:
+        """The collector's experiment, unless another is configured."""
+        return f"{self.prefix}-traces"
+
+    @property
+    def ui_config(self) -> str:
+        """The ConfigMap of the platform's user interface."""
+        return f"{self.prefix}-ui-config"
+
+    @property
+    def console_link(self) -> str:
+        """The ConsoleLink to MLflow."""
+        return f"{self.prefix}-mlflow"
+
+    @property
+    def deployment(self) -> str:
+        """The operator's Deployment and ClusterRole, as its chart names them."""
+        return f"{self.prefix}-controller-manager"
+
+    @property
+    def console_link_role(self) -> str:
+        """The ClusterRole that permits the ConsoleLink, as the chart names it."""
+        return f"{self.deployment}-console-link"
+
+    @property
+    def lease(self) -> str:
+        """The Lease of the leader election."""
+        return f"b7c4ae34.{self.prefix}.dev"
+
+    @property
+    def config_hash_annotation(self) -> str:
+        """On the collector's ConfigMap and pod template: sha256 of the configuration."""
+        return f"{self.domain}/otel-config-hash"
+
+    @property
+    def ca_hash_annotation(self) -> str:
+        """On the collector's pod template: sha256 of the certificates that it mounts."""
+        return f"{self.domain}/otel-ca-hash"
+
+    @property
+    def token_annotation(self) -> str:
+        """On the collector's pod template: when it was last rolled for a new token."""
+        return f"{self.domain}/otel-token-renewed-at"
+
+    def mlflow_annotation(self, name: str) -> str:
+        """An annotation of agents and of their Roles."""
+        return f"mlflow.{self.domain}/{name}"
+
+    def agent_role(self, workload: str) -> str:
+        """The Role and RoleBinding of an agent."""
+        return f"{self.prefix}-mlflow-{workload}"
+
+    def workload_of_role(self, role: str) -> str | None:
+        """The agent that a Role of that name belongs to, None where it is no agent's."""
+        prefix = self.agent_role("")
+        return role.removeprefix(prefix) if role.startswith(prefix) else None
+
+
+KAGENTI = Names("kagenti")
+
+MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
+
+# --- 1. Objects read --------------------------------------------------------------------------------------
+
+DATA_SCIENCE_CLUSTER = "default-dsc"
+MLFLOW = "mlflow"
+MLFLOW_NAMESPACE = "redhat-ods-applications"
+SERVICE_NAME_LABEL = "kubernetes.io/service-name"
+INTEGRATION_ROLE = "mlflow-operator-mlflow-integration"
+EDIT_ROLE = "mlflow-operator-mlflow-edit"
+OPENSHIFT_GROUP = "config.openshift.io"
+INGRESS_CERTIFICATE = "default-ingress-cert"
+INGRESS_CERTIFICATE_NAMESPACE = "openshift-config-managed"
+ROOT_CA = "kube-root-ca.crt"
+ROOT_CA_KEY = "ca.crt"
+ROOT_CA_NAMESPACE = "openshift-config"
+CA_BUNDLE_KEY = "ca-bundle.crt"
+PHOENIX = "phoenix"
+
+# --- 2.1 MLflow operand -----------------------------------------------------------------------------------
+
+OPERAND_STORAGE = "10Gi"
+OPERAND_BACKEND_STORE = "sqlite:////mlflow/mlflow.db"
+OPERAND_ARTIFACTS = "file:///mlflow/artifacts"
+
+# --- 2.2 Collector access ---------------------------------------------------------------------------------
+
+COLLECTOR = "otel-collector"
+COLLECTOR_BINDING = "otel-collector-mlflow"
+
+# --- 2.3 Collector configuration --------------------------------------------------------------------------
+
+COLLECTOR_CONFIG = "otel-collector-config"
+COLLECTOR_CONFIG_KEY = "base.yaml"
+CONTROLLER_MANAGER = "controller-manager"
+SERVICE_CA = "openshift-service-ca.crt"
+SERVICE_CA_KEY = "service-ca.crt"
+SERVICE_ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
+SERVICE_CA_FILE = f"{SERVICE_ACCOUNT_FOLDER}/service-ca.crt"
+OTLP_TRACES_PATH = "/v1/traces"
+WORKSPACE_HEADER = "x-mlflow-workspace"
+EXPERIMENT_HEADER = "x-mlflow-experiment-id"
+
+# --- 2.4 Experiment ---------------------------------------------------------------------------------------
+
+EXPERIMENTS_PATH = "/api/2.0/mlflow/experiments"
+
+# --- 2.5 Ingress CA ---------------------------------------------------------------------------------------
+
+INGRESS_CA = "otel-ingress-ca"
+
+# --- 2.6 Agents -------------------------------------------------------------------------------------------
+
+MLFLOW_RBAC_GROUP = "mlflow.kubeflow.org"
+EXPERIMENTS = "experiments"
+AGENT_VERBS = ("get", "update")
+TRACKING_AUTH = "kubernetes-namespaced"
+OPT_OUT = "disabled"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
+AUTH_VARIABLE = "MLFLOW_TRACKING_AUTH"
+ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"
+NAME_VARIABLE = "MLFLOW_EXPERIMENT_NAME"
+WORKSPACE_VARIABLE = "MLFLOW_WORKSPACE"
+VARIABLE_PREFIX = "MLFLOW_"
+DASHBOARD_KEY = "MLFLOW_DASHBOARD_URL"
+
+# --- 3. Command line --------------------------------------------------------------------------------------
+
+METRICS_ADDRESS = ":8080"
+PROBES_ADDRESS = ":8081"
+POLL_SECONDS = 300.0
+MAX_CONCURRENT_ROLLOUTS = 32
+
+# --- 4. What people grep for ------------------------------------------------------------------------------
+
+LOG_CRD_DETECTED = "MLflow CRD detected, discovering MLflow CR"
+LOG_CR_AVAILABLE = "Found available MLflow CR"
+LOG_EXPERIMENT = "Created/found MLflow experiment"
+LOG_BOOTSTRAP_COMPLETE = "OTel collector bootstrap complete"

@@ -1,0 +1,131 @@
+"""Pure: what becomes of an agent, from what was observed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from kagenti_operator.contract import Names
+from kagenti_operator.controllers.agents.access import (
+    Grantee,
+    build_access,
+    grants_role,
+    without_foreign_owners,
+)
+from kagenti_operator.controllers.agents.events import report_kept
+from kagenti_operator.controllers.agents.facts import AgentKey
+from kagenti_operator.controllers.agents.injection import (
+    Injection,
+    is_marked,
+    is_opted_out,
+    plan_injection,
+)
+from kagenti_operator.kube.manifests import Manifest
+from kagenti_operator.kube.objects.agents import Agent
+from kagenti_operator.kube.objects.rbac import Role, RoleBinding
+from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.telemetry.reporter import Report
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Everything that decides about an agent.
+
+    `agent`: its workload, None where that is gone. `served`: it is an agent, and did not opt out. `grantees`:
+    the workloads that share its Role, this one included, as far as they are served. `experiments`: the names
+    that these have to be granted; `common_id`: the id, where all have the same one. `injection`: what it is
+    to use, None while MLflow does not say.
+    """
+
+    key: AgentKey
+    resource: Resource[Any]
+    agent: Agent | None
+    served: bool
+    grantees: tuple[Grantee, ...]
+    role: Role | None
+    binding: RoleBinding | None
+    experiments: tuple[str, ...]
+    common_id: str | None
+    injection: Injection | None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Role and RoleBinding to have. `replaced`: one to another Role, which the API refuses to change."""
+
+    role: Manifest
+    binding: Manifest
+    known_role: Role | None
+    known_binding: RoleBinding | None
+    replaced: RoleBinding | None
+
+
+@dataclass(frozen=True)
+class Inject:
+    """Apply this to the workload, which rolls it."""
+
+    body: Manifest
+    injection: Injection
+
+
+@dataclass(frozen=True)
+class Release:
+    """Take everything that is ours out of the workload, which rolls it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What to do, in this order: revoke the binding, grant, change the workload, delete the Role.
+
+    The right ends at once, also where the workload waits for its turn to roll, or may not be changed. The
+    Role stays until the workload is clean: it is how a restarted operator knows that something is left to do.
+    `over`: nothing of the agent is left afterwards.
+    """
+
+    grant: Grant | None = None
+    revoke: bool = False
+    change: Inject | Release | None = None
+    over: bool = False
+    reports: tuple[Report, ...] = ()
+
+
+def is_served(agent: Agent | None) -> bool:
+    """Whether a workload is to have an experiment."""
+    return agent is not None and not is_opted_out(agent)
+
+
+def decide(names: Names, observed: Observed) -> Plan:
+    """Decide by section 2.6 of the contract: access first, then the environment."""
+    agent = observed.agent
+    if agent is None or not observed.served:
+        # A twin of which nothing is known has no right yet, and none is kept for it.
+        marked = agent is not None and is_marked(agent)
+        return Plan(revoke=not observed.experiments, change=Release() if marked else None, over=True)
+    if agent.metadata.deletion_timestamp:
+        return Plan()
+    grant = plan_grant(names, observed)
+    if observed.injection is None:
+        # Its pods may run under another account by the time that MLflow is back: a known grant follows.
+        return Plan(grant=grant)
+    injection = plan_injection(names, agent, observed.resource, observed.injection)
+    return Plan(
+        grant=grant,
+        change=Inject(injection.body, observed.injection) if injection.body else None,
+        reports=(report_kept(injection.kept, injection.left_out),) if injection.kept else (),
+    )
+
+
+def plan_grant(names: Names, observed: Observed) -> Grant | None:
+    """Plan Role and RoleBinding; None where no experiment is known yet."""
+    if not (observed.experiments and observed.grantees):
+        return None
+    role, binding = build_access(
+        names, observed.key, observed.experiments, observed.grantees, experiment_id=observed.common_id
+    )
+    current = observed.binding
+    fits = current is None or grants_role(current, names.agent_role(observed.key.name))
+    return Grant(
+        role=role,
+        binding=binding,
+        known_role=without_foreign_owners(observed.role),
+        known_binding=without_foreign_owners(current) if fits else None,
+        replaced=None if fits else current,
+    )

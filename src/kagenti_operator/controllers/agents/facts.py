@@ -1,0 +1,119 @@
+"""The agents' workloads and their grants, from the caches."""
+
+import itertools
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from kagenti_operator import contract
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.kube.objects.agents import Agent
+from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.kube.objects.rbac import Role, RoleBinding
+from kagenti_operator.kube.resources import (
+    AGENT_DEPLOYMENTS,
+    AGENT_SANDBOXES,
+    AGENT_STATEFUL_SETS,
+    ROLE_BINDINGS,
+    ROLES,
+    Resource,
+)
+from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.cache.object_cache import Selection
+from kagenti_operator.runtime.telemetry.events import ObjectRef
+
+BY_NAMESPACE = "namespace"
+KINDS: Mapping[str, Resource[Any]] = {
+    r.kind: r for r in (AGENT_DEPLOYMENTS, AGENT_STATEFUL_SETS, AGENT_SANDBOXES)
+}
+
+
+class AgentKey(NamedTuple):
+    """An agent, as the work queue has it."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return "/".join(self)
+
+
+def key_of_agent(kind: str, agent: KubeObject) -> AgentKey:
+    """The key of an agent's workload."""
+    return AgentKey(kind, agent.metadata.namespace, agent.metadata.name)
+
+
+def reference(key: AgentKey, agent: Agent) -> ObjectRef:
+    """The workload, as Events point at it."""
+    return ObjectRef.of(KINDS[key.kind], agent)
+
+
+def _namespace(obj: KubeObject) -> tuple[str, ...]:
+    return (obj.metadata.namespace,)
+
+
+class AgentFacts:
+    """Workloads with the agents' label, and the Roles and RoleBindings that the operator made."""
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        informers, names = dependencies.informers, dependencies.settings.names
+        self._names = names
+        self.selector = names.agent_selector
+        self.workloads: Mapping[str, Informer[Any]] = {
+            kind: informers.get(
+                Selection(
+                    resource=resource,
+                    label_selector=self.selector,
+                    indexes=((BY_NAMESPACE, _namespace),),
+                )
+            )
+            for kind, resource in KINDS.items()
+        }
+        ours = f"{contract.MANAGED_BY_LABEL}={names.manager}"
+        self.roles = informers.get(Selection(resource=ROLES, label_selector=ours))
+        self.bindings = informers.get(Selection(resource=ROLE_BINDINGS, label_selector=ours))
+
+    @property
+    def informers(self) -> tuple[Informer[Any], ...]:
+        """The informers of the workloads."""
+        return tuple(self.workloads.values())
+
+    def resource(self, key: AgentKey) -> Resource[Any]:
+        """The agent's resource, at the version that the cluster serves."""
+        return self.workloads[key.kind].resource
+
+    def get(self, key: AgentKey) -> Agent | None:
+        """The agent's workload."""
+        return self.workloads[key.kind].cache.get(key.namespace, key.name)
+
+    def all(self) -> tuple[AgentKey, ...]:
+        """The keys of all agents."""
+        return tuple(
+            key_of_agent(kind, agent)
+            for kind, informer in self.workloads.items()
+            for agent in informer.cache.values()
+        )
+
+    def __len__(self) -> int:
+        return sum(len(informer.cache) for informer in self.informers)
+
+    def twins(self, key: AgentKey) -> tuple[AgentKey, ...]:
+        """The keys of agents with that name: kinds have names of their own, and share a Role."""
+        keys = (key._replace(kind=kind) for kind in KINDS)
+        return tuple(key for key in keys if self.get(key))
+
+    def has_agents(self, namespace: str) -> bool:
+        """Whether any agent lives in that namespace."""
+        return any(i.cache.index_size(BY_NAMESPACE, namespace) for i in self.informers)
+
+    def namespaces(self) -> set[str]:
+        """Every namespace that holds an agent."""
+        return set(itertools.chain.from_iterable(i.cache.index_values(BY_NAMESPACE) for i in self.informers))
+
+    def role(self, key: AgentKey) -> Role | None:
+        """The Role of an agent."""
+        return self.roles.cache.get(key.namespace, self._names.agent_role(key.name))
+
+    def binding(self, key: AgentKey) -> RoleBinding | None:
+        """The RoleBinding of an agent."""
+        return self.bindings.cache.get(key.namespace, self._names.agent_role(key.name))

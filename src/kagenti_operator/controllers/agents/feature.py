@@ -1,0 +1,32 @@
+"""Agents as a feature."""
+
+from kagenti_operator.controllers.agents import controller, tracking_endpoint
+from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.metrics import AgentMetrics
+from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.features import Feature
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.permissions import permit
+from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_STATEFUL_SETS, ROLE_BINDINGS, ROLES
+from kagenti_operator.runtime.observable import Observable
+
+
+def build_feature(dependencies: Dependencies, mlflow: MLflowFacts, agents: AgentFacts) -> Feature:
+    """Build it. Sandboxes are written where they are installed; that it may is seen when it does."""
+    endpoint = Observable[Endpoint | None](None)
+    return Feature(
+        name="agents",
+        informers=(mlflow.mlflows, *agents.informers, agents.roles, agents.bindings),
+        controllers=(
+            tracking_endpoint.setup(dependencies, mlflow, endpoint),
+            controller.setup(dependencies, agents, endpoint),
+        ),
+        permissions=(
+            *permit(ROLES, "create", "patch"),
+            *permit(ROLE_BINDINGS, "create", "patch"),
+            *permit(AGENT_DEPLOYMENTS, "patch"),
+            *permit(AGENT_STATEFUL_SETS, "patch"),
+        ),
+        metrics=(AgentMetrics(agents),),
+    )

@@ -1,0 +1,48 @@
+"""Pure: where the collector sends spans."""
+
+from dataclasses import dataclass
+
+from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.kube.objects.models import MLflow
+from kagenti_operator.mlflow import status
+from kagenti_operator.otelcol.model import MLflowDestination
+
+
+@dataclass(frozen=True, kw_only=True)
+class MLflowView:
+    """What decides where spans go.
+
+    `granted`: the collector may write to the workspace, or there is nothing yet that it could be granted for.
+    """
+
+    cr: MLflow | None
+    openshift: bool
+    workspace: str | None
+    resolved: Resolved | None
+    granted: bool
+    last_known: MLflowDestination | None
+
+
+def choose_destination(view: MLflowView) -> MLflowDestination | None:
+    """Choose the last known destination until a better one is complete.
+
+    Only the CR's end takes MLflow out of the configuration (section 2.3 of the contract).
+    """
+    if view.cr is None:
+        return None
+    endpoint = status.traces_url(view.cr) if status.is_available(view.cr) else None
+    if endpoint is None:
+        return view.last_known
+    if not view.openshift or not view.workspace:
+        return MLflowDestination(traces_endpoint=endpoint)
+    resolved = view.resolved
+    known = (
+        resolved is not None
+        and resolved.workspace == view.workspace
+        and resolved.base_url == status.rest_url(view.cr)
+    )
+    if resolved is None or not known or not view.granted:
+        return view.last_known
+    return MLflowDestination(
+        traces_endpoint=endpoint, workspace=resolved.workspace, experiment_id=resolved.experiment.id
+    )

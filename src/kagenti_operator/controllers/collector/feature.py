@@ -1,0 +1,49 @@
+"""The collector as two features: its access to MLflow with its experiment, and its configuration."""
+
+from kagenti_operator import contract
+from kagenti_operator.controllers.collector import access, config, experiment, ingress_ca
+from kagenti_operator.controllers.collector.config import MLflowSources
+from kagenti_operator.controllers.collector.facts import CollectorFacts
+from kagenti_operator.controllers.collector.metrics import AccessMetrics, CollectorMetrics, ExperimentMetrics
+from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.features import Feature
+from kagenti_operator.controllers.metrics import Leading
+from kagenti_operator.controllers.permissions import permit
+from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, ROLE_BINDINGS
+
+
+def build_access_feature(dependencies: Dependencies, sources: MLflowSources, leading: Leading) -> Feature:
+    """Build the RoleBindings and the experiment."""
+    mlflow, agents, registry = sources.mlflow, sources.agents, dependencies.metrics.registry
+    return Feature(
+        name="collector-access",
+        informers=(*mlflow.informers, *sources.access.informers, *agents.informers),
+        controllers=(
+            access.setup(dependencies, mlflow, sources.access, agents),
+            experiment.setup(dependencies, mlflow, sources.resolved),
+        ),
+        permissions=permit(ROLE_BINDINGS, "create", "patch"),
+        metrics=(
+            AccessMetrics(sources.access, agents, leading, registry),
+            ExperimentMetrics(sources.resolved, dependencies.settings, leading),
+        ),
+    )
+
+
+def build_configuration_feature(
+    dependencies: Dependencies, facts: CollectorFacts, sources: MLflowSources | None, leading: Leading
+) -> Feature:
+    """Build the ConfigMaps and the rollout."""
+    settings = dependencies.settings
+    configuration, in_place_since = config.setup(dependencies, facts, sources)
+    own = settings.namespace
+    return Feature(
+        name="collector-configuration",
+        informers=facts.informers,
+        controllers=(ingress_ca.setup(dependencies, facts), configuration),
+        permissions=(
+            *permit(CONFIG_MAPS, "create", "patch", namespace=own, name=contract.COLLECTOR_CONFIG),
+            *permit(DEPLOYMENTS, "patch", namespace=own, name=contract.COLLECTOR),
+        ),
+        metrics=(CollectorMetrics(facts, sources, in_place_since, settings, leading),),
+    )

@@ -1,0 +1,46 @@
+"""What every controller may use."""
+
+import random
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+from kagenti_operator.controllers.settings import Settings
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.mlflow.client import MLflowClient
+from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.runtime.cache.informer import SharedInformers
+from kagenti_operator.runtime.control.controller import Controller, Reconcile
+from kagenti_operator.runtime.control.workqueue import WorkQueue
+from kagenti_operator.runtime.telemetry.events import EventRecorder
+from kagenti_operator.runtime.telemetry.metrics import Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dependencies:
+    """Clients, caches and recorders; `agents_mlflow` gives up sooner than `mlflow`: queues move on."""
+
+    settings: Settings
+    client: KubeClient
+    informers: SharedInformers
+    mlflow: MLflowClient
+    agents_mlflow: MLflowClient
+    events: EventRecorder
+    metrics: Metrics
+    rng: random.Random
+
+    def queue[K: Hashable](self, name: str, bucket: Callable[[K], Hashable] | None = None) -> WorkQueue[K]:
+        """A work queue for the controller of that name; `bucket`: see WorkQueue."""
+        return WorkQueue[K](observer=self.metrics.controller(name), rng=self.rng, bucket=bucket)
+
+    def controller[K: Hashable](
+        self, name: str, reconcile: Reconcile[K], *, queue: WorkQueue[K] | None = None, workers: int = 1
+    ) -> Controller[K]:
+        """A controller whose failures to reach MLflow are expected ones."""
+        return Controller(
+            name,
+            reconcile,
+            self.queue(name) if queue is None else queue,
+            metrics=self.metrics.controller(name),
+            workers=workers,
+            expected=(MLflowError,),
+        )

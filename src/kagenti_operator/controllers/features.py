@@ -1,0 +1,28 @@
+"""A feature: everything that one switch of the command line turns on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prometheus_client.registry import Collector as MetricsCollector
+
+from kagenti_operator.controllers.permissions import Permission
+from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.control.manager import Runnable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """What a feature owns; several may share an informer.
+
+    `permissions`: what it surely writes; what its informers read follows from these. `leading`: tasks that
+    run beside the controllers, on the replica that leads.
+    """
+
+    name: str
+    informers: tuple[Informer[Any], ...] = ()
+    controllers: tuple[Controller[Any], ...] = ()
+    permissions: tuple[Permission, ...] = ()
+    metrics: tuple[MetricsCollector, ...] = ()
+    leading: Mapping[str, Runnable] = field(default_factory=dict[str, Runnable])
