@@ -8,12 +8,12 @@ from typing import Any
 
 from kagenti_operator import clock
 from kagenti_operator.kube.auth.connection import Connection
-from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.resources import Resource
+from kagenti_operator.kube.client import SILENCE_SECONDS, KubeClient
 from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.cache.object_cache import Added, Event, Removed, Selection, Updated
 from kagenti_operator.runtime.cache.watch_states import BACKOFF
 from tests.support.peer import Peer, PeerRequest, running_peer
-from tests.support.widget import GADGETS, Gadget, page
+from tests.support.widget import ALL_GADGETS, Gadget, page
 
 # Longer than the first backoff, shorter than the second.
 FIRST_BACKOFF = 2 * BACKOFF.first
@@ -21,24 +21,29 @@ FIRST_BACKOFF = 2 * BACKOFF.first
 MARGIN = 0.01
 
 
+def sign(event: Event[Gadget]) -> str:
+    """An event in short: `+a`, `~a` or `-a` for an object `a`."""
+    match event:
+        case Added(obj):
+            return f"+{obj.metadata.name}"
+        case Updated(_, obj):
+            return f"~{obj.metadata.name}"
+        case Removed(obj):
+            return f"-{obj.metadata.name}"
+
+
 class Desk:
-    """The informer, the peer it talks to, and what its subscriber was told."""
+    """The informer, the peer it talks to, and the events that it had."""
 
     def __init__(self, peer: Peer, informer: Informer[Gadget]) -> None:
         self.peer = peer
         self.informer = informer
-        self.told: list[str] = []
-        informer.subscribe(self._note)
-
-    def _note(self, old: Gadget | None, new: Gadget | None) -> None:
-        sign = "~" if old and new else "+" if new else "-"
-        obj = new or old
-        assert obj is not None
-        self.told.append(f"{sign}{obj.metadata.name}")
+        self.events: list[str] = []
+        informer.subscribe(lambda event: self.events.append(sign(event)))
 
     @property
     def names(self) -> list[str]:
-        return sorted(obj.metadata.name for obj in self.informer.store.values())
+        return sorted(obj.metadata.name for obj in self.informer.cache.values())
 
     async def list_request(self) -> PeerRequest:
         request = await self.peer.request()
@@ -75,9 +80,11 @@ class Desk:
 
 
 @asynccontextmanager
-async def opened_desk(resource: Resource[Gadget] = GADGETS, **options: Any) -> AsyncGenerator[Desk]:
+async def opened_desk(
+    selection: Selection[Gadget] = ALL_GADGETS, *, silence_seconds: float = SILENCE_SECONDS
+) -> AsyncGenerator[Desk]:
     async with running_peer() as peer, KubeClient(Connection(peer.url)) as client:
-        informer = Informer(client, resource, rng=random.Random(7), **options)
+        informer = Informer(client, selection, random.Random(7), silence_seconds=silence_seconds)
         desk = Desk(peer, informer)
         before = asyncio.all_tasks()
         task = asyncio.ensure_future(informer.run())

@@ -6,6 +6,7 @@ import msgspec
 
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.cache.object_cache import Selection
 
 
 class Gadget(KubeObject):
@@ -15,6 +16,7 @@ class Gadget(KubeObject):
 
 
 GADGETS = Resource("example.com", "v1", "gadgets", "Gadget", Gadget)
+ALL_GADGETS = Selection(resource=GADGETS)
 
 
 def wire(

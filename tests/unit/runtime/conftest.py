@@ -1,4 +1,4 @@
-"""The reflector's desk, for whoever wants none of its options."""
+"""An informer of all gadgets, on an API server that the test plays."""
 
 from collections.abc import AsyncIterator
 

@@ -1,118 +1,226 @@
-"""What subscribers of an informer are told."""
+"""The cache, its indexes, and the events of its changes."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
-from kagenti_operator.runtime.cache.store import Key, key_of
 
-from kagenti_operator.runtime.cache.object_cache import Mirror
-from tests.support.widget import Gadget, gadget
+from kagenti_operator.runtime.cache.object_cache import (
+    Added,
+    Event,
+    ObjectCache,
+    ObjectKey,
+    Removed,
+    Selection,
+    Updated,
+    key_of,
+)
+from tests.support.widget import GADGETS, Gadget, gadget
 
-type Told = list[tuple[Gadget | None, Gadget | None]]
+BY_NAMESPACE = "namespace"
+BY_DIGIT = "digit"
 
 
-def listening() -> tuple[Mirror[Gadget], Told]:
-    mirror, told = Mirror[Gadget]("gadgets", {}), Told.__value__()
-    mirror.subscribe(lambda old, new: told.append((old, new)))
-    return mirror, told
+def namespace_of(obj: Gadget) -> Iterable[str]:
+    return (obj.metadata.namespace,)
 
 
-def as_list(*objects: Gadget) -> dict[Key, Gadget]:
+def digits_of(obj: Gadget) -> Iterable[str]:
+    """Several values per object, and sometimes none or the same twice."""
+    return "" if obj.size == 0 else str(obj.size)
+
+
+INDEXED = Selection(resource=GADGETS, indexes=((BY_NAMESPACE, namespace_of), (BY_DIGIT, digits_of)))
+
+
+def make_cache() -> tuple[ObjectCache[Gadget], list[Event[Gadget]]]:
+    cache, events = ObjectCache(INDEXED), list[Event[Gadget]]()
+    cache.subscribe(events.append)
+    return cache, events
+
+
+def put(cache: ObjectCache[Gadget], obj: Gadget) -> Gadget:
+    cache.put(key_of(obj), obj)
+    return obj
+
+
+def as_list(*objects: Gadget) -> dict[ObjectKey, Gadget]:
     return {key_of(obj): obj for obj in objects}
 
 
-def put(mirror: Mirror[Gadget], obj: Gadget) -> None:
-    mirror.put(key_of(obj), obj)
+def names(objects: Iterable[Gadget]) -> list[str]:
+    return [obj.metadata.name for obj in objects]
 
 
-def test_additions_changes_and_deletions_are_told_with_before_and_after() -> None:
-    mirror, told = listening()
-    first, second = gadget("a", 1), gadget("a", 2)
-    put(mirror, first)
-    put(mirror, second)
-    mirror.remove(key_of(second), "3")
-    assert told == [(None, first), (first, second), (second, None)]
+def test_objects_are_found_by_namespace_and_name() -> None:
+    cache, _ = make_cache()
+    first = put(cache, gadget("a", 1))
+    assert cache.get("team1", "a") is first
+    assert cache.get("team2", "a") is None
+    second = put(cache, gadget("a", 2))
+    assert cache.values() == (second,)
+    assert len(cache) == 1
 
 
-def test_the_store_has_changed_before_anybody_is_told() -> None:
-    mirror = Mirror[Gadget]("gadgets", {})
+def test_an_index_follows_objects_as_they_come_change_and_go() -> None:
+    cache, _ = make_cache()
+    put(cache, gadget("a", 1, 12))
+    put(cache, gadget("b", 2, 2, namespace="team2"))
+    assert names(cache.by_index(BY_DIGIT, "2")) == ["a", "b"]
+    assert cache.index_size(BY_NAMESPACE, "team1") == 1
+    last = put(cache, gadget("a", 3, 3))
+    assert names(cache.by_index(BY_DIGIT, "2")) == ["b"]
+    assert cache.by_index(BY_DIGIT, "3") == (last,)
+    cache.remove(("team1", "a"), "4")
+    assert cache.by_index(BY_DIGIT, "3") == ()
+    assert cache.index_size(BY_NAMESPACE, "team1") == 0
+
+
+def test_an_index_keeps_nothing_of_values_that_are_gone() -> None:
+    cache, _ = make_cache()
+    for number in range(100):
+        put(cache, gadget("a", number, number, namespace=f"team{number}"))
+        cache.remove((f"team{number}", "a"), str(number))
+    assert cache.index_values(BY_NAMESPACE) == ()
+    assert cache.index_values(BY_DIGIT) == ()
+
+
+def test_what_was_read_does_not_change_under_the_reader() -> None:
+    cache, _ = make_cache()
+    put(cache, gadget("a", 1))
+    before = cache.by_index(BY_NAMESPACE, "team1")
+    put(cache, gadget("b", 2))
+    cache.remove(("team1", "a"), "3")
+    assert names(before) == ["a"]
+
+
+def test_objects_of_a_namespace_share_its_name() -> None:
+    first, second = gadget("a", 1), gadget("b", 2)
+    assert key_of(first)[0] is key_of(second)[0]
+    assert first.metadata.namespace is second.metadata.namespace
+
+
+CHANGES = st.lists(
+    st.tuples(st.sampled_from("ab"), st.sampled_from(["t1", "t2"]), st.one_of(st.none(), st.integers(0, 223)))
+)
+
+
+@given(CHANGES)
+def test_an_index_is_always_what_one_built_from_scratch_would_be(
+    changes: list[tuple[str, str, int | None]],
+) -> None:
+    cache, _ = make_cache()
+    for version, (name, namespace, size) in enumerate(changes):
+        if size is None:
+            cache.remove((namespace, name), str(version))
+        else:
+            put(cache, gadget(name, version, size, namespace=namespace))
+    expected = Counter(digit for obj in cache.values() for digit in set(digits_of(obj)))
+    assert {value: cache.index_size(BY_DIGIT, value) for value in cache.index_values(BY_DIGIT)} == expected
+    for value in expected:
+        found = sorted(cache.by_index(BY_DIGIT, value), key=key_of)
+        assert found == sorted((o for o in cache.values() if value in digits_of(o)), key=key_of)
+
+
+def test_additions_changes_and_deletions_are_events_with_before_and_after() -> None:
+    cache, events = make_cache()
+    first, second = put(cache, gadget("a", 1)), put(cache, gadget("a", 2))
+    cache.remove(key_of(second), "3")
+    assert events == [Added(first), Updated(first, second), Removed(second)]
+
+
+def test_the_cache_has_changed_before_the_event() -> None:
+    cache, _ = make_cache()
     seen: list[tuple[int, Gadget | None]] = []
-    mirror.subscribe(lambda _old, _new: seen.append((len(mirror.store), mirror.store.get("team1", "a"))))
+    cache.subscribe(lambda _: seen.append((len(cache), cache.get("team1", "a"))))
     first = gadget("a", 1)
-    mirror.replace(as_list(first, gadget("b", 1)))
-    mirror.remove(key_of(first), "2")
+    cache.replace(as_list(first, gadget("b", 1)))
+    cache.remove(key_of(first), "2")
     assert seen == [(2, first), (2, first), (1, None)]
 
 
-def test_a_list_tells_only_what_differs() -> None:
-    mirror, told = listening()
+def test_a_list_makes_events_only_of_what_differs() -> None:
+    cache, events = make_cache()
     kept, changed, deleted = gadget("kept", 1), gadget("changed", 1), gadget("deleted", 1)
-    mirror.replace(as_list(kept, changed, deleted))
-    told.clear()
+    cache.replace(as_list(kept, changed, deleted))
+    events.clear()
     after, added = gadget("changed", 7), gadget("added", 8)
-    mirror.replace(as_list(kept, after, added))
-    assert told == [(deleted, None), (changed, after), (None, added)]
-    assert sorted(mirror.store.values(), key=key_of) == [added, after, kept]
+    cache.replace(as_list(kept, after, added))
+    assert events == [Removed(deleted), Updated(changed, after), Added(added)]
+    assert sorted(cache.values(), key=key_of) == [added, after, kept]
 
 
 def test_an_object_made_again_under_its_name_was_deleted_first() -> None:
-    mirror, told = listening()
+    cache, events = make_cache()
     old, new = gadget("a", 1, uid="old"), gadget("a", 9, uid="new")
-    mirror.replace(as_list(old))
-    told.clear()
-    mirror.replace(as_list(new))
-    assert told == [(old, None), (None, new)]
+    cache.replace(as_list(old))
+    cache.replace(as_list(new))
+    assert events == [Added(old), Removed(old), Added(new)]
 
 
-def test_older_news_never_replaces_newer() -> None:
-    mirror, told = listening()
-    newest = gadget("a", 1000)
-    put(mirror, newest)
-    put(mirror, gadget("a", 999))
-    mirror.remove(key_of(newest), "998")
-    assert mirror.store.values() == (newest,)
-    assert told == [(None, newest)]
+def test_an_older_state_never_replaces_a_newer_one() -> None:
+    cache, events = make_cache()
+    newest = put(cache, gadget("a", 1000))
+    put(cache, gadget("a", 999))
+    cache.remove(key_of(newest), "998")
+    assert cache.values() == (newest,)
+    assert events == [Added(newest)]
 
 
-def test_a_deletion_of_what_is_unknown_is_not_told() -> None:
-    mirror, told = listening()
-    mirror.remove(("team1", "a"), "5")
-    assert told == []
+def test_a_deletion_of_what_is_unknown_is_no_event() -> None:
+    cache, events = make_cache()
+    cache.remove(("team1", "a"), "5")
+    assert events == []
+
+
+def test_a_cache_is_complete_after_the_first_list_or_once_its_api_is_known_to_be_absent() -> None:
+    listed, _ = make_cache()
+    put(listed, gadget("a", 1))
+    assert not listed.synced.is_set()
+    listed.replace({})
+    absent, _ = make_cache()
+    absent.clear()
+    assert (listed.synced.is_set(), listed.served.value) == (True, True)
+    assert (absent.synced.is_set(), absent.served.value) == (True, False)
 
 
 def test_when_the_api_vanishes_everything_is_deleted() -> None:
-    mirror, told = listening()
-    presence: list[bool] = []
-    mirror.subscribe_presence(lambda: presence.append(mirror.present))
-    mirror.vanish()
-    assert mirror.synced.is_set()
+    cache, events = make_cache()
+    served: list[bool] = []
+    cache.served.subscribe(lambda: served.append(cache.served.value))
+    cache.clear()
     first = gadget("a", 1)
-    mirror.replace(as_list(first))
-    mirror.replace(as_list(first))
-    mirror.vanish()
-    assert presence == [True, False]
-    assert told == [(None, first), (first, None)]
-    assert len(mirror.store) == 0
+    cache.replace(as_list(first))
+    cache.replace(as_list(first))
+    cache.clear()
+    assert served == [True, False]
+    assert events == [Added(first), Removed(first)]
+    assert len(cache) == 0
 
 
-def test_a_subscriber_that_fails_is_logged_and_stops_nobody() -> None:
-    mirror = Mirror[Gadget]("gadgets", {})
-    told: list[Gadget | None] = []
+def test_a_handler_that_fails_is_logged_and_stops_no_other() -> None:
+    cache = ObjectCache(INDEXED)
+    events: list[Event[Gadget]] = []
 
-    def fail(_old: Gadget | None, _new: Gadget | None) -> None:
+    def fail(_: Event[Gadget]) -> None:
         raise ZeroDivisionError
 
-    mirror.subscribe(fail)
-    mirror.subscribe(lambda _old, new: told.append(new))
-    first = gadget("a", 1)
+    cache.subscribe(fail)
+    cache.subscribe(events.append)
     with structlog.testing.capture_logs() as logs:
-        put(mirror, first)
-    assert told == [first]
+        first = put(cache, gadget("a", 1))
+    assert events == [Added(first)]
     assert [(line["log_level"], line["informer"], line["exc_info"]) for line in logs] == [
-        ("error", "gadgets", True)
+        ("error", "gadgets.example.com", True)
     ]
+
+
+def test_a_selection_is_named_by_what_it_selects() -> None:
+    selection = Selection(resource=GADGETS, namespace="team1", label_selector="a=b", name="x")
+    assert str(selection) == "gadgets.example.com team1 a=b metadata.name=x"
+    assert str(INDEXED) == "gadgets.example.com"
 
 
 STEPS = st.lists(
@@ -120,40 +228,45 @@ STEPS = st.lists(
         st.tuples(st.just("put"), st.sampled_from("abc"), st.sampled_from("xy")),
         st.tuples(st.just("remove"), st.sampled_from("abc"), st.just("")),
         st.tuples(st.just("list"), st.sets(st.sampled_from("abc")).map("".join), st.sampled_from("xy")),
-        st.tuples(st.just("vanish"), st.just(""), st.just("")),
+        st.tuples(st.just("clear"), st.just(""), st.just("")),
     )
 )
 
 
 @given(STEPS)
-def test_who_follows_what_is_told_knows_what_is_in_the_store(steps: list[tuple[str, str, str]]) -> None:
-    mirror = Mirror[Gadget]("gadgets", {})
+def test_who_follows_the_events_knows_what_is_in_the_cache(steps: list[tuple[str, str, str]]) -> None:
+    cache = ObjectCache(INDEXED)
     copy: dict[str, Gadget] = {}
 
-    def follow(old: Gadget | None, new: Gadget | None) -> None:
-        if old is not None:
-            assert copy.pop(old.metadata.name) is old
-        if new is not None:
-            assert new.metadata.name not in copy
-            copy[new.metadata.name] = new
+    def follow(event: Event[Gadget]) -> None:
+        name = event.object.metadata.name
+        match event:
+            case Added(obj):
+                assert name not in copy
+                copy[name] = obj
+            case Updated(old, obj):
+                assert copy[name] is old
+                copy[name] = obj
+            case Removed(obj):
+                assert copy.pop(name) is obj
 
-    mirror.subscribe(follow)
-    act: dict[str, Callable[[int, str, str], None]] = {
-        "put": lambda version, name, uid: put(mirror, gadget(name, version, uid=uid)),
-        "remove": lambda version, name, _uid: mirror.remove(("team1", name), str(version)),
-        "list": lambda version, names, uid: mirror.replace(
+    cache.subscribe(follow)
+    act: dict[str, Callable[[int, str, str], object]] = {
+        "put": lambda version, name, uid: put(cache, gadget(name, version, uid=uid)),
+        "remove": lambda version, name, _uid: cache.remove(("team1", name), str(version)),
+        "list": lambda version, names, uid: cache.replace(
             as_list(*(gadget(name, version, uid=uid) for name in names))
         ),
-        "vanish": lambda _version, _name, _uid: mirror.vanish(),
+        "clear": lambda _version, _name, _uid: cache.clear(),
     }
     for version, (step, name, uid) in enumerate(steps):
         act[step](version, name, uid)
-        assert copy == {obj.metadata.name: obj for obj in mirror.store.values()}
+        assert copy == {obj.metadata.name: obj for obj in cache.values()}
 
 
 @given(st.permutations([gadget("a", version) for version in range(1, 6)]))
-def test_the_order_of_news_does_not_matter(news: list[Gadget]) -> None:
-    mirror = Mirror[Gadget]("gadgets", {})
-    for obj in news:
-        put(mirror, obj)
-    assert mirror.store.values() == (gadget("a", 5),)
+def test_the_order_of_changes_does_not_matter(changes: list[Gadget]) -> None:
+    cache, _ = make_cache()
+    for obj in changes:
+        put(cache, obj)
+    assert cache.values() == (gadget("a", 5),)

@@ -1,17 +1,17 @@
-"""A list that is given up halfway, and what was taken beside it: the next list knows better."""
+"""A list that is given up halfway, and what a watch beside it saw: the next list knows better."""
 
 import pytest
 
+from tests.support.fake_apiserver import Desk
 from tests.support.peer import PeerRequest, until
 from tests.support.virtual_time import settle
 from tests.support.widget import bookmark, event, page, wire
-from tests.unit.runtime.cache.test_reflector import Desk, opened_desk
 
 pytestmark = pytest.mark.virtual_time
 
 
-async def list_again_and_hear_of_a_deletion(desk: Desk) -> PeerRequest:
-    """The last page of a list beside which the end of object `a` was told."""
+async def list_again_and_see_a_deletion(desk: Desk) -> PeerRequest:
+    """The last page of a list beside which a watch saw the deletion of object `a`."""
     watch = await desk.watching(10, wire("a", 1))
     await desk.informer.wait_synced()
     expired = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
@@ -22,17 +22,18 @@ async def list_again_and_hear_of_a_deletion(desk: Desk) -> PeerRequest:
     ahead, last = sorted(requests, key=lambda request: "watch" not in request.query)
     ahead.begin_stream()
     ahead.send(event("DELETED", wire("a", 100)))
-    await until(lambda: desk.told == ["+a", "-a"])
+    await until(lambda: desk.events == ["+a", "-a"])
     return last
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_an_object_that_comes_back_while_the_list_is_given_up_is_not_lost(status: int) -> None:
-    async with opened_desk() as desk:
-        last = await list_again_and_hear_of_a_deletion(desk)
-        await last.refuse(status)
-        await settle()
-        desk.informer.retry_now()
-        await desk.listed(120, wire("a", 110, uid="another"))
-        await desk.watch_request(120)
-        assert desk.names == ["a"]
+async def test_an_object_that_comes_back_while_the_list_is_given_up_is_not_lost(
+    desk: Desk, status: int
+) -> None:
+    last = await list_again_and_see_a_deletion(desk)
+    await last.refuse(status)
+    await settle()
+    desk.informer.retry_now()
+    await desk.listed(120, wire("a", 110, uid="another"))
+    await desk.watch_request(120)
+    assert desk.names == ["a"]

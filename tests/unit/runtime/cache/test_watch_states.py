@@ -62,16 +62,16 @@ def test_a_server_that_names_a_time_is_given_it() -> None:
 def test_an_absent_api_is_asked_for_seldom() -> None:
     following = after_refused_list(Listing(), NOT_FOUND, Chance(0.5))
     assert following == Absent(ABSENT_SECONDS * 0.75, hopeful=0)
-    assert after_absence(Absent(1, hopeful=0), told=False) == Listing()
+    assert after_absence(Absent(1, hopeful=0), announced=False) == Listing()
 
 
 def test_an_announced_api_is_asked_for_soon_and_then_seldom_again() -> None:
-    listing, waits = after_absence(Absent(1, hopeful=0), told=True), list[float]()
+    listing, waits = after_absence(Absent(1, hopeful=0), announced=True), list[float]()
     for _ in range(HOPEFUL_TRIES + 1):
         absent = after_refused_list(listing, NOT_FOUND, NONE)
         assert isinstance(absent, Absent)
         waits.append(round(absent.seconds, 1))
-        listing = after_absence(absent, told=False)
+        listing = after_absence(absent, announced=False)
     assert waits == [0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0, ABSENT_SECONDS / 2]
 
 
@@ -166,5 +166,5 @@ def test_trouble_never_makes_a_tight_circle(troubles: list[tuple[KubeError, Chan
         hurried = hurried + 1 if isinstance(following, Listing | Watching) else 0
         assert hurried <= 1
         if isinstance(following, Absent):
-            following = after_absence(following, told=False)
+            following = after_absence(following, announced=False)
         state = following.then if isinstance(following, Waiting) else following

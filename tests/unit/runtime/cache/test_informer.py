@@ -5,11 +5,12 @@ import asyncio
 import pytest
 import structlog
 
+from kagenti_operator.runtime.cache.object_cache import Selection
 from kagenti_operator.runtime.cache.watch_states import BACKOFF
 from tests.support.fake_apiserver import FIRST_BACKOFF, Desk, opened_desk
 from tests.support.peer import until
 from tests.support.virtual_time import advance
-from tests.support.widget import bookmark, event, page, wire
+from tests.support.widget import GADGETS, bookmark, event, page, wire
 
 pytestmark = pytest.mark.virtual_time
 
@@ -21,10 +22,10 @@ async def test_nothing_is_shown_before_the_last_page(desk: Desk) -> None:
     await first.answer(200, page(10, wire("a", 1), more="token"))
     second = await desk.list_request()
     assert second.query == {"limit": "500", "continue": "token"}
-    assert (desk.names, desk.informer.synced, desk.informer.present) == ([], False, False)
+    assert (desk.names, desk.informer.synced, desk.informer.cache.served.value) == ([], False, False)
     await second.answer(200, page(10, wire("b", 2)))
     await desk.informer.wait_synced()
-    assert (desk.names, desk.told, desk.informer.present) == (["a", "b"], ["+a", "+b"], True)
+    assert (desk.names, desk.events, desk.informer.cache.served.value) == (["a", "b"], ["+a", "+b"], True)
 
 
 async def test_the_watch_begins_where_the_list_stood(desk: Desk) -> None:
@@ -37,13 +38,13 @@ async def test_the_watch_begins_where_the_list_stood(desk: Desk) -> None:
 async def test_changes_arrive_as_they_happen(desk: Desk) -> None:
     watch = await desk.watching(10, wire("a", 1))
     watch.send(event("ADDED", wire("b", 11)), event("MODIFIED", wire("a", 12, 5)))
-    await until(lambda: desk.told == ["+a", "+b", "~a"])
-    stored = desk.informer.store.get("team1", "a")
+    await until(lambda: desk.events == ["+a", "+b", "~a"])
+    stored = desk.informer.cache.get("team1", "a")
     assert stored is not None
     assert stored.size == 5
     watch.send(event("DELETED", wire("b", 13)))
     await until(lambda: desk.names == ["a"])
-    assert desk.told[-1] == "-b"
+    assert desk.events[-1] == "-b"
 
 
 async def test_a_watch_that_ends_in_order_goes_on_from_its_last_event(desk: Desk) -> None:
@@ -53,17 +54,17 @@ async def test_a_watch_that_ends_in_order_goes_on_from_its_last_event(desk: Desk
     resumed = await desk.stream(11, bookmark(40))
     resumed.end()
     await desk.watch_request(40)
-    assert desk.told == ["+a"]
+    assert desk.events == ["+a"]
 
 
 async def test_a_broken_watch_resumes_after_a_pause_and_nothing_is_listed_again(desk: Desk) -> None:
     watch = await desk.watching(10)
     watch.send(event("ADDED", wire("a", 11)))
-    await until(lambda: desk.told)
+    await until(lambda: desk.events)
     watch.cut()
     await desk.pause(of_at_most=FIRST_BACKOFF)
     await desk.stream(11, event("DELETED", wire("a", 12)))
-    await until(lambda: desk.told == ["+a", "-a"])
+    await until(lambda: desk.events == ["+a", "-a"])
 
 
 async def test_a_refused_watch_is_tried_again_with_longer_and_longer_pauses(desk: Desk) -> None:
@@ -101,13 +102,13 @@ async def test_a_silent_watch_is_dropped_and_resumed_and_that_is_no_trouble() ->
 
 
 @pytest.mark.parametrize("within", ["the answer", "the stream"])
-async def test_a_version_that_is_too_old_is_listed_again_and_what_was_missed_is_told(
+async def test_a_version_that_is_too_old_is_listed_again_and_what_was_missed_is_reported(
     desk: Desk, within: str
 ) -> None:
     watch = await desk.watching(10, wire("kept", 1), wire("changed", 2), wire("deleted", 3), wire("again", 4))
     watch.send(bookmark(11))
     watch.end()
-    desk.told.clear()
+    desk.events.clear()
     late = await desk.watch_request(11)
     if within == "the answer":
         await late.refuse(410, "Expired")
@@ -118,14 +119,14 @@ async def test_a_version_that_is_too_old_is_listed_again_and_what_was_missed_is_
     again = wire("again", 90, uid="another")
     await desk.listed(99, wire("kept", 1), wire("changed", 50), wire("added", 60), again)
     await desk.watch_request(99)
-    assert sorted(desk.told) == ["+added", "+again", "-again", "-deleted", "~changed"]
+    assert sorted(desk.events) == ["+added", "+again", "-again", "-deleted", "~changed"]
     assert desk.names == ["added", "again", "changed", "kept"]
 
 
-async def test_news_does_not_wait_for_the_last_page_when_a_fleet_is_listed_again(desk: Desk) -> None:
+async def test_changes_do_not_wait_for_the_last_page_when_a_fleet_is_listed_again(desk: Desk) -> None:
     watch = await desk.watching(10, wire("kept", 1), wire("changed", 2), wire("deleted", 3), wire("lost", 4))
     await desk.informer.wait_synced()
-    desk.told.clear()
+    desk.events.clear()
     watch.send(
         bookmark(11),
         event("ERROR", {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}),
@@ -135,22 +136,22 @@ async def test_news_does_not_wait_for_the_last_page_when_a_fleet_is_listed_again
     await (await desk.list_request()).answer(200, page(99, wire("changed", 2), missed, more="token"))
     requests = [await desk.peer.request() for _ in range(2)]
     ahead, last = sorted(requests, key=lambda request: "watch" not in request.query)
-    assert desk.told == ["+missed"]
+    assert desk.events == ["+missed"]
     assert ahead.query["resourceVersion"] == "99"
     ahead.begin_stream()
     ahead.send(event("ADDED", wire("new", 100)), event("MODIFIED", wire("changed", 101, 7)))
     ahead.send(event("DELETED", wire("deleted", 102)))
-    news = ["+missed", "+new", "~changed", "-deleted"]
-    await until(lambda: desk.told == news)
-    # The list shows an older moment, and is no news where the watch has told already.
+    at_once = ["+missed", "+new", "~changed", "-deleted"]
+    await until(lambda: desk.events == at_once)
+    # The list shows an older moment, and changes nothing that the watch has brought already.
     await last.answer(200, page(99, wire("deleted", 3), wire("kept", 1)))
     await desk.watch_request(102)
     await until(ahead.disconnected)
-    assert desk.told == [*news, "-lost"]
+    assert desk.events == [*at_once, "-lost"]
     assert desk.names == ["changed", "kept", "missed", "new"]
 
 
-async def test_a_list_that_fails_keeps_what_was_told_beside_it(desk: Desk) -> None:
+async def test_a_list_that_fails_keeps_what_was_watched_beside_it(desk: Desk) -> None:
     watch = await desk.watching(10, wire("a", 1))
     await desk.informer.wait_synced()
     watch.send(
@@ -202,12 +203,12 @@ async def test_a_page_that_failed_is_asked_for_again_and_the_others_are_not(desk
     assert desk.names == ["a", "b"]
 
 
-async def test_an_object_that_does_not_fit_is_told_and_treated_as_absent(desk: Desk) -> None:
+async def test_an_object_that_does_not_fit_is_logged_and_treated_as_absent(desk: Desk) -> None:
     with structlog.testing.capture_logs() as logs:
         watch = await desk.watching(10, wire("good", 1), wire("bad", 2, "large"), wire("turns", 3))
         watch.send(event("MODIFIED", wire("turns", 11, "huge")), event("MODIFIED", wire("bad", 12, 4)))
         await until(lambda: desk.names == ["bad", "good"])
-    assert desk.told == ["+good", "+turns", "-turns", "+bad"]
+    assert desk.events == ["+good", "+turns", "-turns", "+bad"]
     assert [(line["name"], line["problem"]) for line in logs if line["log_level"] == "error"] == [
         ("bad", "Expected `int`, got `str` - at `$.size`"),
         ("turns", "Expected `int`, got `str` - at `$.object.size`"),
@@ -228,7 +229,8 @@ async def test_a_server_that_is_gone_is_tried_again_until_it_is_back(desk: Desk)
 
 
 async def test_a_selection_is_passed_on() -> None:
-    async with opened_desk(namespace="team1", label_selector="a=b", field_selector="metadata.name=x") as desk:
+    selection = Selection(resource=GADGETS, namespace="team1", label_selector="a=b", name="x")
+    async with opened_desk(selection) as desk:
         listing = await desk.list_request()
         assert listing.path == "/apis/example.com/v1/namespaces/team1/gadgets"
         await listing.answer(200, page(10))
@@ -241,7 +243,7 @@ async def test_a_selection_is_passed_on() -> None:
 async def test_events_that_come_all_at_once_are_all_taken(desk: Desk) -> None:
     watch = await desk.watching(10)
     watch.send(*(event("ADDED", wire(f"g{n}", 11 + n, n)) for n in range(2000)))
-    await until(lambda: len(desk.informer.store) == 2000)
+    await until(lambda: len(desk.informer.cache) == 2000)
     watch.end()
     await desk.watch_request(2010)
 
@@ -255,7 +257,7 @@ async def test_nothing_is_left_behind_however_often_a_watch_is_resumed(desk: Des
         if turn % 2:
             watch.end()
         else:
-            await until(lambda name=name: f"-{name}" in desk.told)
+            await until(lambda name=name: f"-{name}" in desk.events)
             watch.cut()
             await desk.pause(of_at_most=FIRST_BACKOFF)
         watch = await desk.stream(12 + 3 * turn)

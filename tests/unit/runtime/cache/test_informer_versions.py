@@ -4,14 +4,14 @@ from dataclasses import replace
 
 import pytest
 
-from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.cache.object_cache import Selection
 from tests.support.fake_apiserver import FIRST_BACKOFF, Desk, opened_desk
 from tests.support.peer import PeerRequest, until
-from tests.support.widget import GADGETS, Gadget, event, page, wire
+from tests.support.widget import GADGETS, event, page, wire
 
 pytestmark = pytest.mark.virtual_time
 
-VERSIONED: Resource[Gadget] = replace(GADGETS, version="v2", older_versions=("v1",))
+VERSIONED = Selection(resource=replace(GADGETS, version="v2", older_versions=("v1",)))
 NEW, OLD = "/apis/example.com/v2/gadgets", "/apis/example.com/v1/gadgets"
 
 
@@ -41,7 +41,7 @@ async def test_an_older_version_is_followed_where_the_newest_is_not_served() -> 
     async with opened_desk(VERSIONED) as desk:
         await watch_older(desk, listed=10)
         assert desk.informer.resource.api_version == "example.com/v1"
-        assert desk.told == ["+a"]
+        assert desk.events == ["+a"]
 
 
 async def test_a_version_that_appears_is_found_when_the_watch_ends() -> None:
@@ -52,7 +52,7 @@ async def test_a_version_that_appears_is_found_when_the_watch_ends() -> None:
         await (await request_at(desk, NEW)).answer(200, page(11, wire("a", 11)))
         await request_at(desk, NEW, watch=True)
         assert desk.informer.resource.api_version == "example.com/v2"
-        assert desk.told == ["+a", "~a"]
+        assert desk.events == ["+a", "~a"]
 
 
 async def test_a_version_that_is_tried_is_not_the_one_to_write_with_yet() -> None:
@@ -64,7 +64,7 @@ async def test_a_version_that_is_tried_is_not_the_one_to_write_with_yet() -> Non
         assert desk.informer.resource.api_version == "example.com/v1"
         await tried.answer(404)
         await (await request_at(desk, OLD)).answer(404)
-        await until(lambda: desk.told[-1] == "-a")
+        await until(lambda: desk.events[-1] == "-a")
         assert desk.informer.resource.api_version == "example.com/v1"
 
 
@@ -76,7 +76,7 @@ async def test_an_older_version_that_is_no_longer_served_costs_no_object() -> No
         await desk.pause(of_at_most=30)
         await (await request_at(desk, NEW)).answer(200, page(12, wire("a", 1)))
         await request_at(desk, NEW, watch=True)
-        assert desk.told == ["+a"]
+        assert desk.events == ["+a"]
 
 
 async def test_an_api_that_is_served_at_no_version_is_absent() -> None:
@@ -84,4 +84,4 @@ async def test_an_api_that_is_served_at_no_version_is_absent() -> None:
         await (await request_at(desk, NEW)).answer(404)
         await (await request_at(desk, OLD)).answer(404)
         await desk.informer.wait_synced()
-        assert not desk.informer.present
+        assert not desk.informer.cache.served.value

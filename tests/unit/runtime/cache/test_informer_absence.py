@@ -1,12 +1,14 @@
 """APIs that are not served (yet, or any longer), or not permitted."""
 
+from dataclasses import replace
+
 import pytest
 import structlog
 
 from tests.support.fake_apiserver import FIRST_BACKOFF, Desk, opened_desk
 from tests.support.peer import PeerRequest, until
 from tests.support.virtual_time import advance
-from tests.support.widget import bookmark, wire
+from tests.support.widget import ALL_GADGETS, bookmark, wire
 
 pytestmark = pytest.mark.virtual_time
 
@@ -14,13 +16,13 @@ pytestmark = pytest.mark.virtual_time
 async def test_an_absent_api_is_waited_for_until_somebody_knows_that_it_appeared(desk: Desk) -> None:
     await (await desk.list_request()).answer(404)
     await desk.informer.wait_synced()
-    assert (desk.informer.present, desk.names) == (False, [])
+    assert (desk.informer.cache.served.value, desk.names) == (False, [])
     await advance(299)
     assert desk.peer.idle
     desk.informer.retry_now()
     await desk.listed(10, wire("a", 1))
-    await until(lambda: desk.informer.present)
-    assert desk.told == ["+a"]
+    await until(lambda: desk.informer.cache.served.value)
+    assert desk.events == ["+a"]
 
 
 async def test_an_api_that_is_announced_but_not_served_yet_is_asked_for_soon(desk: Desk) -> None:
@@ -30,14 +32,14 @@ async def test_an_api_that_is_announced_but_not_served_yet_is_asked_for_soon(des
     await (await desk.list_request()).answer(404)
     await desk.pause(of_at_most=FIRST_BACKOFF)
     await desk.listed(10, wire("a", 1))
-    await until(lambda: desk.informer.present)
+    await until(lambda: desk.informer.cache.served.value)
 
 
 async def test_an_api_that_nobody_announces_is_found_within_minutes(desk: Desk) -> None:
     await (await desk.list_request()).answer(404)
     await desk.pause(of_at_most=600)
     await desk.listed(10)
-    await until(lambda: desk.informer.present)
+    await until(lambda: desk.informer.cache.served.value)
 
 
 async def test_an_api_that_appears_between_the_question_and_the_answer_is_not_missed(desk: Desk) -> None:
@@ -45,23 +47,24 @@ async def test_an_api_that_appears_between_the_question_and_the_answer_is_not_mi
     desk.informer.retry_now()
     await early.answer(404)
     await desk.listed(10)
-    await until(lambda: desk.informer.present)
+    await until(lambda: desk.informer.cache.served.value)
 
 
 async def test_when_the_api_vanishes_all_its_objects_are_deleted(desk: Desk) -> None:
-    presence: list[bool] = []
-    desk.informer.subscribe_presence(lambda: presence.append(desk.informer.present))
+    served = desk.informer.cache.served
+    changes: list[bool] = []
+    served.subscribe(lambda: changes.append(served.value))
     watch = await desk.watching(10, wire("a", 1), wire("b", 2))
     watch.send(bookmark(11))
     watch.end()
     await (await desk.watch_request(11)).answer(404)
     await (await desk.list_request()).answer(404)
-    await until(lambda: desk.told == ["+a", "+b", "-a", "-b"])
-    assert (desk.names, desk.informer.synced, presence) == ([], True, [True, False])
+    await until(lambda: desk.events == ["+a", "+b", "-a", "-b"])
+    assert (desk.names, desk.informer.synced, changes) == ([], True, [True, False])
     desk.informer.retry_now()
     await desk.listed(20, wire("c", 15))
     await until(lambda: desk.names == ["c"])
-    assert presence == [True, False, True]
+    assert changes == [True, False, True]
 
 
 async def test_a_watch_that_is_not_found_while_the_list_is_loses_nothing(desk: Desk) -> None:
@@ -71,10 +74,10 @@ async def test_a_watch_that_is_not_found_while_the_list_is_loses_nothing(desk: D
     await (await desk.watch_request(11)).answer(404)
     await desk.listed(12, wire("a", 1))
     await desk.watch_request(12)
-    assert desk.told == ["+a"]
+    assert desk.events == ["+a"]
 
 
-async def test_a_missing_permission_is_told_once_and_gone_when_granted(desk: Desk) -> None:
+async def test_a_missing_permission_is_logged_once_and_over_when_granted(desk: Desk) -> None:
     words = 'gadgets is forbidden: User "x" cannot list resource "gadgets"'
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
@@ -91,7 +94,7 @@ async def test_a_missing_permission_is_told_once_and_gone_when_granted(desk: Des
 
 
 async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked_for_again() -> None:
-    async with opened_desk(optional=True) as desk:
+    async with opened_desk(replace(ALL_GADGETS, optional=True)) as desk:
         with structlog.testing.capture_logs() as logs:
             for _ in range(3):
                 await (await desk.list_request()).refuse(403, "Forbidden", message="not yours")
@@ -116,7 +119,7 @@ async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked
 
 
 async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_served() -> None:
-    async with opened_desk(where_served="friends.example.com") as desk:
+    async with opened_desk(replace(ALL_GADGETS, where_served="friends.example.com")) as desk:
 
         async def asked() -> PeerRequest:
             request = await desk.peer.request()
@@ -125,7 +128,7 @@ async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_serve
 
         await (await asked()).answer(404)
         await desk.informer.wait_synced()
-        assert (desk.informer.present, desk.names) == (False, [])
+        assert (desk.informer.cache.served.value, desk.names) == (False, [])
         await advance(299)
         assert desk.peer.idle
         # Its CRD was made, and discovery follows a moment later.

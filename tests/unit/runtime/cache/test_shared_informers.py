@@ -1,0 +1,43 @@
+"""Who asks for the same objects shares one informer."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import replace
+
+from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.runtime.cache.informer import SharedInformers
+from kagenti_operator.runtime.cache.object_cache import Selection
+from tests.support.widget import ALL_GADGETS, GADGETS, Gadget
+
+
+def sizes(obj: Gadget) -> Iterable[str]:
+    return (str(obj.size),)
+
+
+def make_informers() -> SharedInformers:
+    return SharedInformers(KubeClient(Connection("http://nobody.example")), random.Random(1))
+
+
+def test_the_same_selection_has_one_informer() -> None:
+    informers = make_informers()
+    first = informers.get(Selection(resource=GADGETS, namespace="team1", indexes=(("size", sizes),)))
+    again = informers.get(Selection(resource=GADGETS, namespace="team1", indexes=(("size", sizes),)))
+    assert again is first
+    assert informers.all() == (first,)
+
+
+def test_what_selects_other_objects_or_indexes_them_otherwise_has_its_own() -> None:
+    informers = make_informers()
+    found = [
+        informers.get(selection)
+        for selection in (
+            ALL_GADGETS,
+            replace(ALL_GADGETS, namespace="team1"),
+            replace(ALL_GADGETS, label_selector="a=b"),
+            replace(ALL_GADGETS, name="x"),
+            replace(ALL_GADGETS, indexes=(("size", sizes),)),
+        )
+    ]
+    assert informers.all() == tuple(found)
+    assert len({id(informer) for informer in found}) == 5
