@@ -3,17 +3,26 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from kagenti_operator.runtime.cache.store import Store, key_of
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from kagenti_operator.kube.errors import ApiError, Unreachable
-from kagenti_operator.kube.objects.models import KubeObject, ObjectMeta
-from kagenti_operator.runtime.cache.object_cache import Handler
+from kagenti_operator.runtime.cache.object_cache import (
+    Added,
+    Event,
+    Handler,
+    ObjectCache,
+    Removed,
+    Updated,
+    key_of,
+)
 from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.control.workqueue import WorkQueue
+from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.support.chance import Chance
 from tests.support.virtual_time import advance, settle
+from tests.support.widget import ALL_GADGETS, Gadget, gadget
 
 pytestmark = pytest.mark.virtual_time
 
@@ -22,28 +31,34 @@ class FlowError(Exception):
     """A failure that the controllers of a test expect."""
 
 
-class Changes:
-    """A cache that a test fills."""
+class Followed:
+    """An informer whose cache a test fills."""
 
-    name = "changes"
+    name = "gadgets"
 
     def __init__(self) -> None:
-        self.store = Store[KubeObject]({})
-        self._handlers: list[Handler[KubeObject]] = []
+        self.cache = ObjectCache(ALL_GADGETS)
 
-    def subscribe(self, handler: Handler[KubeObject]) -> None:
-        self._handlers.append(handler)
+    def subscribe(self, handler: Handler[Gadget]) -> None:
+        self.cache.subscribe(handler)
 
-    def put(self, name: str) -> None:
-        new = KubeObject(metadata=ObjectMeta(name=name))
-        old = self.store.put(key_of(new), new)
-        for handler in self._handlers:
-            handler(old, new)
+    def put(self, name: str, size: int = 0) -> None:
+        obj = gadget(name, 1, size)
+        self.cache.put(key_of(obj), obj)
 
     def remove(self, name: str) -> None:
-        old = self.store.remove(("", name))
-        for handler in self._handlers:
-            handler(old, None)
+        self.cache.remove(("team1", name), "1")
+
+
+def describe(event: Event[Gadget]) -> tuple[str, ...]:
+    """A key that says what the event was."""
+    match event:
+        case Added(obj):
+            return (f"{obj.metadata.name} added",)
+        case Updated(old, obj):
+            return (f"{obj.metadata.name} updated {old.size} to {obj.size}",)
+        case Removed(obj):
+            return (f"{obj.metadata.name} removed",)
 
 
 class Bench:
@@ -53,11 +68,12 @@ class Bench:
         self.metrics = Metrics()
         self.seen: list[str] = []
         self.answer: Callable[[str], Awaitable[float | None]] = self._nothing
+        shown = self.metrics.controller("bench")
         self.controller = Controller(
             "bench",
             self._reconcile,
-            metrics=self.metrics,
-            rng=Chance(),
+            WorkQueue[str](observer=shown, rng=Chance()),
+            metrics=shown,
             workers=workers,
             expected=(FlowError,),
         )
@@ -126,10 +142,10 @@ async def test_it_comes_again_when_the_reconciliation_says_so(bench: Bench) -> N
 
 async def test_no_more_than_its_workers_reconcile_at_once() -> None:
     bench = Bench(workers=3)
-    gate = asyncio.Event()
+    proceed = asyncio.Event()
 
     async def answer(_: str) -> None:
-        await gate.wait()
+        await proceed.wait()
 
     bench.answer = answer
     async with bench.running():
@@ -139,7 +155,7 @@ async def test_no_more_than_its_workers_reconcile_at_once() -> None:
         assert bench.seen == ["a", "b", "c"]
         assert bench.sample("controller_runtime_active_workers") == 3
         assert bench.sample("controller_runtime_max_concurrent_reconciles") == 3
-        gate.set()
+        proceed.set()
         await settle()
         assert bench.seen == list("abcdef")
     assert bench.sample("controller_runtime_active_workers") == 0
@@ -176,7 +192,7 @@ async def test_an_expected_failure_is_one_line_that_says_what_where_and_when_aga
     assert bench.sample("controller_runtime_reconcile_panics_total") == 0
 
 
-async def test_a_bug_is_told_with_its_traceback_and_stops_nobody(bench: Bench) -> None:
+async def test_a_bug_is_logged_with_its_traceback_and_stops_nobody(bench: Bench) -> None:
     async def answer(key: str) -> None:
         if key == "poisoned":
             raise KeyError("spec")
@@ -188,10 +204,10 @@ async def test_a_bug_is_told_with_its_traceback_and_stops_nobody(bench: Bench) -
             bench.controller.enqueue("sound")
             await settle()
     assert bench.seen[:2] == ["poisoned", "sound"]
-    told = [line for line in logs if line["log_level"] == "error"]
-    assert len(told) == 1
-    assert isinstance(told[0]["exc_info"], KeyError)
-    assert told[0]["key"] == "poisoned"
+    (logged,) = [line for line in logs if line["log_level"] == "error"]
+    assert logged["event"] == "Reconciling failed, which is a bug of the operator"
+    assert isinstance(logged["exc_info"], KeyError)
+    assert logged["key"] == "poisoned"
     assert bench.sample("controller_runtime_reconcile_panics_total") >= 1
 
 
@@ -225,7 +241,7 @@ async def test_the_last_reconciliation_says_when_to_come_again(bench: Bench) -> 
         assert len(bench.seen) == 4
 
 
-def told(logs: list[EventDict]) -> list[EventDict]:
+def warnings(logs: list[EventDict]) -> list[EventDict]:
     return [line for line in logs if line["log_level"] == "warning"]
 
 
@@ -236,20 +252,20 @@ async def test_the_same_failure_over_and_over_does_not_flood_the_log(bench: Benc
             bench.controller.enqueue("a")
             await advance(4 * 3600)
     assert len(bench.seen) > 200
-    assert 5 < len(told(logs)) < 35
-    assert told(logs)[-1]["failures"] > 200
+    assert 5 < len(warnings(logs)) < 35
+    assert warnings(logs)[-1]["failures"] > 200
 
 
-async def test_another_failure_is_told_at_once(bench: Bench) -> None:
+async def test_another_failure_is_logged_at_once(bench: Bench) -> None:
     bench.fail_with(Unreachable("cannot be reached"), FlowError("no workspace"))
     with capture_logs() as logs:
         async with bench.running():
             bench.controller.enqueue("a")
             await advance(0.1)
-    assert [line["error"] for line in told(logs)] == ["cannot be reached", "no workspace"]
+    assert [line["error"] for line in warnings(logs)] == ["cannot be reached", "no workspace"]
 
 
-async def test_recovery_is_told(bench: Bench) -> None:
+async def test_recovery_is_logged(bench: Bench) -> None:
     bench.fail_with(FlowError("x"), FlowError("x"), None)
     with capture_logs() as logs:
         async with bench.running():
@@ -267,7 +283,7 @@ async def test_success_starts_the_backoff_anew(bench: Bench) -> None:
             await advance(1)
             bench.controller.enqueue("a")
             await settle()
-    assert told(logs)[-1]["retryIn"] == "0.005s"
+    assert warnings(logs)[-1]["retryIn"] == "0.005s"
 
 
 async def test_reconciliations_that_send_no_request_let_others_run(bench: Bench) -> None:
@@ -283,44 +299,91 @@ async def test_reconciliations_that_send_no_request_let_others_run(bench: Bench)
     await run
 
 
-async def test_it_hears_of_changes_only_while_it_runs_and_of_what_exists_when_it_starts(bench: Bench) -> None:
-    changes = Changes()
-    heard: list[tuple[str | None, str | None]] = []
-
-    def handler(old: KubeObject | None, new: KubeObject | None) -> None:
-        heard.append((old and old.metadata.name, new and new.metadata.name))
-
-    bench.controller.watches(changes, handler)
-    changes.put("came and went")
-    changes.remove("came and went")
-    changes.put("is there")
-    assert heard == []
+async def test_events_count_only_while_it_runs_and_what_exists_when_it_starts_was_added(bench: Bench) -> None:
+    followed = Followed()
+    bench.controller.watches(followed, describe)
+    followed.put("came and went")
+    followed.remove("came and went")
+    followed.put("is there")
     async with bench.running():
-        assert heard == [(None, "is there")]
-        changes.put("new")
-        changes.remove("is there")
-        assert heard[1:] == [(None, "new"), ("is there", None)]
-    changes.put("too late")
-    assert len(heard) == 3
+        assert bench.seen == ["is there added"]
+        followed.put("new")
+        followed.put("new", 5)
+        followed.remove("is there")
+        await settle()
+        assert bench.seen[1:] == ["new added", "new updated 0 to 5", "is there removed"]
+    followed.put("too late")
+    await settle()
+    assert len(bench.seen) == 4
 
 
-async def test_an_object_that_a_handler_chokes_on_does_not_cost_the_others(bench: Bench) -> None:
-    changes = Changes()
-    heard: list[str] = []
+async def test_an_event_may_concern_several_keys_or_none(bench: Bench) -> None:
+    followed = Followed()
+    bench.controller.watches(followed, lambda event: "ab" if isinstance(event, Added) else ())
+    async with bench.running():
+        followed.put("x")
+        followed.remove("x")
+        await settle()
+    assert bench.seen == ["a", "b"]
 
-    def handler(_: KubeObject | None, new: KubeObject | None) -> None:
-        assert new
-        if new.metadata.name == "odd":
-            raise ValueError("odd")
-        heard.append(new.metadata.name)
 
-    bench.controller.watches(changes, handler)
+async def test_an_object_that_a_mapper_chokes_on_does_not_cost_the_others(bench: Bench) -> None:
+    followed = Followed()
+
+    def keys(event: Event[Gadget]) -> tuple[str, ...]:
+        name = event.object.metadata.name
+        if name.startswith("odd"):
+            raise ValueError(name)
+        return (name,)
+
+    bench.controller.watches(followed, keys)
     for name in ("first", "odd", "last"):
-        changes.put(name)
+        followed.put(name)
     with capture_logs() as logs:
         async with bench.running():
-            assert heard == ["first", "last"]
-    assert logs[0]["event"] == "A handler failed"
+            followed.put("odd as well")
+            followed.put("later")
+            await settle()
+    assert bench.seen == ["first", "last", "later"]
+    assert [line["event"] for line in logs] == ["An event handler failed"] * 2
+
+
+async def test_a_value_that_it_follows_brings_keys_back_when_it_changes(bench: Bench) -> None:
+    value = Observable("one")
+    bench.controller.follows(value, lambda: (f"{value.value} of a", f"{value.value} of b"))
+    async with bench.running():
+        assert bench.seen == []
+        value.set("one")
+        await settle()
+        assert bench.seen == []
+        value.set("two")
+        await settle()
+        assert bench.seen == ["two of a", "two of b"]
+
+
+async def test_a_value_that_changes_before_the_controller_runs_is_not_missed(bench: Bench) -> None:
+    value = Observable(0)
+    bench.controller.follows(value, lambda: ("a",))
+    value.set(1)
+    async with bench.running():
+        assert bench.seen == ["a"]
+
+
+async def test_keys_may_be_of_any_type_and_are_logged_as_text(bench: Bench) -> None:
+    shown = bench.metrics.controller("pairs")
+
+    async def reconcile(_: tuple[str, int]) -> None:
+        raise FlowError
+
+    queue = WorkQueue[tuple[str, int]](observer=shown, rng=Chance())
+    controller = Controller("pairs", reconcile, queue, metrics=shown, expected=(FlowError,))
+    controller.enqueue(("a", 1))
+    with capture_logs() as logs:
+        run = asyncio.create_task(controller.run())
+        await settle()
+        controller.stop()
+        await run
+    assert (logs[0]["key"], logs[0]["error"]) == ("('a', 1)", "FlowError")
 
 
 async def test_stop_lets_what_is_in_work_finish_and_begins_nothing_new(bench: Bench) -> None:

@@ -7,6 +7,7 @@ from structlog.testing import capture_logs
 from kagenti_operator import clock
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.manager import EndedUnexpectedly, Manager, Runnable
+from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeadershipLost, LeaseSettings
 from kagenti_operator.runtime.election.lease import held_record
 from kagenti_operator.runtime.telemetry.health import Health, judge
@@ -61,7 +62,9 @@ class Process:
         self.reconciled: list[str] = []
         self.block = asyncio.Event()
         self.block.set()
-        self.controller = Controller("test", self._reconcile, metrics=Metrics(), rng=random.Random(1))
+        metrics = Metrics().controller("test")
+        queue = WorkQueue[str](observer=metrics, rng=random.Random(1))
+        self.controller = Controller("test", self._reconcile, queue, metrics=metrics)
         self.shared = SharedLease()
         self._replica = Replica("me", self.shared)
         self.leadership = Leadership()

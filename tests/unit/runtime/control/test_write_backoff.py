@@ -1,71 +1,66 @@
 import pytest
 
-from kagenti_operator.runtime.control.write_backoff import (
-    FREE,
-    LASTED_SECONDS,
-    PAUSE,
-    Rewrites,
-)
+from kagenti_operator.runtime.control.write_backoff import FREE, LASTED_SECONDS, PAUSE, WriteBackoff
 from tests.support.virtual_time import skip
 
 pytestmark = pytest.mark.virtual_time
 
 
 @pytest.fixture
-def rewrites() -> Rewrites:
-    return Rewrites()
+def writes() -> WriteBackoff[str]:
+    return WriteBackoff()
 
 
-def write(rewrites: Rewrites, times: int, what: str = "a") -> None:
+def write(writes: WriteBackoff[str], times: int, what: str = "a") -> None:
     for _ in range(times):
-        rewrites.wrote("key", what)
+        writes.wrote("key", what)
 
 
-async def test_the_pause_comes_after_a_few_times_and_doubles(rewrites: Rewrites) -> None:
-    write(rewrites, FREE - 1)
-    assert rewrites.wait("key", "a") == 0
+async def test_the_pause_comes_after_a_few_times_and_doubles(writes: WriteBackoff[str]) -> None:
+    write(writes, FREE - 1)
+    assert writes.wait("key", "a") == 0
     pauses: list[float] = []
     for _ in range(8):
-        write(rewrites, 1)
-        pauses.append(rewrites.wait("key", "a"))
+        write(writes, 1)
+        pauses.append(writes.wait("key", "a"))
         skip(pauses[-1])
-        assert rewrites.wait("key", "a") == 0
+        assert writes.wait("key", "a") == 0
     assert pauses[:3] == [PAUSE.first, 2 * PAUSE.first, 4 * PAUSE.first]
     assert pauses[-1] == PAUSE.longest
 
 
-async def test_something_else_and_somebody_else_do_not_wait(rewrites: Rewrites) -> None:
-    write(rewrites, FREE)
-    assert rewrites.wait("key", "a") > 0
-    assert rewrites.wait("key", "b") == 0
-    assert rewrites.wait("other", "a") == 0
-    write(rewrites, 1, "b")
-    assert rewrites.wait("key", "a") == 0
+async def test_something_else_and_somebody_else_do_not_wait(writes: WriteBackoff[str]) -> None:
+    write(writes, FREE)
+    assert writes.wait("key", "a") > 0
+    assert writes.wait("key", "b") == 0
+    assert writes.wait("other", "a") == 0
+    write(writes, 1, "b")
+    assert writes.wait("key", "a") == 0
 
 
-async def test_what_lasted_is_forgotten(rewrites: Rewrites) -> None:
-    write(rewrites, FREE)
+async def test_what_lasted_is_forgotten(writes: WriteBackoff[str]) -> None:
+    write(writes, FREE)
     skip(PAUSE.first + LASTED_SECONDS)
-    write(rewrites, FREE - 1)
-    assert rewrites.wait("key", "a") == 0
+    write(writes, FREE - 1)
+    assert writes.wait("key", "a") == 0
 
 
-async def test_nothing_is_kept_of_what_lasted_or_is_gone(rewrites: Rewrites) -> None:
-    write(rewrites, FREE)
-    rewrites.forget("key")
-    assert rewrites.wait("key", "a") == 0
+async def test_nothing_is_kept_of_what_lasted_or_is_gone(writes: WriteBackoff[str]) -> None:
+    write(writes, FREE)
+    writes.forget("key")
+    assert writes.wait("key", "a") == 0
     for number in range(100):
-        rewrites.wrote(str(number), "a")
-    rewrites.forget_what_lasted()
-    assert len(rewrites) == 100
+        writes.wrote(str(number), "a")
+    writes.forget_what_lasted()
+    assert len(writes) == 100
     skip(LASTED_SECONDS)
-    rewrites.forget_what_lasted()
-    assert len(rewrites) == 0
+    writes.forget_what_lasted()
+    assert len(writes) == 0
 
 
-async def test_one_who_has_to_wait_long_makes_nobody_elses_changes_count(rewrites: Rewrites) -> None:
-    write(rewrites, FREE + 5)
+async def test_one_who_has_to_wait_long_makes_nobody_elses_changes_count(writes: WriteBackoff[str]) -> None:
+    write(writes, FREE + 5)
     for _ in range(2 * FREE):
-        rewrites.wrote("other", "a")
-        assert rewrites.wait("other", "a") == 0
+        writes.wrote("other", "a")
+        assert writes.wait("other", "a") == 0
         skip(LASTED_SECONDS)
