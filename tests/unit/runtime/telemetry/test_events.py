@@ -1,80 +1,27 @@
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
 from kagenti_operator.kube.errors import ApiError, KubeError, StatusCause, Unreachable
 from kagenti_operator.kube.objects.models import KubeObject, ObjectMeta
-from kagenti_operator.kube.resources import CLUSTER_ROLES, ROLE_BINDINGS, Resource
+from kagenti_operator.kube.resources import CLUSTER_ROLES, ROLE_BINDINGS
 from kagenti_operator.runtime.election.fencing import NotLeading
 from kagenti_operator.runtime.telemetry.event_series import Budget
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
+from tests.support.event_bench import AGENT, EventBench
 from tests.support.virtual_time import advance, settle
 
 pytestmark = pytest.mark.virtual_time
 
-AGENT = ObjectRef(api_version="apps/v1", kind="Deployment", name="weather", namespace="team1", uid="u1")
-
-
-class Sent:
-    """Takes what the recorder sends, or refuses it."""
-
-    def __init__(self) -> None:
-        self.created: list[Mapping[str, Any]] = []
-        self.patched: list[tuple[str, int]] = []
-        self.failures: list[KubeError] = []
-        self.tries = 0
-
-    def _fail(self) -> None:
-        self.tries += 1
-        if self.failures:
-            raise self.failures.pop(0)
-
-    async def create(self, resource: Resource[KubeObject], body: Mapping[str, Any]) -> KubeObject:
-        assert resource.path("x") == "/apis/events.k8s.io/v1/namespaces/x/events"
-        self._fail()
-        self.created.append(body)
-        return KubeObject(metadata=ObjectMeta(name=body["metadata"]["name"]))
-
-    async def merge_patch(
-        self,
-        resource: Resource[KubeObject],
-        name: str,
-        body: Mapping[str, Any],
-        namespace: str | None = None,
-    ) -> KubeObject:
-        del resource, namespace
-        self._fail()
-        self.patched.append((name, body["series"]["count"]))
-        return KubeObject(metadata=ObjectMeta(name=name))
-
-
-class Bench:
-    def __init__(self) -> None:
-        self.sent = Sent()
-        self.recorder = EventRecorder(self.sent, instance="pod-1", rng=random.Random(1))
-
-    @asynccontextmanager
-    async def sending(self) -> AsyncGenerator[None]:
-        run = asyncio.create_task(self.recorder.run())
-        try:
-            yield
-            await settle()
-        finally:
-            run.cancel()
-            await asyncio.gather(run, return_exceptions=True)
-
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> EventBench:
+    return EventBench()
 
 
-async def test_an_event_says_all_that_people_and_the_api_want_to_know(bench: Bench) -> None:
+async def test_an_event_says_all_that_people_and_the_api_want_to_know(bench: EventBench) -> None:
     async with bench.sending():
         bench.recorder.warning(AGENT, "NoWorkspace", "Spans are refused", action="Configure")
     (event,) = bench.sent.created
@@ -100,7 +47,7 @@ async def test_an_event_says_all_that_people_and_the_api_want_to_know(bench: Ben
     }
 
 
-async def test_an_event_names_the_program_that_reports(bench: Bench) -> None:
+async def test_an_event_names_the_program_that_reports(bench: EventBench) -> None:
     bench.recorder = EventRecorder(
         bench.sent, controller="devcluster-node", instance="n", rng=random.Random(1)
     )
@@ -111,7 +58,7 @@ async def test_an_event_names_the_program_that_reports(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("separator", ["-", ".", "-.-"])
-async def test_a_long_name_is_cut_where_the_api_server_takes_it(bench: Bench, separator: str) -> None:
+async def test_a_long_name_is_cut_where_the_api_server_takes_it(bench: EventBench, separator: str) -> None:
     # A name of 253 characters has room for 236 of the object's.
     name = "a" * (236 - len(separator)) + separator + "b" * 17
     about = ObjectRef(api_version="v1", kind="ConfigMap", name=name, namespace="team1")
@@ -123,7 +70,7 @@ async def test_a_long_name_is_cut_where_the_api_server_takes_it(bench: Bench, se
     assert len(suffix) == 16
 
 
-async def test_an_event_about_a_cluster_scoped_object_is_in_default(bench: Bench) -> None:
+async def test_an_event_about_a_cluster_scoped_object_is_in_default(bench: EventBench) -> None:
     role = KubeObject(metadata=ObjectMeta(name="edit", uid="u2"))
     async with bench.sending():
         bench.recorder.normal(ObjectRef.of(CLUSTER_ROLES, role), "Found", "x")
@@ -139,7 +86,7 @@ def test_a_reference_is_taken_from_the_object() -> None:
     )
 
 
-async def test_what_is_said_again_extends_the_first_event_ever_more_rarely(bench: Bench) -> None:
+async def test_what_is_said_again_extends_the_first_event_ever_more_rarely(bench: EventBench) -> None:
     async with bench.sending():
         for _ in range(20):
             bench.recorder.normal(AGENT, "Configured", "x")
@@ -149,7 +96,7 @@ async def test_what_is_said_again_extends_the_first_event_ever_more_rarely(bench
     assert bench.sent.patched == [(event["metadata"]["name"], count) for count in (2, 4, 8, 16)]
 
 
-async def test_a_slow_series_is_written_every_five_minutes(bench: Bench) -> None:
+async def test_a_slow_series_is_written_every_five_minutes(bench: EventBench) -> None:
     async with bench.sending():
         for _ in range(30):
             bench.recorder.normal(AGENT, "Configured", "x")
@@ -157,7 +104,7 @@ async def test_a_slow_series_is_written_every_five_minutes(bench: Bench) -> None
     assert [count for _, count in bench.sent.patched] == [2, 4, 8, 13, 18, 23, 28]
 
 
-async def test_other_words_make_another_event(bench: Bench) -> None:
+async def test_other_words_make_another_event(bench: EventBench) -> None:
     async with bench.sending():
         bench.recorder.normal(AGENT, "Configured", "x")
         bench.recorder.normal(AGENT, "Configured", "y")
@@ -166,7 +113,7 @@ async def test_other_words_make_another_event(bench: Bench) -> None:
     assert len({event["metadata"]["name"] for event in bench.sent.created}) == 3
 
 
-async def test_after_a_long_pause_it_is_a_new_event(bench: Bench) -> None:
+async def test_after_a_long_pause_it_is_a_new_event(bench: EventBench) -> None:
     async with bench.sending():
         bench.recorder.normal(AGENT, "Configured", "x")
         await advance(3600)
@@ -174,7 +121,7 @@ async def test_after_a_long_pause_it_is_a_new_event(bench: Bench) -> None:
     assert len(bench.sent.created) == 2
 
 
-async def test_a_series_whose_event_is_gone_is_created_anew_with_its_count(bench: Bench) -> None:
+async def test_a_series_whose_event_is_gone_is_created_anew_with_its_count(bench: EventBench) -> None:
     async with bench.sending():
         bench.recorder.normal(AGENT, "Configured", "x")
         await settle()
@@ -183,7 +130,7 @@ async def test_a_series_whose_event_is_gone_is_created_anew_with_its_count(bench
     assert bench.sent.created[1]["series"]["count"] == 2
 
 
-async def test_what_is_said_many_times_before_it_is_sent_is_sent_once(bench: Bench) -> None:
+async def test_what_is_said_many_times_before_it_is_sent_is_sent_once(bench: EventBench) -> None:
     for _ in range(5):
         bench.recorder.normal(AGENT, "Configured", "x")
     async with bench.sending():
@@ -192,7 +139,9 @@ async def test_what_is_said_many_times_before_it_is_sent_is_sent_once(bench: Ben
     assert event["series"]["count"] == 5
 
 
-async def test_an_object_about_which_too_much_is_said_falls_silent_and_others_do_not(bench: Bench) -> None:
+async def test_an_object_about_which_too_much_is_said_falls_silent_and_others_do_not(
+    bench: EventBench,
+) -> None:
     other = ObjectRef(api_version="v1", kind="Pod", name="other", namespace="team2")
     with capture_logs() as logs:
         async with bench.sending():
@@ -218,7 +167,7 @@ def test_a_budget_fills_up_again_but_not_beyond_its_size() -> None:
     assert [budget.spend(1e9) for _ in range(26)] == [True] * 25 + [False]
 
 
-async def test_while_nothing_is_sent_only_so_much_is_kept(bench: Bench) -> None:
+async def test_while_nothing_is_sent_only_so_much_is_kept(bench: EventBench) -> None:
     with capture_logs() as logs:
         for number in range(1500):
             about = ObjectRef(api_version="v1", kind="Pod", name=f"p{number}", namespace="ns")
@@ -229,7 +178,7 @@ async def test_while_nothing_is_sent_only_so_much_is_kept(bench: Bench) -> None:
     assert len(bench.sent.created) == 1000
 
 
-async def test_an_event_outlives_an_api_server_that_is_away_for_a_while(bench: Bench) -> None:
+async def test_an_event_outlives_an_api_server_that_is_away_for_a_while(bench: EventBench) -> None:
     bench.sent.failures = [
         Unreachable("no answer"),
         ApiError("create Event", status=503, message="starting"),
@@ -243,7 +192,7 @@ async def test_an_event_outlives_an_api_server_that_is_away_for_a_while(bench: B
     assert not logs
 
 
-async def test_an_event_is_given_up_in_the_end_and_the_next_one_is_tried(bench: Bench) -> None:
+async def test_an_event_is_given_up_in_the_end_and_the_next_one_is_tried(bench: EventBench) -> None:
     bench.sent.failures = [Unreachable("no answer") for _ in range(12)]
     with capture_logs() as logs:
         async with bench.sending():
@@ -255,7 +204,7 @@ async def test_an_event_is_given_up_in_the_end_and_the_next_one_is_tried(bench: 
     assert logs[0]["error"] == "no answer"
 
 
-async def test_an_event_whose_answer_was_lost_is_not_sent_twice(bench: Bench) -> None:
+async def test_an_event_whose_answer_was_lost_is_not_sent_twice(bench: EventBench) -> None:
     bench.sent.failures = [
         Unreachable("broke the connection off"),
         ApiError("create Event", status=409, reason="AlreadyExists"),
@@ -267,7 +216,7 @@ async def test_an_event_whose_answer_was_lost_is_not_sent_twice(bench: Bench) ->
     assert [count for _, count in bench.sent.patched] == [2]
 
 
-async def test_a_refusal_is_told_once_and_fails_nobody(bench: Bench) -> None:
+async def test_a_refusal_is_told_once_and_fails_nobody(bench: EventBench) -> None:
     refusal = ApiError("create Event", status=403, reason="Forbidden", message="may not")
     bench.sent.failures = [refusal] * 3
     with capture_logs() as logs:
@@ -286,7 +235,7 @@ async def test_a_refusal_is_told_once_and_fails_nobody(bench: Bench) -> None:
         ApiError("x", status=403, causes=(StatusCause(reason="NamespaceTerminating"),)),
     ],
 )
-async def test_what_has_to_be_refused_is_not_worth_a_word(bench: Bench, refusal: KubeError) -> None:
+async def test_what_has_to_be_refused_is_not_worth_a_word(bench: EventBench, refusal: KubeError) -> None:
     bench.sent.failures = [refusal]
     with capture_logs() as logs:
         async with bench.sending():
@@ -295,7 +244,7 @@ async def test_what_has_to_be_refused_is_not_worth_a_word(bench: Bench, refusal:
     assert bench.sent.tries == 1
 
 
-async def test_what_could_not_be_said_is_said_the_next_time(bench: Bench) -> None:
+async def test_what_could_not_be_said_is_said_the_next_time(bench: EventBench) -> None:
     bench.sent.failures = [NotLeading("held back")]
     async with bench.sending():
         bench.recorder.normal(AGENT, "Configured", "x")
@@ -304,7 +253,7 @@ async def test_what_could_not_be_said_is_said_the_next_time(bench: Bench) -> Non
     assert len(bench.sent.created) == 1
 
 
-async def test_a_text_that_is_too_long_for_the_api_is_cut(bench: Bench) -> None:
+async def test_a_text_that_is_too_long_for_the_api_is_cut(bench: EventBench) -> None:
     async with bench.sending():
         bench.recorder.normal(AGENT, "Configured", "ä" * 1000)
     note = bench.sent.created[0]["note"]
@@ -312,7 +261,7 @@ async def test_a_text_that_is_too_long_for_the_api_is_cut(bench: Bench) -> None:
     assert 1020 < len(note.encode()) <= 1024
 
 
-async def test_flushing_waits_for_what_was_recorded_but_not_for_ever(bench: Bench) -> None:
+async def test_flushing_waits_for_what_was_recorded_but_not_for_ever(bench: EventBench) -> None:
     async with bench.sending():
         bench.recorder.normal(AGENT, "Configured", "x")
         await bench.recorder.flush(1)
