@@ -35,6 +35,8 @@ class Reporter[K: Hashable]:
         self._standing = Standing[tuple[K, str]](Backoff(first=REPEAT_SECONDS, longest=REPEAT_SECONDS))
         # By key: the reasons that hold, each with what to say when it is over.
         self._reasons: dict[K, dict[str, str]] = {}
+        # Too much was said about the object: said again at the next report, the Event may get through.
+        self._dropped: set[tuple[K, str]] = set()
 
     def report(self, key: K, about: ObjectRef | None, reports: Iterable[Report]) -> None:
         """These hold for `key` from now on, nothing else does. Without an object only the log has them."""
@@ -52,21 +54,26 @@ class Reporter[K: Hashable]:
         """The object is gone: nothing holds, and there is nobody to say it to."""
         for reason in self._reasons.pop(key, {}):
             self._standing.ends((key, reason))
+            self._dropped.discard((key, reason))
 
     def _say(self, key: K, about: ObjectRef | None, report: Report) -> None:
         condition = (key, report.reason)
-        if not self._standing.holds(condition, report.message):
-            return
-        if report.log:
+        due = self._standing.holds(condition, report.message)
+        if due and report.log:
             log = self._log.warning if report.type == "Warning" else self._log.info
             log(report.message, reason=report.reason)
+        if about is None or not (due or condition in self._dropped):
+            return
         record = self._events.warning if report.type == "Warning" else self._events.normal
-        if about is not None and not record(about, report.reason, report.message):
-            # Dropped, because too much is said about this object: said later, it may get through.
-            self._standing.ends(condition)
+        if record(about, report.reason, report.message):
+            self._dropped.discard(condition)
+        else:
+            self._dropped.add(condition)
 
     def _end(self, key: K, about: ObjectRef | None, reason: str, over: str) -> None:
-        if not self._standing.ends((key, reason)) or not over:
+        self._standing.ends((key, reason))
+        self._dropped.discard((key, reason))
+        if not over:
             return
         self._log.info(over, reason=reason)
         if about is not None:
