@@ -15,6 +15,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.manager import Manager
+from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.election.fencing import GatedClient
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeadershipLost, LeaseSettings
 from kagenti_operator.runtime.election.lease import LeaseClient
@@ -46,7 +47,9 @@ async def lead(kubeconfig: str, settings: LeaseSettings) -> int:
             await gated.apply(CONFIG_MAPS, {**body, "data": {"writes": str(writes)}})
             return 0.001
 
-        controller = Controller("writer", write, metrics=metrics, rng=rng)
+        shown = metrics.controller("writer")
+        queue = WorkQueue[str](observer=shown, rng=rng)
+        controller = Controller("writer", write, queue, metrics=shown)
         controller.enqueue("the only one")
         recorder = EventRecorder(gated, instance=settings.identity, rng=rng)
         manager = Manager(

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 import structlog
 import yaml
 
-from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
 from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, Resource
 from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.cache.object_cache import Added, Removed, Selection
 from tests.integration.tcp_proxy import TcpProxy
 from tests.support.cluster import Cluster
 
@@ -46,10 +48,16 @@ async def line(cluster: Cluster, tmp_path: Path) -> AsyncIterator[tuple[TcpProxy
 
 @asynccontextmanager
 async def following[T: KubeObject](
-    client: KubeClient, resource: Resource[T], **options: Any
+    client: KubeClient,
+    selection: Selection[T],
+    *,
+    page_size: int = PAGE_SIZE,
+    silence_seconds: float = SILENCE_SECONDS,
 ) -> AsyncGenerator[Informer[T]]:
     """A running informer whose first list is done."""
-    informer = Informer(client, resource, rng=random.Random(), **options)
+    informer = Informer(
+        client, selection, random.Random(), page_size=page_size, silence_seconds=silence_seconds
+    )
     task = asyncio.ensure_future(informer.run())
     async with asyncio.timeout(DEADLINE_SECONDS):
         await informer.wait_synced()
@@ -66,8 +74,21 @@ async def until(condition: Callable[[], object]) -> None:
 
 def data(informer: Informer[ConfigMap]) -> dict[str, dict[str, str]]:
     """What the cache holds, without what the controller manager puts into every namespace."""
-    objects = informer.store.values()
+    objects = informer.cache.values()
     return {obj.metadata.name: obj.data or {} for obj in objects if obj.metadata.name != "kube-root-ca.crt"}
+
+
+def config_maps(namespace: str, label_selector: str = "") -> Selection[ConfigMap]:
+    return Selection(resource=CONFIG_MAPS, namespace=namespace, label_selector=label_selector)
+
+
+def deletions(informer: Informer[ConfigMap]) -> list[str]:
+    """The names of what is deleted from now on."""
+    names: list[str] = []
+    informer.subscribe(
+        lambda event: names.append(event.object.metadata.name) if isinstance(event, Removed) else None
+    )
+    return names
 
 
 def config_map(namespace: str, name: str, *, agent: str = "", **data: str) -> dict[str, Any]:
@@ -101,7 +122,7 @@ def gadgets_crd() -> dict[str, Any]:
 
 async def test_changes_of_others_reach_the_cache(admin: KubeClient, namespace: str) -> None:
     await admin.apply(CONFIG_MAPS, config_map(namespace, "before", n="1"))
-    async with following(admin, CONFIG_MAPS, namespace=namespace) as informer:
+    async with following(admin, config_maps(namespace)) as informer:
         assert data(informer) == {"before": {"n": "1"}}
         await admin.apply(CONFIG_MAPS, config_map(namespace, "after", n="2"))
         await admin.apply(CONFIG_MAPS, config_map(namespace, "before", n="3"))
@@ -113,7 +134,7 @@ async def test_changes_of_others_reach_the_cache(admin: KubeClient, namespace: s
 async def test_an_object_that_no_longer_matches_the_selector_is_gone(
     admin: KubeClient, namespace: str
 ) -> None:
-    async with following(admin, CONFIG_MAPS, namespace=namespace, label_selector="agent=yes") as informer:
+    async with following(admin, config_maps(namespace, "agent=yes")) as informer:
         await admin.apply(CONFIG_MAPS, config_map(namespace, "a", agent="yes"))
         await until(lambda: data(informer) == {"a": {}})
         await admin.apply(CONFIG_MAPS, config_map(namespace, "a", agent="no"))
@@ -124,7 +145,7 @@ async def test_a_list_of_many_pages_is_complete(admin: KubeClient, namespace: st
     expected = {f"c{number}": {"n": str(number)} for number in range(45)}
     for name, content in expected.items():
         await admin.apply(CONFIG_MAPS, config_map(namespace, name, n=content["n"]))
-    async with following(admin, CONFIG_MAPS, namespace=namespace, page_size=10) as informer:
+    async with following(admin, config_maps(namespace), page_size=10) as informer:
         assert data(informer) == expected
 
 
@@ -133,9 +154,8 @@ async def test_a_killed_api_server_costs_nothing_but_time(
 ) -> None:
     await admin.apply(CONFIG_MAPS, config_map(namespace, "kept", n="1"))
     await admin.apply(CONFIG_MAPS, config_map(namespace, "deleted"))
-    async with following(admin, CONFIG_MAPS, namespace=namespace) as informer:
-        deleted: list[str] = []
-        informer.subscribe(lambda old, new: deleted.append(old.metadata.name) if old and not new else None)
+    async with following(admin, config_maps(namespace)) as informer:
+        deleted = deletions(informer)
         with structlog.testing.capture_logs() as logs:
             cluster.control_plane.kill_apiserver()
             await until(lambda: any("Connection refused" in line.get("error", "") for line in logs))
@@ -154,9 +174,8 @@ async def test_a_watch_that_is_cut_misses_nothing(
 ) -> None:
     proxy, client = line
     await admin.apply(CONFIG_MAPS, config_map(namespace, "a"))
-    async with following(client, CONFIG_MAPS, namespace=namespace) as informer:
-        deleted: list[str] = []
-        informer.subscribe(lambda old, new: deleted.append(old.metadata.name) if old and not new else None)
+    async with following(client, config_maps(namespace)) as informer:
+        deleted = deletions(informer)
         for turn in range(3):
             proxy.blocked = True
             proxy.cut()
@@ -171,27 +190,22 @@ async def test_a_line_that_falls_silent_is_given_up(
     admin: KubeClient, namespace: str, line: tuple[TcpProxy, KubeClient]
 ) -> None:
     proxy, client = line
-    async with following(client, CONFIG_MAPS, namespace=namespace, silence_seconds=1) as informer:
+    async with following(client, config_maps(namespace), silence_seconds=1) as informer:
         proxy.fall_silent()
         await admin.apply(CONFIG_MAPS, config_map(namespace, "a"))
         await until(lambda: data(informer) == {"a": {}})
 
 
-async def test_a_deletion_that_the_server_no_longer_remembers_is_still_told(
+async def test_a_deletion_that_the_server_no_longer_remembers_is_still_reported(
     cluster: Cluster, admin: KubeClient, namespace: str, line: tuple[TcpProxy, KubeClient]
 ) -> None:
     """A restarted API server knows no changes from before its start: the resumed watch answers 410."""
     proxy, client = line
     for name in ("kept", "deleted", "again"):
         await admin.apply(CONFIG_MAPS, config_map(namespace, name))
-    async with following(client, CONFIG_MAPS, namespace=namespace) as informer:
-        told: list[str] = []
-
-        def note(old: ConfigMap | None, new: ConfigMap | None) -> None:
-            told.extend(f"-{gone.metadata.name}" for gone in (old,) if gone and new is None)
-            told.extend(f"+{come.metadata.name}" for come in (new,) if come)
-
-        informer.subscribe(note)
+    async with following(client, config_maps(namespace)) as informer:
+        events: list[tuple[type, str]] = []
+        informer.subscribe(lambda event: events.append((type(event), event.object.metadata.name)))
         with structlog.testing.capture_logs() as logs:
             proxy.blocked = True
             proxy.cut()
@@ -201,27 +215,27 @@ async def test_a_deletion_that_the_server_no_longer_remembers_is_still_told(
             cluster.control_plane.kill_apiserver()
             cluster.control_plane.start_apiserver()
             proxy.blocked = False
-            await until(lambda: "-deleted" in told)
-        assert "Too far behind to resume, listing again" in [line["event"] for line in logs]
-        assert sorted(told) == ["+again", "-again", "-deleted"]
+            await until(lambda: (Removed, "deleted") in events)
+        assert "Too far behind to resume the watch, listing again" in [line["event"] for line in logs]
+        assert Counter(events) == Counter([(Removed, "deleted"), (Removed, "again"), (Added, "again")])
         assert set(data(informer)) == {"kept", "again"}
 
 
 async def test_a_crd_may_come_go_and_come_again(admin: KubeClient, namespace: str) -> None:
     async with (
-        following(admin, GADGETS) as informer,
-        following(admin, CUSTOM_RESOURCE_DEFINITIONS) as crds,
+        following(admin, Selection(resource=GADGETS)) as informer,
+        following(admin, Selection(resource=CUSTOM_RESOURCE_DEFINITIONS)) as crds,
     ):
-        assert (informer.synced, informer.present) == (True, False)
-        told: list[bool] = []
-        informer.subscribe(lambda _old, new: told.append(new is not None))
-        crds.subscribe(lambda _old, _new: informer.retry_now())
+        assert (informer.synced, informer.cache.served.value) == (True, False)
+        events: list[type] = []
+        informer.subscribe(lambda event: events.append(type(event)))
+        crds.subscribe(lambda _: informer.retry_now())
         for _ in range(2):
             await admin.create(CUSTOM_RESOURCE_DEFINITIONS, gadgets_crd())
-            await until(lambda: informer.present)
+            await until(lambda: informer.cache.served.value)
             await admin.create(GADGETS, gadget(namespace, "a"))
-            await until(lambda: informer.store.get(namespace, "a"))
+            await until(lambda: informer.cache.get(namespace, "a"))
             await admin.delete(CUSTOM_RESOURCE_DEFINITIONS, GADGETS.crd_name)
-            await until(lambda: not informer.present)
-            assert informer.store.values() == ()
-        assert told == [True, False, True, False]
+            await until(lambda: not informer.cache.served.value)
+            assert informer.cache.values() == ()
+        assert events == [Added, Removed, Added, Removed]

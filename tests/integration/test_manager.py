@@ -13,9 +13,11 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.cache.object_cache import Event, Selection
 from kagenti_operator.runtime.control.applier import Applier
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.manager import Manager
+from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeaseSettings
 from kagenti_operator.runtime.election.lease import LeaseClient, held_record
 from kagenti_operator.runtime.telemetry.events import EventRecorder
@@ -26,6 +28,10 @@ from tests.support.cluster import Cluster
 
 PATIENCE = 30.0
 LEASE = "copier"
+
+
+def name_of_original(event: Event[ConfigMap]) -> tuple[str, ...]:
+    return (event.object.metadata.name.removeprefix("copy-of-"),)
 
 
 class Copier:
@@ -41,9 +47,11 @@ class Copier:
         self.scrapes = Listener("metrics", build_metrics_app(self.metrics), BindAddress("127.0.0.1", 0))
         self._originals = self._follow(client, "me")
         self._copies = self._follow(client, "made")
-        self.controller = Controller("copier", self._reconcile, metrics=self.metrics, rng=rng, workers=4)
+        shown = self.metrics.controller("copier")
+        queue = WorkQueue[str](observer=shown, rng=rng)
+        controller = Controller("copier", self._reconcile, queue, metrics=shown, workers=4)
         for informer in (self._originals, self._copies):
-            self.controller.watches(informer, self._on_change)
+            controller.watches(informer, name_of_original)
         recorder = EventRecorder(client, instance="pod-1", rng=rng)
         leadership = Leadership()
         settings = LeaseSettings(name=LEASE, namespace=namespace, identity="pod-1")
@@ -57,7 +65,7 @@ class Copier:
         )
         self.manager = Manager(
             informers=(self._originals, self._copies),
-            controllers=(self.controller,),
+            controllers=(controller,),
             elector=elector,
             leadership=leadership,
             health=self.health,
@@ -67,21 +75,14 @@ class Copier:
     def _follow(self, client: KubeClient, label: str) -> Informer[ConfigMap]:
         return Informer(
             client,
-            CONFIG_MAPS,
-            namespace=self._namespace,
-            label_selector=f"copy={label}",
-            rng=random.Random(),
+            Selection(resource=CONFIG_MAPS, namespace=self._namespace, label_selector=f"copy={label}"),
+            random.Random(),
         )
 
-    def _on_change(self, old: ConfigMap | None, new: ConfigMap | None) -> None:
-        obj = new or old
-        assert obj
-        self.controller.enqueue(obj.metadata.name.removeprefix("copy-of-"))
-
     async def _reconcile(self, key: str) -> None:
-        copy = self._copies.store.get(self._namespace, f"copy-of-{key}")
-        if self._originals.store.get(self._namespace, key) is None:
-            await self._applier.absent(CONFIG_MAPS, copy)
+        copy = self._copies.cache.get(self._namespace, f"copy-of-{key}")
+        if self._originals.cache.get(self._namespace, key) is None:
+            await self._applier.delete(CONFIG_MAPS, copy)
             return
         metadata = {
             "name": f"copy-of-{key}",
