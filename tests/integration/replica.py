@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import CONFIG_MAPS
-from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.control.manager import Manager
-from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.election.fencing import GatedClient
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeadershipLost, LeaseSettings
 from kagenti_operator.runtime.election.lease import LeaseClient
@@ -47,9 +46,7 @@ async def lead(kubeconfig: str, settings: LeaseSettings) -> int:
             await gated.apply(CONFIG_MAPS, {**body, "data": {"writes": str(writes)}})
             return 0.001
 
-        shown = metrics.controller("writer")
-        queue = WorkQueue[str](observer=shown, rng=rng)
-        controller = Controller("writer", write, queue, metrics=shown)
+        controller = build_controller("writer", write, metrics, rng)
         controller.enqueue("the only one")
         recorder = EventRecorder(gated, instance=settings.identity, rng=rng)
         manager = Manager(

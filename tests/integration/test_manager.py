@@ -15,9 +15,8 @@ from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Event, Selection
 from kagenti_operator.runtime.control.applier import Applier
-from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.control.manager import Manager
-from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeaseSettings
 from kagenti_operator.runtime.election.lease import LeaseClient, held_record
 from kagenti_operator.runtime.telemetry.events import EventRecorder
@@ -47,9 +46,7 @@ class Copier:
         self.scrapes = Listener("metrics", build_metrics_app(self.metrics), BindAddress("127.0.0.1", 0))
         self._originals = self._follow(client, "me")
         self._copies = self._follow(client, "made")
-        shown = self.metrics.controller("copier")
-        queue = WorkQueue[str](observer=shown, rng=rng)
-        controller = Controller("copier", self._reconcile, queue, metrics=shown, workers=4)
+        controller = build_controller("copier", self._reconcile, self.metrics, rng, workers=4)
         for informer in (self._originals, self._copies):
             controller.watches(informer, name_of_original)
         recorder = EventRecorder(client, instance="pod-1", rng=rng)

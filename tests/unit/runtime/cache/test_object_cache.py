@@ -221,6 +221,8 @@ def test_a_selection_is_named_by_what_it_selects() -> None:
     selection = Selection(resource=GADGETS, namespace="team1", label_selector="a=b", name="x")
     assert str(selection) == "gadgets.example.com team1 a=b metadata.name=x"
     assert str(INDEXED) == "gadgets.example.com"
+    both = Selection(resource=GADGETS, name="x", field_selector="spec.nodeName=n")
+    assert both.fields == "metadata.name=x,spec.nodeName=n"
 
 
 STEPS = st.lists(

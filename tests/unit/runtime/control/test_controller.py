@@ -16,8 +16,7 @@ from kagenti_operator.runtime.cache.object_cache import (
     Updated,
     key_of,
 )
-from kagenti_operator.runtime.control.controller import Controller
-from kagenti_operator.runtime.control.workqueue import WorkQueue
+from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.support.chance import Chance
@@ -68,14 +67,8 @@ class Bench:
         self.metrics = Metrics()
         self.seen: list[str] = []
         self.answer: Callable[[str], Awaitable[float | None]] = self._nothing
-        shown = self.metrics.controller("bench")
-        self.controller = Controller(
-            "bench",
-            self._reconcile,
-            WorkQueue[str](observer=shown, rng=Chance()),
-            metrics=shown,
-            workers=workers,
-            expected=(FlowError,),
+        self.controller = build_controller(
+            "bench", self._reconcile, self.metrics, Chance(), workers=workers, expected=(FlowError,)
         )
 
     async def _nothing(self, _: str) -> None:
@@ -370,13 +363,10 @@ async def test_a_value_that_changes_before_the_controller_runs_is_not_missed(ben
 
 
 async def test_keys_may_be_of_any_type_and_are_logged_as_text(bench: Bench) -> None:
-    shown = bench.metrics.controller("pairs")
-
     async def reconcile(_: tuple[str, int]) -> None:
         raise FlowError
 
-    queue = WorkQueue[tuple[str, int]](observer=shown, rng=Chance())
-    controller = Controller("pairs", reconcile, queue, metrics=shown, expected=(FlowError,))
+    controller = build_controller("pairs", reconcile, bench.metrics, Chance(), expected=(FlowError,))
     controller.enqueue(("a", 1))
     with capture_logs() as logs:
         run = asyncio.create_task(controller.run())

@@ -5,9 +5,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from kagenti_operator import clock
-from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.control.manager import EndedUnexpectedly, Manager, Runnable
-from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeadershipLost, LeaseSettings
 from kagenti_operator.runtime.election.lease import held_record
 from kagenti_operator.runtime.telemetry.health import Health, judge
@@ -62,9 +61,7 @@ class Process:
         self.reconciled: list[str] = []
         self.block = asyncio.Event()
         self.block.set()
-        metrics = Metrics().controller("test")
-        queue = WorkQueue[str](observer=metrics, rng=random.Random(1))
-        self.controller = Controller("test", self._reconcile, queue, metrics=metrics)
+        self.controller = build_controller("test", self._reconcile, Metrics(), random.Random(1))
         self.shared = SharedLease()
         self._replica = Replica("me", self.shared)
         self.leadership = Leadership()

@@ -4,8 +4,7 @@ import aiohttp
 import pytest
 
 from kagenti_operator.kube.errors import Unreachable
-from kagenti_operator.runtime.control.controller import Controller, Reconcile
-from kagenti_operator.runtime.control.workqueue import WorkQueue
+from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from kagenti_operator.runtime.telemetry.metrics import Metrics, build_metrics_app
 from tests.support.chance import Chance
@@ -27,14 +26,6 @@ async def scrape(metrics: Metrics) -> tuple[str, str]:
         await asyncio.gather(serving, return_exceptions=True)
 
 
-def make_controller(
-    name: str, reconcile: Reconcile[str], metrics: Metrics, *, workers: int = 1
-) -> Controller[str]:
-    shown = metrics.controller(name)
-    queue = WorkQueue[str](observer=shown, rng=Chance())
-    return Controller(name, reconcile, queue, metrics=shown, workers=workers)
-
-
 async def test_a_controller_shows_the_series_that_dashboards_know() -> None:
     metrics = Metrics()
 
@@ -43,7 +34,7 @@ async def test_a_controller_shows_the_series_that_dashboards_know() -> None:
             raise Unreachable("no answer")
         return 60 if key == "polled" else None
 
-    controller = make_controller("access", reconcile, metrics, workers=2)
+    controller = build_controller("access", reconcile, metrics, Chance(), workers=2)
     for key in ("a", "broken", "polled"):
         controller.enqueue(key)
     run = asyncio.create_task(controller.run())
@@ -99,7 +90,7 @@ async def test_more_keys_make_no_more_series() -> None:
     async def reconcile(_: str) -> None:
         return None
 
-    controller = make_controller("agents", reconcile, metrics)
+    controller = build_controller("agents", reconcile, metrics, Chance())
 
     def series() -> int:
         return sum(len(family.samples) for family in metrics.registry.collect())
