@@ -107,6 +107,12 @@ def build_binding(
     )
 
 
+def has_foreign_owner(names: Names, binding: RoleBinding | None) -> bool:
+    """Whether that binding, taken over from somebody else, goes with an object of theirs."""
+    owners = binding.metadata.owner_references if binding else ()
+    return any((o.kind, o.name) != (CLUSTER_ROLES.kind, names.deployment) for o in owners)
+
+
 def report_missing_role(platform: Platform) -> Iterable[Report]:
     """Report that there is no ClusterRole that the collector could be bound to."""
     if platform.state == "Managed" and platform.ready and not platform.cluster_role:
@@ -173,7 +179,7 @@ class AccessReconciler:
             namespace,
             cluster_role,
             collector_namespace=self._settings.namespace,
-            owner=None if self._has_foreign_owner(current) else self._access.operator_role,
+            owner=None if has_foreign_owner(self._names, current) else self._access.operator_role,
         )
         try:
             return await self._applier.ensure(ROLE_BINDINGS, desired, current)
@@ -183,11 +189,6 @@ class AccessReconciler:
                 raise
             log.info("Namespace is going away, no access granted", namespace=namespace)
             return False
-
-    def _has_foreign_owner(self, binding: RoleBinding | None) -> bool:
-        """Whether that binding, taken over from somebody else, goes with an object of theirs."""
-        owners = binding.metadata.owner_references if binding else ()
-        return any((o.kind, o.name) != (CLUSTER_ROLES.kind, self._names.deployment) for o in owners)
 
     def _observe(self) -> Platform:
         role = self._access.operator_role

@@ -1,11 +1,13 @@
 """OpenShift's ingress CA, copied to where the collector mounts it."""
 
 from kagenti_operator import contract
+from kagenti_operator.contract import Names
 from kagenti_operator.controllers.collector.facts import CollectorFacts, only, read_key
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.singleton import build_singleton
-from kagenti_operator.kube.manifests import build_config_map, build_owner
+from kagenti_operator.kube.manifests import Manifest, build_config_map, build_owner
+from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
@@ -30,6 +32,17 @@ def build_bundle(ingress: str | None, root: str | None) -> str | None:
     if not ingress or not ingress.strip():
         return None
     return "".join(f"{part.strip()}\n" for part in (ingress, root) if part and part.strip())
+
+
+def build_ingress_ca(names: Names, namespace: str, bundle: str, owner: Workload | None) -> Manifest:
+    """Build ConfigMap `otel-ingress-ca` of section 2.5 of the contract."""
+    return build_config_map(
+        contract.INGRESS_CA,
+        namespace,
+        {contract.CA_BUNDLE_KEY: bundle},
+        labels=names.managed_labels,
+        owners=[build_owner(DEPLOYMENTS, owner)] if owner else [],
+    )
 
 
 def wanted_bundle(collector: CollectorFacts) -> str | None:
@@ -62,14 +75,8 @@ class IngressCAReconciler:
         bundle = wanted_bundle(self._collector)
         if bundle is None:
             return None
-        owner = self._collector.operator
-        desired = build_config_map(
-            contract.INGRESS_CA,
-            self._settings.namespace,
-            {contract.CA_BUNDLE_KEY: bundle},
-            labels=self._settings.names.managed_labels,
-            owners=[build_owner(DEPLOYMENTS, owner)] if owner else [],
-        )
+        settings, owner = self._settings, self._collector.operator
+        desired = build_ingress_ca(settings.names, settings.namespace, bundle, owner)
         consequence = "The collector's configuration waits for the ingress CA, which could not be written"
         subject = self._collector.subject
         with failures_recorded(self._events, subject, "IngressCANotWritten", consequence):
