@@ -102,8 +102,9 @@ def decide(names: Names, observed: Observed) -> Plan:
     if agent.metadata.deletion_timestamp:
         return Plan()
     grant = plan_grant(names, observed)
-    if observed.injection is None:
+    if grant is None or observed.injection is None:
         # Its pods may run under another account by the time that MLflow is back: a known grant follows.
+        # Without a grant MLflow would refuse its pods, and remember that for minutes.
         return Plan(grant=grant)
     injection = plan_injection(names, agent, observed.resource, observed.injection)
     return Plan(
