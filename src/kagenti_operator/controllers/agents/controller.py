@@ -10,7 +10,12 @@ from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.access import Grantee
 from kagenti_operator.controllers.agents.decide import Grant, Observed, Plan, decide, is_served
 from kagenti_operator.controllers.agents.events import report_denied, report_failure
-from kagenti_operator.controllers.agents.experiments import AgentExperiments, KnownExperiment
+from kagenti_operator.controllers.agents.experiments import (
+    AgentExperiments,
+    KnownExperiment,
+    common_id,
+    names_to_grant,
+)
 from kagenti_operator.controllers.agents.facts import KINDS, AgentFacts, AgentKey, key_of_agent, reference
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.agents.retry_after_denied import RetryAfterDenied
@@ -159,8 +164,6 @@ class AgentsReconciler:
         )
         # After a restart the first of twins must not take what the Role has of the other.
         known = [self._recall(grantee.key, grantee.agent) for grantee in grantees]
-        now = clock.monotonic()
-        ids = {it.experiment.id if it else None for it in known}
         return Observed(
             key=key,
             resource=resource,
@@ -169,9 +172,8 @@ class AgentsReconciler:
             grantees=grantees,
             role=role,
             binding=binding,
-            # An empty name among others would be as good as none to the API server's authorizer.
-            experiments=tuple(sorted({name for it in known if it for name in it.names(now) if name})),
-            common_id=ids.pop() if len(ids) == 1 else None,
+            experiments=names_to_grant(known, clock.monotonic()),
+            common_id=common_id(known),
             injection=injection,
         )
 

@@ -1,6 +1,7 @@
 """What is known of agents' experiments, and when MLflow is asked about them."""
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -56,6 +57,20 @@ def follow_name(
     if before and before.experiment.name != experiment.name:
         former = (before.experiment.name, now + FORMER_NAME_SECONDS)
     return KnownExperiment(experiment, tracking_uri, due, former)
+
+
+def names_to_grant(known: Iterable[KnownExperiment | None], now: float) -> tuple[str, ...]:
+    """The names of these experiments, as far as they are known.
+
+    An empty name among others would be as good as none to the API server's authorizer, and is left out.
+    """
+    return tuple(sorted({name for it in known if it for name in it.names(now) if name}))
+
+
+def common_id(known: Iterable[KnownExperiment | None]) -> str | None:
+    """The id of these experiments, None where they are several or one of them is not known."""
+    ids = {it.experiment.id if it else None for it in known}
+    return ids.pop() if len(ids) == 1 else None
 
 
 class AgentExperiments:
