@@ -1,122 +1,76 @@
-"""How often people are told what, with the real recorder and time that the test owns."""
+"""What the Events on agents' workloads say."""
 
-import random
-from collections import Counter
-
-import msgspec
 import pytest
 
-from kagenti_operator.controllers.agents.events import REPEAT_SECONDS, AgentNews
-from kagenti_operator.controllers.agents.retry_after_denied import REFUSED_SECONDS, ExperimentRefusals
-from kagenti_operator.kube.objects.agents import AgentWorkload
+from kagenti_operator.contract import KAGENTI
+from kagenti_operator.controllers.agents.events import (
+    describe_configured,
+    report_denied,
+    report_failure,
+    report_kept,
+    report_reverted,
+)
+from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
+from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.errors import MLflowError
-from tests.support.virtual_time import advance, settle
-from tests.unit.runtime.telemetry.test_events import Bench
 
-pytestmark = pytest.mark.virtual_time
-
-FLEET = 1100
-REFUSED = MLflowError(403, "PERMISSION_DENIED", "no")
+KEY = AgentKey("Deployment", "team1", "weather")
+INJECTION = Injection(
+    tracking_uri="https://mlflow", experiment_id="7", experiment_name="renamed", workspace="team1"
+)
 
 
-def workload(name: str = "weather") -> AgentWorkload:
-    return msgspec.convert({"metadata": {"name": name, "namespace": "team1", "uid": name}}, AgentWorkload)
+def test_a_denied_experiment_is_named_with_its_workspace_and_mlflows_words() -> None:
+    report = report_denied(KEY, MLflowError(403, "PERMISSION_DENIED", "Permission denied."))
+    assert report.reason == "ExperimentNotAvailable"
+    assert report.message == (
+        "Experiment 'weather' in workspace 'team1' could not be made or found: Permission denied."
+    )
 
 
-def key(name: str = "weather") -> str:
-    return f"Deployment/team1/{name}"
+def test_kept_variables_are_listed_with_what_does_not_go_with_them() -> None:
+    report = report_kept(("agent/MLFLOW_EXPERIMENT_NAME",), ("agent/MLFLOW_EXPERIMENT_ID",))
+    assert report.reason == "MLflowVariablesKept"
+    assert report.message.startswith(
+        "agent/MLFLOW_EXPERIMENT_NAME set by the workload itself win over the operator's values; "
+        "agent/MLFLOW_EXPERIMENT_ID would not go with them and are left out. Remove them"
+    )
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def test_where_all_others_go_with_the_kept_variables_nothing_is_left_out() -> None:
+    assert "left out" not in report_kept(("agent/MLFLOW_TRACKING_AUTH",), ()).message
 
 
-@pytest.fixture
-def news(bench: Bench) -> AgentNews:
-    return AgentNews(bench.recorder)
+def test_a_workload_that_is_reverted_each_time_comes_with_two_ways_out() -> None:
+    report = report_reverted(KAGENTI)
+    assert report.reason == "MLflowConfigurationUndone"
+    assert "Exclude these fields there" in report.message
+    assert 'mlflow.kagenti.io/inject: "disabled"' in report.message
 
 
-async def test_however_many_agents_are_refused_each_has_one_event(bench: Bench, news: AgentNews) -> None:
-    async with bench.sending():
-        for _ in range(5):
-            for number in range(FLEET):
-                name = f"agent-{number}"
-                news.experiment_refused(key(name), workload(name), REFUSED)
-                news.variables_kept(key(name), workload(name), ("agent/MLFLOW_TRACKING_URI",))
-                await settle()
-            await advance(30)
-    assert len(bench.sent.created) == 2 * FLEET
-    assert set(Counter(e["regarding"]["name"] for e in bench.sent.created).values()) == {2}
+def test_a_refused_write_is_reported_with_what_follows_of_it() -> None:
+    error = ApiError("apply Role a/b", status=403, reason="Forbidden", message="no")
+    (report,) = report_failure("MLflowNotGranted", "Its pods are not granted access", error)
+    assert report.reason == "MLflowNotGranted"
+    assert report.message.startswith("Its pods are not granted access: apply Role a/b: 403 Forbidden: no. ")
 
 
-async def test_what_is_not_cured_is_said_again_in_the_same_event(bench: Bench, news: AgentNews) -> None:
-    async with bench.sending():
-        news.experiment_refused(key(), workload(), REFUSED)
-        await advance(REPEAT_SECONDS - 1)
-        news.experiment_refused(key(), workload(), REFUSED)
-        assert bench.sent.patched == []
-        await advance(1)
-        news.experiment_refused(key(), workload(), REFUSED)
-    (event,) = bench.sent.created
-    assert bench.sent.patched == [(event["metadata"]["name"], 2)]
+def test_a_refusal_that_passes_by_itself_is_not_reported() -> None:
+    assert report_failure("Any", "So", ApiError("apply Role a/b", status=409, reason="Conflict")) == ()
 
 
-async def test_another_trouble_and_one_that_comes_back_are_news(bench: Bench, news: AgentNews) -> None:
-    async with bench.sending():
-        news.experiment_refused(key(), workload(), REFUSED)
-        await settle()
-        news.experiment_refused(key(), workload(), MLflowError(404, "NOT_FOUND", "no workspace"))
-        await settle()
-        news.experiment_known(key())
-        news.experiment_refused(key(), workload(), MLflowError(404, "NOT_FOUND", "no workspace"))
-    assert len(bench.sent.created) == 2
-    assert [count for _, count in bench.sent.patched] == [2]
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_is_configured_learns_where_traces_go_and_whether_the_pod_has_to_be_restarted(kind: str) -> None:
+    text = describe_configured(kind, INJECTION)
+    assert text.startswith("Traces and runs go to experiment 'renamed' (7) of workspace 'team1'.")
+    assert text.endswith("suspend and resume the Sandbox.") is (kind == "Sandbox")
 
 
-async def test_what_was_dropped_because_too_much_is_said_is_said_the_next_time(
-    bench: Bench, news: AgentNews
-) -> None:
-    for number in range(FLEET):
-        news.experiment_refused(key(f"agent-{number}"), workload(f"agent-{number}"), REFUSED)
-    async with bench.sending():
-        await settle()
-        assert len(bench.sent.created) < FLEET
-        for number in range(FLEET):
-            news.experiment_refused(key(f"agent-{number}"), workload(f"agent-{number}"), REFUSED)
-        await settle()
-    assert len(bench.sent.created) == FLEET
-
-
-def test_few_that_are_refused_are_tried_every_half_minute_and_many_more_rarely() -> None:
-    woken: list[str] = []
-    refusals = ExperimentRefusals(woken.append, random.Random(7))
-    assert 0.9 * REFUSED_SECONDS <= refusals.refused(key("first")) <= 1.1 * REFUSED_SECONDS
-    for number in range(FLEET - 2):
-        refusals.refused(key(str(number)))
-    # Two tries a second over all of them.
-    assert 0.9 * FLEET / 2 <= refusals.refused(key("last")) <= 1.1 * FLEET / 2
-
-
-def test_the_first_who_succeeds_wakes_the_others_once() -> None:
-    woken: list[str] = []
-    refusals = ExperimentRefusals(woken.append, random.Random(7))
-    for name in "abc":
-        refusals.refused(key(name))
-    refusals.succeeded(key("never-refused"))
-    assert woken == []
-    refusals.succeeded(key("a"))
-    assert sorted(woken) == [key("b"), key("c")]
-    refusals.refused(key("b"))
-    refusals.succeeded(key("c"))
-    assert sorted(woken) == [key("b"), key("c")]
-
-
-def test_who_is_no_agent_any_more_is_not_woken() -> None:
-    woken: list[str] = []
-    refusals = ExperimentRefusals(woken.append, random.Random(7))
-    for name in "ab":
-        refusals.refused(key(name))
-    refusals.forget(key("b"))
-    refusals.succeeded(key("a"))
-    assert woken == []
+def test_every_report_is_a_warning_that_ends_without_another_event() -> None:
+    reports = (
+        report_denied(KEY, MLflowError(403, "X", "no")),
+        report_kept(("a/B",), ()),
+        report_reverted(KAGENTI),
+    )
+    assert {(report.type, report.over, report.log) for report in reports} == {("Warning", "", False)}

@@ -1,41 +1,42 @@
 """What is known of agents' experiments: the real client, a server that a test scripts, time that it owns."""
 
-import random
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 import pytest
-from kagenti_operator.controllers.cluster import Cluster
 
 from kagenti_operator import clock
 from kagenti_operator.controllers.agents.experiments import (
     FORMER_NAME_SECONDS,
     RETRIES,
     AgentExperiments,
-    Server,
-    check,
+    KnownExperiment,
+    common_id,
+    follow_name,
+    names_to_grant,
 )
+from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
+from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.kube.auth.connection import Connection
-from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role
-from kagenti_operator.mlflow.client import Experiment, MLflowClient
+from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.mlflow.errors import MLflowUnreachable
 from tests.support.misbehaving_server import Answer, serving
 from tests.support.virtual_time import skip
+from tests.unit.controllers.dependencies import open_dependencies, put
 
 pytestmark = pytest.mark.virtual_time
 
 WEATHER = Experiment(id="7", name="weather")
 RENAMED = Experiment(id="7", name="renamed")
 URI = "https://mlflow.example"
-KEY = "Deployment/team1/weather"
+KEY = AgentKey("Deployment", "team1", "weather")
 
 
 def workload(name: str = "weather", *, uid: str = "u1", written: Experiment | None = None) -> AgentWorkload:
-    """An agent; `written`: the experiment that its annotations tell."""
+    """An agent; `written`: the experiment in its annotations."""
     annotations = written and {
         "mlflow.kagenti.io/experiment-id": written.id,
         "mlflow.kagenti.io/experiment-name": written.name,
@@ -75,163 +76,169 @@ async def closed() -> str:
 
 
 @dataclass
-class Desk:
-    """A freshly started operator's knowledge, and what it is drawn from."""
+class Operator:
+    """What one that was just started knows, and what it takes that from."""
 
     experiments: AgentExperiments
-    cluster: Cluster
+    facts: AgentFacts
+    known: dict[AgentKey, KnownExperiment] = field(default_factory=dict[AgentKey, KnownExperiment])
 
-    def put_role(self, role: Role) -> None:
-        self.cluster.roles.store.put(("team1", role.metadata.name), role)
+    async def resolve(self, agent: AgentWorkload, endpoint: Endpoint, key: AgentKey = KEY) -> Experiment:
+        before = self.known.get(key) or self.experiments.recall(key, agent)
+        self.known[key] = await self.experiments.resolve(key, agent, endpoint, before)
+        return self.known[key].experiment
 
-    def put(self, *agents: AgentWorkload) -> None:
-        for agent in agents:
-            self.cluster.agents["Deployment"].store.put(("team1", agent.metadata.name), agent)
+    def names(self) -> tuple[str, ...]:
+        return names_to_grant(self.known.values(), clock.monotonic())
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    rng = random.Random(7)
-    mlflow = MLflowClient(token=lambda: "token", rng=rng, policy=RETRIES)
-    async with KubeClient(Connection("http://unused.example")) as client:
-        cluster = Cluster(client, Settings(mlflow_workspace="team1"), rng=rng)
-        yield Desk(AgentExperiments(cluster, mlflow, rng=rng), cluster)
-    await mlflow.close()
+async def operator() -> AsyncIterator[Operator]:
+    settings = Settings(mlflow_workspace="team1")
+    async with open_dependencies(settings) as dependencies:
+        facts, mlflow = AgentFacts(dependencies), dependencies.agents_mlflow
+        yield Operator(AgentExperiments(settings, facts, mlflow, dependencies.rng), facts)
 
 
 def test_an_experiment_is_granted_by_its_name() -> None:
-    known = check(None, WEATHER, URI, now=0, due=300)
+    known = follow_name(None, WEATHER, URI, now=0, due=300)
     assert known.names(0) == {"weather"}
-    assert known.next_look() == 300
+    assert known.next_look(0) == 300
 
 
 def test_a_renamed_experiment_is_granted_under_both_names_for_a_while() -> None:
-    renamed = check(check(None, WEATHER, URI, now=0, due=300), RENAMED, URI, now=300, due=600)
+    renamed = follow_name(follow_name(None, WEATHER, URI, now=0, due=300), RENAMED, URI, now=300, due=600)
     assert renamed.names(300) == {"weather", "renamed"}
-    assert renamed.next_look() == 300 + FORMER_NAME_SECONDS
+    assert renamed.next_look(300) == FORMER_NAME_SECONDS
     assert renamed.names(300 + FORMER_NAME_SECONDS) == {"renamed"}
 
 
 def test_polling_on_does_not_cut_the_while_short() -> None:
-    renamed = check(check(None, WEATHER, URI, now=0, due=1), RENAMED, URI, now=1, due=2)
-    polled = check(renamed, RENAMED, URI, now=2, due=3)
+    renamed = follow_name(follow_name(None, WEATHER, URI, now=0, due=1), RENAMED, URI, now=1, due=2)
+    polled = follow_name(renamed, RENAMED, URI, now=2, due=3)
     assert polled.names(2) == {"weather", "renamed"}
-    later = check(polled, RENAMED, URI, now=2 + FORMER_NAME_SECONDS, due=600)
+    later = follow_name(polled, RENAMED, URI, now=2 + FORMER_NAME_SECONDS, due=600)
     assert later.names(2 + FORMER_NAME_SECONDS) == {"renamed"}
-    assert later.next_look() == 600
+    assert later.next_look(2 + FORMER_NAME_SECONDS) == 600 - 2 - FORMER_NAME_SECONDS
 
 
-async def test_an_absence_of_an_hour_changes_nothing_for_who_is_known(desk: Desk) -> None:
+async def test_an_absence_of_an_hour_changes_nothing_for_who_is_known(operator: Operator) -> None:
     async with serving(created("7")) as mlflow:
-        server = Server(URI, mlflow.url)
-        assert await desk.experiments.resolve(KEY, workload(), server) == WEATHER
+        endpoint = Endpoint(URI, mlflow.url)
+        assert await operator.resolve(workload(), endpoint) == WEATHER
     for _ in range(12):
         skip(300)
-        assert await desk.experiments.resolve(KEY, workload(), server) == WEATHER
+        assert await operator.resolve(workload(), endpoint) == WEATHER
     skip(600)
-    port = int(server.rest_url.rpartition(":")[2])
+    port = int(endpoint.rest_url.rpartition(":")[2])
     async with serving(found("7", "renamed"), port=port) as back:
-        assert await desk.experiments.resolve(KEY, workload(), server) == RENAMED
+        assert await operator.resolve(workload(), endpoint) == RENAMED
         assert back.calls == ["get"]
-    assert desk.experiments.names([KEY]) == ("renamed", "weather")
+    assert operator.names() == ("renamed", "weather")
 
 
-async def test_a_new_agent_does_not_keep_others_waiting_while_mlflow_is_away(desk: Desk) -> None:
-    away, began = Server(URI, await closed()), clock.monotonic()
+async def test_a_new_agent_does_not_keep_others_waiting_while_mlflow_is_away(operator: Operator) -> None:
+    away, began = Endpoint(URI, await closed()), clock.monotonic()
     with pytest.raises(MLflowUnreachable):
-        await desk.experiments.resolve(KEY, workload(), away)
+        await operator.resolve(workload(), away)
     assert clock.monotonic() - began <= RETRIES.total
 
 
-async def test_after_a_restart_the_fleet_is_known_without_asking(desk: Desk) -> None:
-    desk.put_role(role_of("u1", "renamed"))
+async def test_after_a_restart_the_fleet_is_known_without_asking(operator: Operator) -> None:
+    put(operator.facts.roles, role_of("u1", "renamed"))
     async with serving(found("7", "renamed")) as mlflow:
-        server = Server(URI, mlflow.url)
-        assert await desk.experiments.resolve(KEY, workload(written=RENAMED), server) == RENAMED
+        endpoint = Endpoint(URI, mlflow.url)
+        assert await operator.resolve(workload(written=RENAMED), endpoint) == RENAMED
         assert mlflow.calls == []
         skip(600)
-        await desk.experiments.resolve(KEY, workload(written=RENAMED), server)
+        await operator.resolve(workload(written=RENAMED), endpoint)
         assert mlflow.calls == ["get"]
 
 
 @pytest.mark.parametrize("name", ["news", "renamed"])
-async def test_what_a_workloads_author_writes_on_it_is_never_granted(desk: Desk, name: str) -> None:
+async def test_what_a_workloads_author_writes_on_it_is_never_granted(operator: Operator, name: str) -> None:
     """With the operator away anybody who may change the workload may edit what it wrote there."""
-    desk.put_role(role_of("u1", "renamed"))
+    put(operator.facts.roles, role_of("u1", "renamed"))
     forged = workload(written=Experiment(id="77", name=name))
     async with serving(found("7", "renamed")) as mlflow:
-        server = Server(URI, mlflow.url)
-        assert await desk.experiments.resolve(KEY, forged, server) == RENAMED
-        assert desk.experiments.names([KEY]) == ("renamed",)
+        endpoint = Endpoint(URI, mlflow.url)
+        assert await operator.resolve(forged, endpoint) == RENAMED
+        assert operator.names() == ("renamed",)
         skip(600)
-        assert await desk.experiments.resolve(KEY, forged, server) == RENAMED
+        assert await operator.resolve(forged, endpoint) == RENAMED
         assert mlflow.asked[0].query == {"experiment_id": "7"}
 
 
-async def test_a_role_of_an_older_version_tells_nothing_and_the_name_gives_the_same_experiment(
-    desk: Desk,
+async def test_a_role_of_an_older_version_says_nothing_and_the_name_gives_the_same_experiment(
+    operator: Operator,
 ) -> None:
-    desk.put_role(role_of("u1", "weather", experiment_id=""))
+    put(operator.facts.roles, role_of("u1", "weather", experiment_id=""))
     async with serving(created("7")) as mlflow:
-        server = Server(URI, mlflow.url)
-        assert await desk.experiments.resolve(KEY, workload(written=WEATHER), server) == WEATHER
+        endpoint = Endpoint(URI, mlflow.url)
+        assert await operator.resolve(workload(written=WEATHER), endpoint) == WEATHER
         assert mlflow.calls == ["create"]
 
 
-async def test_a_role_that_names_two_experiments_is_asked_about_at_once(desk: Desk) -> None:
+async def test_a_role_that_names_two_experiments_is_asked_about_at_once(operator: Operator) -> None:
     """It was renamed shortly before the operator was started anew: which name is the old one?"""
-    desk.put_role(role_of("u1", "renamed", "weather"))
+    put(operator.facts.roles, role_of("u1", "renamed", "weather"))
     async with serving(found("7", "weather")) as mlflow:
-        server = Server(URI, mlflow.url)
-        assert await desk.experiments.resolve(KEY, workload(written=WEATHER), server) == WEATHER
+        endpoint = Endpoint(URI, mlflow.url)
+        assert await operator.resolve(workload(written=WEATHER), endpoint) == WEATHER
         assert mlflow.calls == ["get"]
-    assert desk.experiments.names([KEY]) == ("renamed", "weather")
+    assert operator.names() == ("renamed", "weather")
 
 
-async def test_an_id_is_common_only_where_all_have_it(desk: Desk) -> None:
-    twin = "StatefulSet/team1/weather"
-    async with serving(created("7"), created("8")) as mlflow:
-        server = Server(URI, mlflow.url)
-        await desk.experiments.resolve(KEY, workload(), server)
-        assert desk.experiments.common_id([KEY]) == "7"
-        assert desk.experiments.common_id([KEY, twin]) is None
-        await desk.experiments.resolve(twin, workload(uid="u2"), server)
-        assert desk.experiments.common_id([KEY, twin]) is None
-    assert desk.experiments.common_id([twin]) == "8"
+def known(experiment_id: str, name: str = "weather") -> KnownExperiment:
+    return KnownExperiment(Experiment(id=experiment_id, name=name), URI, due=300)
+
+
+def test_an_id_is_common_only_where_all_have_it() -> None:
+    assert common_id([known("7")]) == "7"
+    assert common_id([known("7"), known("7")]) == "7"
+    assert common_id([known("7"), None]) is None
+    assert common_id([known("7"), known("8")]) is None
+    assert common_id([]) is None
+
+
+def test_a_role_names_every_experiment_that_is_known_and_never_an_empty_name() -> None:
+    """The API server takes an empty name for every object of the namespace."""
+    assert names_to_grant([known("8", "b"), None, known("7", "a"), known("9", "")], now=0) == ("a", "b")
+    assert names_to_grant([None, known("9", "")], now=0) == ()
 
 
 @pytest.mark.parametrize("role", [None, role_of("another", "news")])
 async def test_a_workload_that_carries_anothers_annotations_is_not_believed(
-    desk: Desk, role: Role | None
+    operator: Operator, role: Role | None
 ) -> None:
     if role:
-        desk.put_role(role)
+        put(operator.facts.roles, role)
     async with serving(created("9")) as mlflow:
         copied = workload(written=Experiment(id="7", name="news"))
-        experiment = await desk.experiments.resolve(KEY, copied, Server(URI, mlflow.url))
+        experiment = await operator.resolve(copied, Endpoint(URI, mlflow.url))
         assert experiment == Experiment(id="9", name="weather")
         assert mlflow.calls == ["create"]
 
 
 @pytest.mark.parametrize("name", ["news", "kagenti-traces"])
-async def test_an_id_that_is_somebody_elses_by_now_is_given_up(desk: Desk, name: str) -> None:
-    desk.put(workload(), workload("news", uid="u2"))
+async def test_an_id_that_is_somebody_elses_by_now_is_given_up(operator: Operator, name: str) -> None:
+    put(operator.facts.workloads["Deployment"], workload(), workload("news", uid="u2"))
     async with serving(created("7"), found("7", name), created("9")) as mlflow:
-        server = Server(URI, mlflow.url)
-        await desk.experiments.resolve(KEY, workload(), server)
+        endpoint = Endpoint(URI, mlflow.url)
+        await operator.resolve(workload(), endpoint)
         skip(600)
-        experiment = await desk.experiments.resolve(KEY, workload(), server)
+        experiment = await operator.resolve(workload(), endpoint)
         assert experiment == Experiment(id="9", name="weather")
         assert mlflow.calls == ["create", "get", "create"]
-    assert desk.experiments.names([KEY]) == ("weather",)
+    assert operator.names() == ("weather",)
 
 
-async def test_what_another_mlflow_said_holds_only_once_the_new_one_confirms_it(desk: Desk) -> None:
+async def test_what_another_mlflow_said_holds_only_once_the_new_one_confirms_it(operator: Operator) -> None:
     async with serving(created("7"), found("7", "weather")) as mlflow:
-        await desk.experiments.resolve(KEY, workload(), Server(URI, mlflow.url))
+        await operator.resolve(workload(), Endpoint(URI, mlflow.url))
         elsewhere = "https://elsewhere.example"
-        away = Server(elsewhere, await closed())
+        away = Endpoint(elsewhere, await closed())
         with pytest.raises(MLflowUnreachable):
-            await desk.experiments.resolve(KEY, workload(), away)
-        assert await desk.experiments.resolve(KEY, workload(), Server(elsewhere, mlflow.url)) == WEATHER
+            await operator.resolve(workload(), away)
+        assert await operator.resolve(workload(), Endpoint(elsewhere, mlflow.url)) == WEATHER
         assert mlflow.calls == ["create", "get"]

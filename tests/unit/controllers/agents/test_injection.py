@@ -3,11 +3,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import Grantee, build_access
+from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import (
     Injection,
-    Plan,
-    build_release,
+    InjectionPlan,
     build_removal,
     is_marked,
     is_opted_out,
@@ -18,6 +19,7 @@ from kagenti_operator.kube.objects.rbac import Role
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES, AGENT_STATEFUL_SETS
 from kagenti_operator.runtime.control.applier import differs
 
+KEY = AgentKey("Deployment", "team1", "weather")
 INJECTION = Injection(
     tracking_uri="https://mlflow.example/mlflow",
     experiment_id="7",
@@ -51,57 +53,23 @@ def environment(values: Injection = INJECTION) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in values.environment().items()]
 
 
-def names_applied(plan: Plan, container: int = 0) -> list[str]:
+def names_applied(plan: InjectionPlan, container: int = 0) -> list[str]:
     assert plan.body is not None
     return [e["name"] for e in plan.body["spec"]["template"]["spec"]["containers"][container]["env"]]
 
 
 def configured(*extra: dict[str, object], values: Injection = INJECTION) -> AgentWorkload:
     return agent(
-        {"name": "agent", "env": environment(values)}, *extra, annotations=dict(values.annotations())
+        {"name": "agent", "env": environment(values)}, *extra, annotations=dict(values.annotations(KAGENTI))
     )
 
 
-def test_a_new_agent_gets_everything_in_one_apply() -> None:
-    plan = plan_injection(agent({"name": "agent"}, {"name": "proxy"}), AGENT_DEPLOYMENTS, INJECTION)
-    assert plan.body == {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "weather", "namespace": "team1", "uid": "u1", "resourceVersion": "5"},
-        "spec": {
-            "template": {
-                "metadata": {
-                    "annotations": {
-                        "mlflow.kagenti.io/experiment-id": "7",
-                        "mlflow.kagenti.io/experiment-name": "weather",
-                        "mlflow.kagenti.io/tracking-uri": "https://mlflow.example/mlflow",
-                        "mlflow.kagenti.io/tracking-auth": "kubernetes-namespaced",
-                    }
-                },
-                "spec": {
-                    "containers": [
-                        {"name": "agent", "env": environment()},
-                        {"name": "proxy", "env": environment()},
-                    ]
-                },
-            }
-        },
-    }
-    assert [e["name"] for e in environment()] == [
-        "MLFLOW_TRACKING_URI",
-        "MLFLOW_TRACKING_AUTH",
-        "MLFLOW_EXPERIMENT_ID",
-        "MLFLOW_EXPERIMENT_NAME",
-        "MLFLOW_WORKSPACE",
-    ]
-
-
 def test_a_configured_agent_is_never_touched() -> None:
-    assert plan_injection(configured(), AGENT_DEPLOYMENTS, INJECTION).body is None
+    assert plan_injection(KAGENTI, configured(), AGENT_DEPLOYMENTS, INJECTION).body is None
 
 
 def test_a_container_added_later_gets_its_environment() -> None:
-    plan = plan_injection(configured({"name": "late"}), AGENT_DEPLOYMENTS, INJECTION)
+    plan = plan_injection(KAGENTI, configured({"name": "late"}), AGENT_DEPLOYMENTS, INJECTION)
     assert plan.body is not None
     assert plan.body["spec"]["template"]["spec"]["containers"] == [
         {"name": "agent", "env": environment()},
@@ -109,9 +77,9 @@ def test_a_container_added_later_gets_its_environment() -> None:
     ]
 
 
-def test_a_variable_that_the_user_set_wins_and_is_told() -> None:
+def test_a_variable_that_the_user_set_wins() -> None:
     theirs: dict[str, Any] = {"name": "agent", "env": [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]}
-    plan = plan_injection(agent(theirs), AGENT_DEPLOYMENTS, INJECTION)
+    plan = plan_injection(KAGENTI, agent(theirs), AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ("agent/MLFLOW_EXPERIMENT_NAME",)
     # The client refuses an id that does not belong to the name.
     assert plan.left_out == ("agent/MLFLOW_EXPERIMENT_ID",)
@@ -120,7 +88,7 @@ def test_a_variable_that_the_user_set_wins_and_is_told() -> None:
 
 def test_a_server_of_the_users_own_gets_neither_our_token_nor_our_experiment() -> None:
     theirs: dict[str, Any] = {"name": "agent", "env": [{"name": "MLFLOW_TRACKING_URI", "value": "http://x"}]}
-    plan = plan_injection(agent(theirs, {"name": "proxy"}), AGENT_DEPLOYMENTS, INJECTION)
+    plan = plan_injection(KAGENTI, agent(theirs, {"name": "proxy"}), AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ("agent/MLFLOW_TRACKING_URI",)
     assert len(plan.left_out) == 4
     assert names_applied(plan) == []
@@ -128,11 +96,14 @@ def test_a_server_of_the_users_own_gets_neither_our_token_nor_our_experiment() -
 
 
 def test_what_was_left_out_comes_when_the_users_variable_goes() -> None:
-    annotations = {**INJECTION.annotations(), "mlflow.kagenti.io/left-out": "agent/MLFLOW_EXPERIMENT_ID"}
-    plan = plan_injection(agent(annotations=annotations), AGENT_DEPLOYMENTS, INJECTION)
+    annotations = {
+        **INJECTION.annotations(KAGENTI),
+        "mlflow.kagenti.io/left-out": "agent/MLFLOW_EXPERIMENT_ID",
+    }
+    plan = plan_injection(KAGENTI, agent(annotations=annotations), AGENT_DEPLOYMENTS, INJECTION)
     assert len(names_applied(plan)) == 5
     assert plan.body is not None
-    assert plan.body["spec"]["template"]["metadata"]["annotations"] == INJECTION.annotations()
+    assert plan.body["spec"]["template"]["metadata"]["annotations"] == INJECTION.annotations(KAGENTI)
 
 
 def test_a_variable_from_a_secret_wins() -> None:
@@ -140,21 +111,23 @@ def test_a_variable_from_a_secret_wins() -> None:
         "name": "agent",
         "env": [{"name": "MLFLOW_TRACKING_URI", "valueFrom": {"secretKeyRef": {}}}],
     }
-    assert plan_injection(agent(theirs), AGENT_DEPLOYMENTS, INJECTION).kept == ("agent/MLFLOW_TRACKING_URI",)
+    assert plan_injection(KAGENTI, agent(theirs), AGENT_DEPLOYMENTS, INJECTION).kept == (
+        "agent/MLFLOW_TRACKING_URI",
+    )
 
 
 def test_a_variable_that_the_user_changes_after_us_wins_without_another_roll() -> None:
     env = [e if e["name"] != "MLFLOW_TRACKING_AUTH" else e | {"value": "mine"} for e in environment()]
-    changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations()))
-    plan = plan_injection(changed, AGENT_DEPLOYMENTS, INJECTION)
+    changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations(KAGENTI)))
+    plan = plan_injection(KAGENTI, changed, AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ("agent/MLFLOW_TRACKING_AUTH",)
     assert plan.body is None
 
 
 def test_a_server_that_the_user_names_after_us_takes_ours_out() -> None:
     env = [e if e["name"] != "MLFLOW_TRACKING_URI" else e | {"value": "http://mine"} for e in environment()]
-    changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations()))
-    plan = plan_injection(changed, AGENT_DEPLOYMENTS, INJECTION)
+    changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations(KAGENTI)))
+    plan = plan_injection(KAGENTI, changed, AGENT_DEPLOYMENTS, INJECTION)
     assert plan.body is not None
     assert names_applied(plan) == []
 
@@ -162,15 +135,15 @@ def test_a_server_that_the_user_names_after_us_takes_ours_out() -> None:
 def test_the_kubelet_makes_of_a_value_what_mlflow_has() -> None:
     odd = Injection(tracking_uri="https://m", experiment_id="7", experiment_name="$(A) $$", workspace="team1")
     assert odd.environment()["MLFLOW_EXPERIMENT_NAME"] == "$$(A) $$$$"
-    assert odd.annotations()["mlflow.kagenti.io/experiment-name"] == "$(A) $$"
-    assert plan_injection(configured(values=odd), AGENT_DEPLOYMENTS, odd).body is None
+    assert odd.annotations(KAGENTI)["mlflow.kagenti.io/experiment-name"] == "$(A) $$"
+    assert plan_injection(KAGENTI, configured(values=odd), AGENT_DEPLOYMENTS, odd).body is None
 
 
 def test_another_tracking_uri_replaces_what_is_ours() -> None:
     moved = Injection(
         tracking_uri="https://elsewhere", experiment_id="7", experiment_name="weather", workspace="team1"
     )
-    plan = plan_injection(configured(), AGENT_DEPLOYMENTS, moved)
+    plan = plan_injection(KAGENTI, configured(), AGENT_DEPLOYMENTS, moved)
     assert plan.kept == ()
     assert plan.body is not None
     assert plan.body["spec"]["template"]["spec"]["containers"][0]["env"] == environment(moved)
@@ -178,9 +151,9 @@ def test_another_tracking_uri_replaces_what_is_ours() -> None:
 
 def test_edited_annotations_are_written_again_without_taking_a_variable_out() -> None:
     """What an apply leaves out goes, and would come back with a second roll."""
-    edited = dict(INJECTION.annotations()) | {"mlflow.kagenti.io/experiment-id": "77"}
+    edited = dict(INJECTION.annotations(KAGENTI)) | {"mlflow.kagenti.io/experiment-id": "77"}
     changed = agent({"name": "agent", "env": environment()}, annotations=edited)
-    plan = plan_injection(changed, AGENT_DEPLOYMENTS, INJECTION)
+    plan = plan_injection(KAGENTI, changed, AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ()
     assert plan.body is not None
     assert plan.body["spec"]["template"]["spec"]["containers"][0]["env"] == environment()
@@ -191,22 +164,17 @@ def test_a_sandbox_keeps_its_template_elsewhere() -> None:
         "metadata": {"name": "s", "namespace": "team1"},
         "spec": {"podTemplate": {"spec": {"containers": [{"name": "c"}]}}},
     }
-    plan = plan_injection(msgspec.convert(raw, AgentSandbox), AGENT_SANDBOXES, INJECTION)
+    plan = plan_injection(KAGENTI, msgspec.convert(raw, AgentSandbox), AGENT_SANDBOXES, INJECTION)
     assert plan.body is not None
     assert plan.body["kind"] == "Sandbox"
     assert plan.body["spec"]["podTemplate"]["spec"]["containers"][0]["name"] == "c"
-
-
-def test_releasing_applies_nothing_but_the_identity() -> None:
-    body = build_release(configured(), AGENT_DEPLOYMENTS)
-    assert set(body) == {"apiVersion", "kind", "metadata"}
 
 
 def test_what_others_own_too_is_taken_out_by_position_and_nothing_else() -> None:
     mine = {"name": "MINE", "value": "x"}
     changed = {"name": "MLFLOW_TRACKING_AUTH", "value": "theirs"}
     env = [mine, *(changed if e["name"] == changed["name"] else e for e in environment()), mine]
-    annotations = {"note": "x", **INJECTION.annotations()}
+    annotations = {"note": "x", **INJECTION.annotations(KAGENTI)}
     template = {
         "metadata": {"annotations": annotations},
         "spec": {"containers": [{"name": "proxy"}, {"name": "agent", "env": env}]},
@@ -233,61 +201,36 @@ def test_marks_are_seen() -> None:
     assert not is_marked(agent())
 
 
-def test_access_names_the_experiment_and_the_pods_account() -> None:
-    role, binding = build_access(
-        "team1",
-        "weather",
-        ("weather",),
-        (Grantee(resource=AGENT_DEPLOYMENTS, agent=agent(service_account="weather-sa")),),
-        experiment_id="7",
-    )
-    assert role["rules"] == [
-        {
-            "apiGroups": ["mlflow.kubeflow.org"],
-            "resources": ["experiments"],
-            "resourceNames": ["weather"],
-            "verbs": ["get", "update"],
-        }
-    ]
-    assert role["metadata"]["name"] == "kagenti-mlflow-weather"
-    assert role["metadata"]["ownerReferences"] == [
-        {"apiVersion": "apps/v1", "kind": "Deployment", "name": "weather", "uid": "u1"}
-    ]
-    assert role["metadata"]["annotations"] == {"mlflow.kagenti.io/experiment-id": "7"}
-    assert "annotations" not in binding["metadata"]
-    assert binding["roleRef"] == {
-        "apiGroup": "rbac.authorization.k8s.io",
-        "kind": "Role",
-        "name": "kagenti-mlflow-weather",
-    }
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "weather-sa", "namespace": "team1"}]
-
-
 def test_a_sandbox_may_name_its_account_as_pods_did_before() -> None:
     raw = {
         "metadata": {"name": "s", "namespace": "team1"},
         "spec": {"podTemplate": {"spec": {"serviceAccount": "coder", "containers": [{"name": "c"}]}}},
     }
-    grantee = Grantee(resource=AGENT_SANDBOXES, agent=msgspec.convert(raw, AgentSandbox))
-    _, binding = build_access("team1", "s", ("s",), (grantee,), experiment_id="7")
+    key = AgentKey("Sandbox", "team1", "s")
+    grantee = Grantee(key=key, resource=AGENT_SANDBOXES, agent=msgspec.convert(raw, AgentSandbox))
+    _, binding = build_access(KAGENTI, key, ("s",), (grantee,), experiment_id="7")
     assert [subject["name"] for subject in binding["subjects"]] == ["coder"]
 
 
 def test_a_deployment_and_a_statefulset_of_one_name_share_their_role() -> None:
     both = (
-        Grantee(resource=AGENT_DEPLOYMENTS, agent=agent()),
-        Grantee(resource=AGENT_STATEFUL_SETS, agent=agent(service_account="other")),
+        Grantee(key=KEY, resource=AGENT_DEPLOYMENTS, agent=agent()),
+        Grantee(
+            key=KEY._replace(kind="StatefulSet"),
+            resource=AGENT_STATEFUL_SETS,
+            agent=agent(service_account="other"),
+        ),
     )
-    role, binding = build_access("team1", "weather", ("weather",), both, experiment_id="7")
+    role, binding = build_access(KAGENTI, KEY, ("weather",), both, experiment_id="7")
     assert [o["kind"] for o in role["metadata"]["ownerReferences"]] == ["Deployment", "StatefulSet"]
     assert [s["name"] for s in binding["subjects"]] == ["default", "other"]
 
 
 def test_an_id_that_is_not_common_is_taken_back() -> None:
-    grantees = (Grantee(resource=AGENT_DEPLOYMENTS, agent=agent()),)
-    role, _ = build_access("team1", "weather", ("weather",), grantees, experiment_id="7")
+    grantees = (Grantee(key=KEY, resource=AGENT_DEPLOYMENTS, agent=agent()),)
+    role, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment_id="7")
     kept = msgspec.convert(role, Role)
     assert not differs(role, kept)
-    without, _ = build_access("team1", "weather", ("weather",), grantees, experiment_id=None)
+    without, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment_id=None)
     assert differs(without, kept)
     assert not msgspec.convert(without, Role).metadata.annotations.experiment_id

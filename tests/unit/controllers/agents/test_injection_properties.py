@@ -7,11 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import Grantee, build_access
+from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection, plan_injection
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 
+KEY = AgentKey("Deployment", "team1", "weather")
 NAMES = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_TRACKING_AUTH",
@@ -65,15 +68,15 @@ def merge(agent: AgentWorkload, body: Any) -> AgentWorkload:
 @given(containers, injections)
 def test_one_apply_is_enough(environment: list[dict[str, str | None]], injection: Injection) -> None:
     agent = build(environment, {})
-    plan = plan_injection(agent, AGENT_DEPLOYMENTS, injection)
+    plan = plan_injection(KAGENTI, agent, AGENT_DEPLOYMENTS, injection)
     assert plan.body is not None
-    assert plan_injection(merge(agent, plan.body), AGENT_DEPLOYMENTS, injection).body is None
+    assert plan_injection(KAGENTI, merge(agent, plan.body), AGENT_DEPLOYMENTS, injection).body is None
 
 
 @given(containers, injections)
 def test_what_the_user_set_stays(environment: list[dict[str, str | None]], injection: Injection) -> None:
     agent = build(environment, {})
-    body = plan_injection(agent, AGENT_DEPLOYMENTS, injection).body
+    body = plan_injection(KAGENTI, agent, AGENT_DEPLOYMENTS, injection).body
     after = environment_of(merge(agent, body))
     for given_by_user, found in zip(environment, after, strict=True):
         assert {name: found[name] for name in given_by_user} == given_by_user
@@ -84,8 +87,8 @@ def test_a_change_of_mind_reaches_what_is_ours_and_only_that(
     environment: list[dict[str, str | None]], first: Injection, second: Injection
 ) -> None:
     agent = build(environment, {})
-    configured = merge(agent, plan_injection(agent, AGENT_DEPLOYMENTS, first).body)
-    plan = plan_injection(configured, AGENT_DEPLOYMENTS, second)
+    configured = merge(agent, plan_injection(KAGENTI, agent, AGENT_DEPLOYMENTS, first).body)
+    plan = plan_injection(KAGENTI, configured, AGENT_DEPLOYMENTS, second)
     moved = merge(configured, plan.body) if plan.body else configured
     for i, (given_by_user, found) in enumerate(zip(environment, environment_of(moved), strict=True)):
         for name, value in second.environment().items():
@@ -97,10 +100,11 @@ def test_a_change_of_mind_reaches_what_is_ours_and_only_that(
 @example([], 1)
 @example(["weather"], 0)
 def test_no_role_ever_grants_all_experiments(names: list[str], grantees: int) -> None:
-    agents = tuple(Grantee(resource=AGENT_DEPLOYMENTS, agent=build([], {})) for _ in range(grantees))
+    grantee = Grantee(key=KEY, resource=AGENT_DEPLOYMENTS, agent=build([], {}))
+    served, granted = (grantee,) * grantees, tuple(names)
     if not names or "" in names or not grantees:
-        with pytest.raises(ValueError, match="team1/weather"):
-            build_access("team1", "weather", tuple(names), agents, experiment_id="7")
+        with pytest.raises(ValueError, match="weather"):
+            build_access(KAGENTI, KEY, granted, served, experiment_id="7")
     else:
-        role, _ = build_access("team1", "weather", tuple(names), agents, experiment_id="7")
-        assert [rule["resourceNames"] for rule in role["rules"]] == [names]
+        role, _ = build_access(KAGENTI, KEY, granted, served, experiment_id="7")
+        assert [rule["resourceNames"] for rule in role["rules"]] == [granted]

@@ -1,8 +1,9 @@
 import msgspec
 import pytest
-from kagenti_operator.controllers.cluster import namespace_of_key
 
-from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS, RollSlots
+from kagenti_operator.controllers.agents.controller import namespace_of
+from kagenti_operator.controllers.agents.facts import AgentKey
+from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS, RolloutSlots
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from tests.support.virtual_time import skip
 
@@ -22,22 +23,22 @@ def workload(
     return msgspec.convert({"metadata": metadata, "spec": {"replicas": 1}, "status": status}, AgentWorkload)
 
 
-def build(limit: int, woken: list[str] | None = None) -> RollSlots:
+def build(limit: int, woken: list[AgentKey] | None = None) -> RolloutSlots:
     on_free = (woken if woken is not None else []).append
-    return RollSlots(limit, on_free, bucket=namespace_of_key)
+    return RolloutSlots(limit, on_free, bucket=namespace_of)
 
 
-def key(name: str, namespace: str = "n") -> str:
-    return f"Deployment/{namespace}/{name}"
+def key(name: str, namespace: str = "n") -> AgentKey:
+    return AgentKey("Deployment", namespace, name)
 
 
-def begin(slots: RollSlots, taken: str) -> None:
+def begin(slots: RolloutSlots, taken: AgentKey) -> None:
     assert slots.take(taken)
     slots.began(taken, workload(generation=2, observed=1, updated=1, available=1))
 
 
 async def test_no_more_workloads_roll_than_there_are_places() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(2, woken)
     begin(slots, key("a"))
     begin(slots, key("b"))
@@ -78,7 +79,7 @@ async def test_a_change_that_rolls_nothing_gives_its_place_back_at_once() -> Non
 
 
 async def test_a_change_that_is_refused_gives_its_place_back() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(1, woken)
     assert slots.take(key("a"))
     assert not slots.take(key("b"))
@@ -98,7 +99,7 @@ async def test_a_rollout_keeps_its_place_when_a_second_change_comes_too_late() -
 
 
 async def test_places_go_to_namespaces_in_turn() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(1, woken)
     begin(slots, key("first", "large"))
     for waiting in (key("a", "large"), key("b", "large"), key("c", "large"), key("alone", "small")):
@@ -119,7 +120,7 @@ async def test_a_place_may_be_taken_again_by_who_has_it() -> None:
 
 
 async def test_a_deleted_workload_gives_its_place_back() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(1, woken)
     slots.take(key("a"))
     slots.take(key("b"))
@@ -128,7 +129,7 @@ async def test_a_deleted_workload_gives_its_place_back() -> None:
 
 
 async def test_who_waits_no_longer_is_not_woken() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(1, woken)
     slots.take(key("a"))
     slots.take(key("b"))
@@ -146,7 +147,7 @@ async def test_a_rollout_that_never_ends_does_not_hold_its_place_for_ever() -> N
 
 
 async def test_an_offer_that_is_not_needed_is_passed_on() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(1, woken)
     begin(slots, key("a"))
     for waiting in (key("b"), key("c")):
@@ -163,7 +164,7 @@ async def test_an_offer_that_is_not_needed_is_passed_on() -> None:
 
 
 async def test_a_place_is_kept_for_who_was_woken() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(1, woken)
     begin(slots, key("a"))
     assert not slots.take(key("b"))
@@ -175,7 +176,7 @@ async def test_a_place_is_kept_for_who_was_woken() -> None:
 
 
 async def test_who_goes_after_it_was_woken_leaves_its_place_to_the_next() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(1, woken)
     begin(slots, key("a"))
     for waiting in (key("b"), key("c")):
@@ -186,7 +187,7 @@ async def test_who_goes_after_it_was_woken_leaves_its_place_to_the_next() -> Non
 
 
 async def test_when_several_rollouts_take_too_long_all_their_places_are_given_to_others() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(3, woken)
     for rolling in "abc":
         slots.take(key(rolling))
@@ -198,7 +199,7 @@ async def test_when_several_rollouts_take_too_long_all_their_places_are_given_to
 
 
 async def test_a_place_that_is_held_for_too_long_is_held_no_more() -> None:
-    woken: list[str] = []
+    woken: list[AgentKey] = []
     slots = build(1, woken)
     begin(slots, key("a"))
     assert not slots.take(key("b"))

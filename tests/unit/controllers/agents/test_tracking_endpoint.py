@@ -1,18 +1,19 @@
-"""Which address agents are told, as MLflow's status comes, goes and changes."""
+"""Under which address agents reach MLflow, as MLflow's status comes, goes and changes."""
 
 from typing import Any
 
 import msgspec
 import pytest
 
-from kagenti_operator.controllers.agents.experiments import Server
 from kagenti_operator.controllers.agents.tracking_endpoint import (
     GATEWAY_GONE_SECONDS,
     GATEWAY_SECONDS,
     SETTLE_SECONDS,
-    AgentsServer,
+    Endpoint,
+    TrackingEndpoint,
 )
 from kagenti_operator.kube.objects.models import MLflow
+from kagenti_operator.runtime.observable import Observable
 from tests.support.virtual_time import skip
 
 pytestmark = pytest.mark.virtual_time
@@ -34,92 +35,104 @@ def mlflow(
     return msgspec.convert({"metadata": {"name": "mlflow", "uid": uid}, "status": status}, MLflow)
 
 
+class Agents:
+    """What agents are given as the CR is observed."""
+
+    def __init__(self) -> None:
+        self._endpoint = Observable[Endpoint | None](None)
+        self.observe = TrackingEndpoint(self._endpoint).observe
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        return self._endpoint.value
+
+    @property
+    def tracking_uri(self) -> str | None:
+        return self.endpoint.tracking_uri if self.endpoint else None
+
+
 @pytest.fixture
-def server() -> AgentsServer:
-    return AgentsServer()
+def agents() -> Agents:
+    return Agents()
 
 
-def told(server: AgentsServer) -> str | None:
-    return server.current.tracking_uri if server.current else None
-
-
-async def test_a_gateway_is_told_at_once_and_an_absence_is_not_followed(server: AgentsServer) -> None:
-    assert server.observe(None) is None
-    assert server.current is None
-    assert server.observe(mlflow(url=GATEWAY)) is None
-    assert server.current == Server(GATEWAY, ADDRESS)
-    server.observe(mlflow(url=GATEWAY, available=False))
-    assert server.current is None
-    server.observe(mlflow(url=GATEWAY))
-    assert told(server) == GATEWAY
+async def test_a_gateway_is_used_at_once_and_an_absence_is_not_followed(agents: Agents) -> None:
+    assert agents.observe(None) is None
+    assert agents.endpoint is None
+    assert agents.observe(mlflow(url=GATEWAY)) is None
+    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS)
+    agents.observe(mlflow(url=GATEWAY, available=False))
+    assert agents.endpoint is None
+    agents.observe(mlflow(url=GATEWAY))
+    assert agents.tracking_uri == GATEWAY
 
 
 async def test_a_gateway_that_comes_a_little_later_is_the_only_one_that_agents_see(
-    server: AgentsServer,
+    agents: Agents,
 ) -> None:
-    assert server.observe(mlflow()) == GATEWAY_SECONDS
-    assert server.current is None
+    assert agents.observe(mlflow()) == GATEWAY_SECONDS
+    assert agents.endpoint is None
     skip(GATEWAY_SECONDS - 1)
-    assert server.observe(mlflow(url=GATEWAY)) is None
-    assert told(server) == GATEWAY
+    assert agents.observe(mlflow(url=GATEWAY)) is None
+    assert agents.tracking_uri == GATEWAY
 
 
-async def test_where_no_gateway_comes_the_wait_ends(server: AgentsServer) -> None:
-    server.observe(mlflow(since="2026-01-01T01:00:00Z"))
+async def test_where_no_gateway_comes_the_wait_ends(agents: Agents) -> None:
+    agents.observe(mlflow(since="2026-01-01T01:00:00Z"))
     skip(GATEWAY_SECONDS)
-    assert server.observe(mlflow(since="2026-01-01T01:00:00Z")) is None
-    assert told(server) == ADDRESS
+    assert agents.observe(mlflow(since="2026-01-01T01:00:00Z")) is None
+    assert agents.tracking_uri == ADDRESS
 
 
-async def test_an_operator_that_comes_later_does_not_wait_for_a_gateway(server: AgentsServer) -> None:
+async def test_an_operator_that_comes_later_does_not_wait_for_a_gateway(agents: Agents) -> None:
     skip(GATEWAY_SECONDS)
-    assert server.observe(mlflow(since="2026-01-01T00:00:00Z")) is None
-    assert told(server) == ADDRESS
+    assert agents.observe(mlflow(since="2026-01-01T00:00:00Z")) is None
+    assert agents.tracking_uri == ADDRESS
 
 
-async def test_another_address_is_told_when_it_has_lasted(server: AgentsServer) -> None:
-    server.observe(mlflow(url=GATEWAY))
+async def test_another_address_is_used_when_it_has_lasted(agents: Agents) -> None:
+    agents.observe(mlflow(url=GATEWAY))
     other = mlflow(url="https://other.example")
-    assert server.observe(other) == SETTLE_SECONDS
+    assert agents.observe(other) == SETTLE_SECONDS
     skip(SETTLE_SECONDS - 1)
-    assert server.observe(other) == 1
-    assert told(server) == GATEWAY
+    assert agents.observe(other) == 1
+    assert agents.tracking_uri == GATEWAY
     skip(1)
-    assert server.observe(other) is None
-    assert told(server) == "https://other.example"
+    assert agents.observe(other) is None
+    assert agents.tracking_uri == "https://other.example"
 
 
-async def test_an_address_that_flaps_is_never_told(server: AgentsServer) -> None:
-    server.observe(mlflow(url=GATEWAY))
+async def test_an_address_that_flaps_is_never_used(agents: Agents) -> None:
+    agents.observe(mlflow(url=GATEWAY))
     for number in range(20):
-        server.observe(mlflow(url=GATEWAY if number % 2 else "https://other.example"))
+        agents.observe(mlflow(url=GATEWAY if number % 2 else "https://other.example"))
         skip(SETTLE_SECONDS - 1)
-        assert told(server) == GATEWAY
+        assert agents.tracking_uri == GATEWAY
 
 
-async def test_a_gateway_that_only_leaves_the_status_is_kept_for_long(server: AgentsServer) -> None:
-    server.observe(mlflow(url=GATEWAY))
-    assert server.observe(mlflow()) == GATEWAY_GONE_SECONDS
+async def test_a_gateway_that_only_leaves_the_status_is_kept_for_long(agents: Agents) -> None:
+    agents.observe(mlflow(url=GATEWAY))
+    assert agents.observe(mlflow()) == GATEWAY_GONE_SECONDS
     skip(GATEWAY_GONE_SECONDS - 1)
-    assert server.observe(mlflow()) == 1
-    assert server.current == Server(GATEWAY, ADDRESS)
+    assert agents.observe(mlflow()) == 1
+    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS)
     skip(1)
-    assert server.observe(mlflow()) is None
-    assert server.current == Server(ADDRESS, ADDRESS)
+    assert agents.observe(mlflow()) is None
+    assert agents.endpoint == Endpoint(ADDRESS, ADDRESS)
 
 
-async def test_an_address_that_moves_with_its_gateway_gone_is_followed(server: AgentsServer) -> None:
-    server.observe(mlflow(url=GATEWAY))
+async def test_an_address_that_moves_with_its_gateway_gone_is_followed(agents: Agents) -> None:
+    agents.observe(mlflow(url=GATEWAY))
     moved = mlflow("https://elsewhere.svc")
-    assert server.observe(moved) == SETTLE_SECONDS
-    # Nobody is told of experiments there before they are told the address.
-    assert server.current == Server(GATEWAY, ADDRESS)
+    assert agents.observe(moved) == SETTLE_SECONDS
+    # Nobody gets an experiment of there before its address.
+    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS)
     skip(SETTLE_SECONDS)
-    server.observe(moved)
-    assert server.current == Server("https://elsewhere.svc", "https://elsewhere.svc")
+    agents.observe(moved)
+    assert agents.endpoint == Endpoint("https://elsewhere.svc", "https://elsewhere.svc")
 
 
-async def test_another_mlflow_begins_anew(server: AgentsServer) -> None:
-    server.observe(mlflow(url=GATEWAY))
-    server.observe(mlflow(url="https://other.example", uid="u2"))
-    assert told(server) == "https://other.example"
+async def test_another_mlflow_begins_anew(agents: Agents) -> None:
+    agents.observe(mlflow(url=GATEWAY))
+    agents.observe(mlflow(url="https://other.example", uid="u2"))
+    assert agents.tracking_uri == "https://other.example"

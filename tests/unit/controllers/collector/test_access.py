@@ -1,17 +1,17 @@
 import pytest
 
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.collector.access import (
     Decision,
     Grant,
     Leave,
     Platform,
     Revoke,
-    build_binding,
     decide,
     has_foreign_owner,
-    is_granted,
 )
-from kagenti_operator.kube.objects.models import KubeObject, ObjectMeta, OwnerReference
+from kagenti_operator.controllers.collector.access_facts import is_granted
+from kagenti_operator.kube.objects.models import OwnerReference
 from kagenti_operator.kube.objects.rbac import RbacLabels, RbacMeta, RoleBinding, RoleRef
 
 READY = Platform(state="Managed", ready=True, cluster_role="integration")
@@ -32,43 +32,29 @@ def platform(
 
 
 @pytest.mark.parametrize(
-    ("facts", "wanted", "current", "expected"),
+    ("facts", "wanted", "ours", "expected"),
     [
-        pytest.param(READY, True, None, Grant("integration"), id="an agent's namespace is granted"),
+        pytest.param(READY, True, False, Grant("integration"), id="an agent's namespace is granted"),
+        pytest.param(READY, True, True, Grant("integration"), id="and what is granted is kept up to date"),
+        pytest.param(READY, False, True, Revoke(), id="the last agent left"),
+        pytest.param(READY, False, False, Leave(), id="a foreign binding without agents stays"),
+        pytest.param(platform(ready=False), True, False, Leave(), id="no grant before MLflow is ready"),
+        pytest.param(platform(ready=False), True, True, Leave(), id="a flapping MLflow costs no grant"),
+        pytest.param(platform(ready=False), False, True, Revoke(), id="leaving does not wait for MLflow"),
+        pytest.param(platform(role=None), True, False, Leave(), id="no ClusterRole, no binding"),
         pytest.param(
-            READY, True, binding(ours=False), Grant("integration"), id="a foreign binding is taken over"
+            platform(role=None), True, True, Leave(), id="a ClusterRole being replaced costs no grant"
         ),
-        pytest.param(
-            READY, True, binding(role="edit"), Grant("integration"), id="another ClusterRole is followed"
-        ),
-        pytest.param(READY, False, binding(), Revoke(), id="the last agent left"),
-        pytest.param(READY, False, binding(ours=False), Leave(), id="a foreign binding without agents stays"),
-        pytest.param(READY, False, None, Leave(), id="nothing to do"),
-        pytest.param(platform(ready=False), True, None, Leave(), id="no grant before MLflow is ready"),
-        pytest.param(platform(ready=False), True, binding(), Leave(), id="a flapping MLflow costs no grant"),
-        pytest.param(
-            platform(ready=False), False, binding(), Revoke(), id="leaving does not wait for MLflow"
-        ),
-        pytest.param(platform(role=None), True, None, Leave(), id="no ClusterRole, no binding"),
-        pytest.param(
-            platform(role=None), True, binding(), Leave(), id="a ClusterRole being replaced costs no grant"
-        ),
-        pytest.param(
-            platform(state="Removed"), True, binding(), Revoke(), id="Removed takes the grants away"
-        ),
-        pytest.param(
-            platform(state="Removed"), True, binding(ours=False), Leave(), id="but not foreign ones"
-        ),
-        pytest.param(
-            platform(state=None), True, binding(), Revoke(), id="no DataScienceCluster is like Removed"
-        ),
-        pytest.param(platform(state="Unmanaged"), True, binding(), Leave(), id="Unmanaged keeps what works"),
-        pytest.param(platform(state="Unmanaged"), True, None, Leave(), id="Unmanaged grants nothing new"),
-        pytest.param(platform(state="Unmanaged"), False, binding(), Revoke(), id="Unmanaged still cleans up"),
+        pytest.param(platform(state="Removed"), True, True, Revoke(), id="Removed takes the grants away"),
+        pytest.param(platform(state="Removed"), True, False, Leave(), id="but not foreign ones"),
+        pytest.param(platform(state=None), True, True, Revoke(), id="no DataScienceCluster is like Removed"),
+        pytest.param(platform(state="Unmanaged"), True, True, Leave(), id="Unmanaged keeps what works"),
+        pytest.param(platform(state="Unmanaged"), True, False, Leave(), id="Unmanaged grants nothing new"),
+        pytest.param(platform(state="Unmanaged"), False, True, Revoke(), id="Unmanaged still cleans up"),
     ],
 )
-def test_decision(facts: Platform, wanted: bool, current: RoleBinding | None, expected: Decision) -> None:
-    assert decide(facts, wanted=wanted, current=current) == expected
+def test_decision(facts: Platform, wanted: bool, ours: bool, expected: Decision) -> None:
+    assert decide(facts, wanted=wanted, ours=ours) == expected
 
 
 @pytest.mark.parametrize(
@@ -89,44 +75,10 @@ def test_only_the_clusterrole_itself_counts_as_granted(
     assert is_granted(current, role) is expected
 
 
-def test_binding_names_the_collector_of_the_platform() -> None:
-    body = build_binding(
-        "team1", "mlflow-operator-mlflow-edit", collector_namespace="kagenti-system", owner=None
-    )
-    assert body == {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "RoleBinding",
-        "metadata": {
-            "name": "otel-collector-mlflow",
-            "namespace": "team1",
-            "labels": {"app.kubernetes.io/managed-by": "kagenti-operator"},
-        },
-        "roleRef": {
-            "apiGroup": "rbac.authorization.k8s.io",
-            "kind": "ClusterRole",
-            "name": "mlflow-operator-mlflow-edit",
-        },
-        "subjects": [{"kind": "ServiceAccount", "name": "otel-collector", "namespace": "kagenti-system"}],
-    }
-
-
 def owner(name: str) -> OwnerReference:
     return OwnerReference(
         api_version="rbac.authorization.k8s.io/v1", kind="ClusterRole", name=name, uid=f"uid of {name}"
     )
-
-
-def test_binding_goes_with_the_operators_own_permissions() -> None:
-    role = KubeObject(metadata=ObjectMeta(name="kagenti-controller-manager", uid="1-2"))
-    body = build_binding("team1", "edit", collector_namespace="kagenti-system", owner=role)
-    assert body["metadata"]["ownerReferences"] == [
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "name": "kagenti-controller-manager",
-            "uid": "1-2",
-        }
-    ]
 
 
 @pytest.mark.parametrize(
@@ -143,4 +95,4 @@ def test_a_binding_that_goes_with_somebody_elses_object_is_known(
 ) -> None:
     metadata = RbacMeta(name="otel-collector-mlflow", namespace="team1", owner_references=owners)
     binding = RoleBinding(metadata=metadata, role_ref=RoleRef(kind="ClusterRole", name="integration"))
-    assert has_foreign_owner(binding) is foreign
+    assert has_foreign_owner(KAGENTI, binding) is foreign

@@ -1,5 +1,6 @@
 import pytest
 
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.collector.config_check import describe, find_problem
 from kagenti_operator.kube.objects.models import ConfigMap, LabelledMeta
 from kagenti_operator.kube.objects.workloads import (
@@ -41,28 +42,28 @@ def collector(text: str = TEXT, *, generation: int = 2, available: int = 1) -> W
 
 
 def test_written_by_the_operator_and_rolled_out_is_in_place() -> None:
-    assert find_problem(config_map(), collector()) is None
+    assert find_problem(KAGENTI, config_map(), collector()) is None
 
 
 @pytest.mark.parametrize(
-    ("found", "deployment", "told"),
+    ("found", "deployment", "said"),
     [
-        (None, collector(), "does not exist: the operator has written no configuration"),
+        (None, collector(), "does not exist: the operator has written none"),
         (config_map(text=TEXT + "# mine"), collector(), "something else than the operator wrote"),
-        (config_map(), None, "install the collector"),
-        (config_map(), collector("another"), "has not been rolled"),
+        (config_map(), None, "does not exist: install it"),
+        (config_map(), collector("another"), "is not rolled to the configuration"),
         (config_map(), collector(generation=3), "pods are not ready"),
         (config_map(), collector(available=0), "pods are not ready"),
     ],
 )
-def test_what_is_missing_is_told(found: ConfigMap | None, deployment: Workload | None, told: str) -> None:
-    problem = find_problem(found, deployment)
+def test_what_is_missing_is_said(found: ConfigMap | None, deployment: Workload | None, said: str) -> None:
+    problem = find_problem(KAGENTI, found, deployment)
     assert problem is not None
-    assert told in problem
+    assert said in problem
 
 
 @pytest.mark.parametrize(
-    ("destination", "told"),
+    ("destination", "said"),
     [
         (None, "sends nothing to MLflow"),
         (
@@ -77,6 +78,6 @@ def test_what_is_missing_is_told(found: ConfigMap | None, deployment: Workload |
         ),
     ],
 )
-def test_where_the_spans_go_is_told(destination: MLflowDestination | None, told: str) -> None:
+def test_where_the_spans_go_is_said(destination: MLflowDestination | None, said: str) -> None:
     text = text_for(destination)
-    assert told in describe(config_map(text, text))
+    assert said in describe(KAGENTI, config_map(text, text))

@@ -1,6 +1,10 @@
 import pytest
 
-from kagenti_operator.controllers.collector.delivery_diagnosis import foresee_refusal, word_reason
+from kagenti_operator.controllers.collector.delivery_diagnosis import (
+    Delivery,
+    foresee_refusal,
+    report_delivery,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,12 +25,13 @@ from kagenti_operator.controllers.collector.delivery_diagnosis import foresee_re
 def test_what_can_be_foreseen(
     workspace: str | None, state: str | None, bound: bool, has_agents: bool, expected: str | None
 ) -> None:
-    assert foresee_refusal(workspace, state=state, bound=bound, has_agents=has_agents) == expected
+    delivery = Delivery(workspace=workspace, state=state, bound=bound, has_agents=has_agents)
+    assert foresee_refusal(delivery) == expected
 
 
-def test_people_are_told_the_state_the_namespace_and_what_to_do() -> None:
-    message = word_reason("MLflowNotManaged", "team1", None)
-    assert message is not None
+def test_the_report_names_the_state_the_namespace_and_what_to_do() -> None:
+    (report,) = report_delivery(Delivery(workspace="team1", state=None, bound=False, has_agents=True))
+    assert report.reason == "MLflowNotManaged"
     for part in (
         "default-dsc",
         "unset",
@@ -35,8 +40,16 @@ def test_people_are_told_the_state_the_namespace_and_what_to_do() -> None:
         "Set it to Managed",
         "delete the MLflow CR",
     ):
-        assert part in message
+        assert part in report.message
 
 
-def test_what_is_about_to_be_granted_is_not_told() -> None:
-    assert word_reason("WorkspaceNotGranted", "team1", "Managed") is None
+def test_a_namespace_without_agents_is_reported_with_the_label_that_ends_it() -> None:
+    (report,) = report_delivery(Delivery(workspace="team1", state="Managed", bound=False, has_agents=False))
+    assert "namespace 'team1'" in report.message
+    assert "kagenti.io/type=agent" in report.message
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_what_is_granted_or_about_to_be_is_not_reported(bound: bool) -> None:
+    delivery = Delivery(workspace="team1", state="Managed", bound=bound, has_agents=True)
+    assert list(report_delivery(delivery)) == []

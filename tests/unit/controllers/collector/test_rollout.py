@@ -28,17 +28,13 @@ YEAR = 365 * 24 * HOUR
 def deployment(
     *containers: Mapping[str, Any],
     volumes: tuple[Mapping[str, Any], ...] = (),
-    annotations: Mapping[str, str] | None = None,
 ) -> Workload:
-    template = {
-        "metadata": {"annotations": annotations or {}},
-        "spec": {"containers": containers, "volumes": volumes},
-    }
+    template = {"spec": {"containers": containers, "volumes": volumes}}
     return msgspec.convert({"metadata": {"name": "otel-collector"}, "spec": {"template": template}}, Workload)
 
 
-def collector(tag: str = "0.149.0", annotations: Mapping[str, str] | None = None) -> Workload:
-    return deployment({"name": "otel-collector", "image": f"{IMAGE}:{tag}"}, annotations=annotations)
+def collector(tag: str) -> Workload:
+    return deployment({"name": "otel-collector", "image": f"{IMAGE}:{tag}"})
 
 
 def with_volume(seconds: int, *, path: str = "token", mount_path: str = FOLDER) -> Workload:
@@ -101,9 +97,8 @@ def test_tokens_that_the_collector_does_not_send_do_not_count() -> None:
 
 
 def test_a_roll_is_due_well_before_the_token_expires() -> None:
-    rolled = collector(annotations={RENEWED: at(NOW)})
-    assert seconds_to_roll(rolled, HOUR, NOW) == pytest.approx(0.6 * HOUR)
-    assert seconds_to_roll(rolled, HOUR, NOW + timedelta(minutes=36)) <= 0
+    assert seconds_to_roll(at(NOW), HOUR, NOW) == pytest.approx(0.6 * HOUR)
+    assert seconds_to_roll(at(NOW), HOUR, NOW + timedelta(minutes=36)) <= 0
 
 
 @pytest.mark.parametrize(
@@ -112,25 +107,23 @@ def test_a_roll_is_due_well_before_the_token_expires() -> None:
     ids=["never", "empty", "no time", "no zone", "in the future"],
 )
 def test_a_roll_is_due_where_nobody_knows_when_the_last_one_was(written: str | None) -> None:
-    annotations = {} if written is None else {RENEWED: written}
-    assert seconds_to_roll(collector(annotations=annotations), HOUR, NOW) == 0
+    assert seconds_to_roll(written, HOUR, NOW) == 0
 
 
 def test_nothing_is_written_down_where_the_token_does_not_matter() -> None:
-    assert annotate(collector(), HASHES, None, NOW) == HASHES
+    assert annotate({}, HASHES, RENEWED, None, NOW) == HASHES
 
 
 def test_the_time_of_the_last_roll_stays_until_the_next_is_due() -> None:
     written = {**HASHES, RENEWED: at(NOW)}
-    rolled = collector(annotations=written)
     for age in (timedelta(0), timedelta(minutes=35)):
-        assert annotate(rolled, HASHES, HOUR, NOW + age) == written
+        assert annotate(written, HASHES, RENEWED, HOUR, NOW + age) == written
     due = NOW + timedelta(minutes=36)
-    assert annotate(rolled, HASHES, HOUR, due) == {**HASHES, RENEWED: at(due)}
+    assert annotate(written, HASHES, RENEWED, HOUR, due) == {**HASHES, RENEWED: at(due)}
 
 
 def test_a_roll_for_another_reason_counts() -> None:
-    rolled = collector(annotations={**HASHES, RENEWED: at(NOW)})
     later = NOW + timedelta(minutes=5)
     changed = {**HASHES, "kagenti.io/otel-ca-hash": "b"}
-    assert annotate(rolled, changed, HOUR, later) == {**changed, RENEWED: at(later)}
+    annotated = annotate({**HASHES, RENEWED: at(NOW)}, changed, RENEWED, HOUR, later)
+    assert annotated == {**changed, RENEWED: at(later)}

@@ -1,5 +1,6 @@
 import pytest
 
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.mlflow.operand import build_operand, wants_operand
 from kagenti_operator.kube.objects.models import MLflow, ObjectMeta
 
@@ -23,19 +24,5 @@ def test_a_cr_is_made_only_where_it_is_wanted_and_missing(
     assert wants_operand(state, served=served, current=current) is expected
 
 
-def test_the_cr_is_the_contracts() -> None:
-    body = build_operand(namespaced=False)
-    assert body["metadata"] == {
-        "name": "mlflow",
-        "labels": {"app.kubernetes.io/managed-by": "kagenti-operator"},
-    }
-    assert body["spec"] == {
-        "storage": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Gi"}}},
-        "backendStoreUri": "sqlite:////mlflow/mlflow.db",
-        "artifactsDestination": "file:///mlflow/artifacts",
-        "serveArtifacts": True,
-    }
-
-
 def test_a_namespaced_cr_lives_beside_the_platforms_applications() -> None:
-    assert build_operand(namespaced=True)["metadata"]["namespace"] == "redhat-ods-applications"
+    assert build_operand(KAGENTI, namespaced=True)["metadata"]["namespace"] == "redhat-ods-applications"
