@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from kagenti_operator.contract import KAGENTI
-from kagenti_operator.controllers.agents.access import Grantee, build_access
+from kagenti_operator.controllers.agents.access import build_access
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import (
     Injection,
@@ -16,41 +16,10 @@ from kagenti_operator.controllers.agents.injection import (
 )
 from kagenti_operator.kube.objects.agents import AgentSandbox, AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role
-from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES, AGENT_STATEFUL_SETS
+from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES
 from kagenti_operator.runtime.control.applier import differs
 
-KEY = AgentKey("Deployment", "team1", "weather")
-INJECTION = Injection(
-    tracking_uri="https://mlflow.example/mlflow",
-    experiment_id="7",
-    experiment_name="weather",
-    workspace="team1",
-)
-
-
-def agent(
-    *containers: dict[str, Any],
-    annotations: dict[str, str] | None = None,
-    inject: str | None = None,
-    service_account: str | None = None,
-) -> AgentWorkload:
-    metadata: dict[str, object] = {
-        "name": "weather",
-        "namespace": "team1",
-        "uid": "u1",
-        "resourceVersion": "5",
-    }
-    if inject:
-        metadata["annotations"] = {"mlflow.kagenti.io/inject": inject}
-    spec: dict[str, object] = {"containers": containers or ({"name": "agent"},)}
-    if service_account:
-        spec["serviceAccountName"] = service_account
-    template = {"metadata": {"annotations": annotations or {}}, "spec": spec}
-    return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, AgentWorkload)
-
-
-def environment(values: Injection = INJECTION) -> list[dict[str, str]]:
-    return [{"name": name, "value": value} for name, value in values.environment().items()]
+from .workloads import INJECTION, KEY, build_agent, environment, grantee
 
 
 def names_applied(plan: InjectionPlan, container: int = 0) -> list[str]:
@@ -59,9 +28,8 @@ def names_applied(plan: InjectionPlan, container: int = 0) -> list[str]:
 
 
 def configured(*extra: dict[str, object], values: Injection = INJECTION) -> AgentWorkload:
-    return agent(
-        {"name": "agent", "env": environment(values)}, *extra, annotations=dict(values.annotations(KAGENTI))
-    )
+    agent = {"name": "agent", "env": environment(values)}
+    return build_agent(agent, *extra, annotations=values.annotations(KAGENTI))
 
 
 def test_a_configured_agent_is_never_touched() -> None:
@@ -79,7 +47,7 @@ def test_a_container_added_later_gets_its_environment() -> None:
 
 def test_a_variable_that_the_user_set_wins() -> None:
     theirs: dict[str, Any] = {"name": "agent", "env": [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]}
-    plan = plan_injection(KAGENTI, agent(theirs), AGENT_DEPLOYMENTS, INJECTION)
+    plan = plan_injection(KAGENTI, build_agent(theirs), AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ("agent/MLFLOW_EXPERIMENT_NAME",)
     # The client refuses an id that does not belong to the name.
     assert plan.left_out == ("agent/MLFLOW_EXPERIMENT_ID",)
@@ -88,7 +56,7 @@ def test_a_variable_that_the_user_set_wins() -> None:
 
 def test_a_server_of_the_users_own_gets_neither_our_token_nor_our_experiment() -> None:
     theirs: dict[str, Any] = {"name": "agent", "env": [{"name": "MLFLOW_TRACKING_URI", "value": "http://x"}]}
-    plan = plan_injection(KAGENTI, agent(theirs, {"name": "proxy"}), AGENT_DEPLOYMENTS, INJECTION)
+    plan = plan_injection(KAGENTI, build_agent(theirs, {"name": "proxy"}), AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ("agent/MLFLOW_TRACKING_URI",)
     assert len(plan.left_out) == 4
     assert names_applied(plan) == []
@@ -100,7 +68,7 @@ def test_what_was_left_out_comes_when_the_users_variable_goes() -> None:
         **INJECTION.annotations(KAGENTI),
         "mlflow.kagenti.io/left-out": "agent/MLFLOW_EXPERIMENT_ID",
     }
-    plan = plan_injection(KAGENTI, agent(annotations=annotations), AGENT_DEPLOYMENTS, INJECTION)
+    plan = plan_injection(KAGENTI, build_agent(annotations=annotations), AGENT_DEPLOYMENTS, INJECTION)
     assert len(names_applied(plan)) == 5
     assert plan.body is not None
     assert plan.body["spec"]["template"]["metadata"]["annotations"] == INJECTION.annotations(KAGENTI)
@@ -111,22 +79,22 @@ def test_a_variable_from_a_secret_wins() -> None:
         "name": "agent",
         "env": [{"name": "MLFLOW_TRACKING_URI", "valueFrom": {"secretKeyRef": {}}}],
     }
-    assert plan_injection(KAGENTI, agent(theirs), AGENT_DEPLOYMENTS, INJECTION).kept == (
+    assert plan_injection(KAGENTI, build_agent(theirs), AGENT_DEPLOYMENTS, INJECTION).kept == (
         "agent/MLFLOW_TRACKING_URI",
     )
 
 
 def test_a_variable_that_the_user_changes_after_us_wins_without_another_roll() -> None:
-    env = [e if e["name"] != "MLFLOW_TRACKING_AUTH" else e | {"value": "mine"} for e in environment()]
-    changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations(KAGENTI)))
+    env = [e if e["name"] != "MLFLOW_TRACKING_AUTH" else {**e, "value": "mine"} for e in environment()]
+    changed = build_agent({"name": "agent", "env": env}, annotations=INJECTION.annotations(KAGENTI))
     plan = plan_injection(KAGENTI, changed, AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ("agent/MLFLOW_TRACKING_AUTH",)
     assert plan.body is None
 
 
 def test_a_server_that_the_user_names_after_us_takes_ours_out() -> None:
-    env = [e if e["name"] != "MLFLOW_TRACKING_URI" else e | {"value": "http://mine"} for e in environment()]
-    changed = agent({"name": "agent", "env": env}, annotations=dict(INJECTION.annotations(KAGENTI)))
+    env = [e if e["name"] != "MLFLOW_TRACKING_URI" else {**e, "value": "http://mine"} for e in environment()]
+    changed = build_agent({"name": "agent", "env": env}, annotations=INJECTION.annotations(KAGENTI))
     plan = plan_injection(KAGENTI, changed, AGENT_DEPLOYMENTS, INJECTION)
     assert plan.body is not None
     assert names_applied(plan) == []
@@ -152,7 +120,7 @@ def test_another_tracking_uri_replaces_what_is_ours() -> None:
 def test_edited_annotations_are_written_again_without_taking_a_variable_out() -> None:
     """What an apply leaves out goes, and would come back with a second roll."""
     edited = dict(INJECTION.annotations(KAGENTI)) | {"mlflow.kagenti.io/experiment-id": "77"}
-    changed = agent({"name": "agent", "env": environment()}, annotations=edited)
+    changed = build_agent({"name": "agent", "env": environment()}, annotations=edited)
     plan = plan_injection(KAGENTI, changed, AGENT_DEPLOYMENTS, INJECTION)
     assert plan.kept == ()
     assert plan.body is not None
@@ -193,12 +161,12 @@ def test_what_others_own_too_is_taken_out_by_position_and_nothing_else() -> None
 
 @pytest.mark.parametrize(("value", "expected"), [("disabled", True), ("enabled", False), (None, False)])
 def test_opting_out(value: str | None, expected: bool) -> None:
-    assert is_opted_out(agent(inject=value)) is expected
+    assert is_opted_out(build_agent(inject=value)) is expected
 
 
 def test_marks_are_seen() -> None:
     assert is_marked(configured())
-    assert not is_marked(agent())
+    assert not is_marked(build_agent())
 
 
 def test_a_sandbox_may_name_its_account_as_pods_did_before() -> None:
@@ -207,19 +175,15 @@ def test_a_sandbox_may_name_its_account_as_pods_did_before() -> None:
         "spec": {"podTemplate": {"spec": {"serviceAccount": "coder", "containers": [{"name": "c"}]}}},
     }
     key = AgentKey("Sandbox", "team1", "s")
-    grantee = Grantee(key=key, resource=AGENT_SANDBOXES, agent=msgspec.convert(raw, AgentSandbox))
-    _, binding = build_access(KAGENTI, key, ("s",), (grantee,), experiment_id="7")
+    grantees = (grantee(msgspec.convert(raw, AgentSandbox), key),)
+    _, binding = build_access(KAGENTI, key, ("s",), grantees, experiment_id="7")
     assert [subject["name"] for subject in binding["subjects"]] == ["coder"]
 
 
 def test_a_deployment_and_a_statefulset_of_one_name_share_their_role() -> None:
     both = (
-        Grantee(key=KEY, resource=AGENT_DEPLOYMENTS, agent=agent()),
-        Grantee(
-            key=KEY._replace(kind="StatefulSet"),
-            resource=AGENT_STATEFUL_SETS,
-            agent=agent(service_account="other"),
-        ),
+        grantee(build_agent()),
+        grantee(build_agent(service_account="other"), KEY._replace(kind="StatefulSet")),
     )
     role, binding = build_access(KAGENTI, KEY, ("weather",), both, experiment_id="7")
     assert [o["kind"] for o in role["metadata"]["ownerReferences"]] == ["Deployment", "StatefulSet"]
@@ -227,7 +191,7 @@ def test_a_deployment_and_a_statefulset_of_one_name_share_their_role() -> None:
 
 
 def test_an_id_that_is_not_common_is_taken_back() -> None:
-    grantees = (Grantee(key=KEY, resource=AGENT_DEPLOYMENTS, agent=agent()),)
+    grantees = (grantee(build_agent()),)
     role, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment_id="7")
     kept = msgspec.convert(role, Role)
     assert not differs(role, kept)

@@ -1,7 +1,6 @@
 import pytest
 
-from kagenti_operator.contract import KAGENTI
-from kagenti_operator.controllers.mlflow.operand import build_operand, wants_operand
+from kagenti_operator.controllers.mlflow.operand import wants_operand
 from kagenti_operator.kube.objects.models import MLflow, ObjectMeta
 
 EXISTING = MLflow(metadata=ObjectMeta(name="mlflow"))
@@ -22,7 +21,3 @@ def test_a_cr_is_made_only_where_it_is_wanted_and_missing(
     state: str | None, served: bool, current: MLflow | None, expected: bool
 ) -> None:
     assert wants_operand(state, served=served, current=current) is expected
-
-
-def test_a_namespaced_cr_lives_beside_the_platforms_applications() -> None:
-    assert build_operand(KAGENTI, namespaced=True)["metadata"]["namespace"] == "redhat-ods-applications"

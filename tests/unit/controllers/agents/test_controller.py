@@ -1,0 +1,122 @@
+"""In which order an agent's plan is carried out, seen by an API server that a test plays."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import pytest
+
+from kagenti_operator.contract import KAGENTI
+from kagenti_operator.controllers.agents.access import build_access
+from kagenti_operator.controllers.agents.controller import AgentsReconciler, namespace_of
+from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
+from kagenti_operator.controllers.settings import Settings
+from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.objects.agents import AgentWorkload
+from kagenti_operator.kube.objects.rbac import Role, RoleBinding
+from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
+from kagenti_operator.runtime.observable import Observable
+from tests.support.misbehaving_server import Answer, serving
+from tests.support.peer import Peer, running_peer
+from tests.unit.controllers.dependencies import open_dependencies, put
+
+from .workloads import INJECTION, KEY, build_agent, environment, grantee
+
+ROLE = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/roles/kagenti-mlflow-weather"
+BINDING = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/rolebindings/kagenti-mlflow-weather"
+WORKLOAD = "/apis/apps/v1/namespaces/team1/deployments/weather"
+GONE: Mapping[str, Any] = {"kind": "Status", "status": "Success"}
+NEW = build_agent()
+OPTED_OUT = build_agent(
+    {"name": "agent", "env": environment()},
+    annotations=INJECTION.annotations(KAGENTI),
+    inject="disabled",
+)
+
+
+@dataclass
+class Cluster:
+    peer: Peer
+    facts: AgentFacts
+    endpoint: Observable[Endpoint | None]
+    reconciler: AgentsReconciler
+
+    def put(self, agent: AgentWorkload) -> None:
+        put(self.facts.workloads["Deployment"], agent)
+
+    def put_grant(self) -> None:
+        role, binding = build_access(KAGENTI, KEY, ("weather",), (grantee(NEW),), experiment_id="7")
+        put(self.facts.roles, msgspec.convert(role, Role))
+        put(self.facts.bindings, msgspec.convert(binding, RoleBinding))
+
+    async def reconcile(self, *expected: tuple[str, str, object]) -> float | None:
+        """Reconcile; these requests have to come in this order, each with what is answered, or a status."""
+        looking = asyncio.ensure_future(self.reconciler.reconcile(KEY))
+        for method, path, answer in expected:
+            request = await self.peer.request()
+            assert (request.method, request.path) == (method, path)
+            if isinstance(answer, HTTPStatus):
+                await request.refuse(answer, "Forbidden")
+            else:
+                await request.answer(200, answer or msgspec.json.decode(request.body))
+        return await looking
+
+
+@pytest.fixture
+async def cluster() -> AsyncIterator[Cluster]:
+    async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
+        facts, endpoint = AgentFacts(dependencies), Observable[Endpoint | None](None)
+        queue = dependencies.queue("agents", bucket=namespace_of)
+        yield Cluster(peer, facts, endpoint, AgentsReconciler(dependencies, facts, endpoint, queue))
+
+
+async def test_access_comes_before_the_environment_that_needs_it(cluster: Cluster) -> None:
+    cluster.put(NEW)
+    async with serving(Answer(body={"experiment_id": "7"})) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        wait = await cluster.reconcile(
+            ("PATCH", ROLE, None), ("PATCH", BINDING, None), ("PATCH", WORKLOAD, None)
+        )
+    assert wait == CONFIRM_SECONDS
+
+
+async def test_where_the_grant_is_refused_the_workload_is_not_changed(cluster: Cluster) -> None:
+    cluster.put(NEW)
+    async with serving(Answer(body={"experiment_id": "7"})) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        with pytest.raises(ApiError, match="Forbidden"):
+            await cluster.reconcile(("PATCH", ROLE, None), ("PATCH", BINDING, HTTPStatus.FORBIDDEN))
+    assert cluster.peer.idle
+
+
+async def test_who_opts_out_loses_the_right_first_and_the_role_last(cluster: Cluster) -> None:
+    cluster.put(OPTED_OUT)
+    cluster.put_grant()
+    released = msgspec.to_builtins(build_agent(inject="disabled"))
+    await cluster.reconcile(("DELETE", BINDING, GONE), ("PATCH", WORKLOAD, released), ("DELETE", ROLE, GONE))
+
+
+async def test_as_long_as_the_release_is_refused_the_role_stays(cluster: Cluster) -> None:
+    """It is how an operator that is started anew knows that something is left to do."""
+    cluster.put(OPTED_OUT)
+    cluster.put_grant()
+    with pytest.raises(ApiError, match="Forbidden"):
+        await cluster.reconcile(("DELETE", BINDING, GONE), ("PATCH", WORKLOAD, HTTPStatus.FORBIDDEN))
+    assert cluster.peer.idle
+
+
+async def test_what_another_manager_owns_as_well_is_taken_out_field_by_field(cluster: Cluster) -> None:
+    cluster.put(OPTED_OUT)
+    kept, clean = (msgspec.to_builtins(agent) for agent in (OPTED_OUT, build_agent(inject="disabled")))
+    await cluster.reconcile(("PATCH", WORKLOAD, kept), ("GET", WORKLOAD, kept), ("PATCH", WORKLOAD, clean))
+
+
+async def test_who_is_gone_is_looked_for_before_its_right_is_taken(cluster: Cluster) -> None:
+    """A workload that left the cache may only have lost its label."""
+    cluster.put_grant()
+    unlabelled = msgspec.to_builtins(NEW)
+    await cluster.reconcile(("GET", WORKLOAD, unlabelled), ("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE))

@@ -1,0 +1,195 @@
+"""What becomes of an agent: the rules of section 2.6 of the contract, each a case."""
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from kagenti_operator.contract import KAGENTI
+from kagenti_operator.controllers.agents.access import build_access
+from kagenti_operator.controllers.agents.decide import Inject, Observed, Plan, Release, decide, is_served
+from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.kube.objects.agents import AgentWorkload
+from kagenti_operator.kube.objects.rbac import Role, RoleBinding, RoleRef
+from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
+from kagenti_operator.runtime.control.applier import differs
+
+from .workloads import INJECTION, KEY, build_agent, environment, grantee
+
+NEW = build_agent()
+CONFIGURED = build_agent({"name": "agent", "env": environment()}, annotations=INJECTION.annotations(KAGENTI))
+OPTED_OUT = build_agent(inject="disabled")
+OPTED_OUT_AND_MARKED = build_agent(inject="disabled", annotations=INJECTION.annotations(KAGENTI))
+DELETED = build_agent(deleted=True)
+UNLABELLED = CONFIGURED
+TWIN = build_agent(uid="u2", service_account="other")
+
+
+def observe(
+    agent: AgentWorkload | None,
+    *,
+    labelled: bool = True,
+    twin: AgentWorkload | None = None,
+    experiments: tuple[str, ...] = (),
+    injection: Injection | None = None,
+    granted_to: AgentWorkload | None = None,
+) -> Observed:
+    """`granted_to`: there are Role and RoleBinding, which were made for that one."""
+    served = labelled and is_served(agent)
+    grantees = [grantee(agent)] if agent and served and not agent.metadata.deletion_timestamp else []
+    grantees += [grantee(twin, KEY._replace(kind="StatefulSet"))] if twin else []
+    role = binding = None
+    if granted_to:
+        grant = build_access(KAGENTI, KEY, ("weather",), (grantee(granted_to),), experiment_id="7")
+        role, binding = msgspec.convert(grant[0], Role), msgspec.convert(grant[1], RoleBinding)
+    return Observed(
+        key=KEY,
+        resource=AGENT_DEPLOYMENTS,
+        agent=agent,
+        served=served,
+        grantees=tuple(grantees),
+        role=role,
+        binding=binding,
+        experiments=experiments,
+        common_id="7" if experiments else None,
+        injection=injection,
+    )
+
+
+def actions(plan: Plan) -> tuple[str, ...]:
+    """What is planned, in the order in which it is carried out."""
+    planned = {
+        "revoke": plan.revoke,
+        "grant": plan.grant is not None,
+        "inject": isinstance(plan.change, Inject),
+        "release": isinstance(plan.change, Release),
+        "delete the Role": plan.revoke,
+        "forget": plan.over,
+    }
+    return tuple(action for action, is_planned in planned.items() if is_planned)
+
+
+@pytest.mark.parametrize(
+    ("observed", "expected"),
+    [
+        pytest.param(observe(NEW), (), id="nothing known, nothing granted"),
+        pytest.param(
+            observe(NEW, experiments=("weather",)),
+            ("grant",),
+            id="MLflow away: a known agent keeps its grant",
+        ),
+        pytest.param(
+            observe(NEW, experiments=("weather",), injection=INJECTION),
+            ("grant", "inject"),
+            id="a new agent is granted its experiment, and gets its environment",
+        ),
+        pytest.param(
+            observe(CONFIGURED, experiments=("weather",), injection=INJECTION),
+            ("grant",),
+            id="a configured agent is not rolled",
+        ),
+        pytest.param(
+            observe(NEW, injection=INJECTION), (), id="an environment without a grant would be refused"
+        ),
+        pytest.param(
+            observe(OPTED_OUT, granted_to=NEW),
+            ("revoke", "delete the Role", "forget"),
+            id="who opts out loses the right",
+        ),
+        pytest.param(
+            observe(OPTED_OUT_AND_MARKED, granted_to=NEW),
+            ("revoke", "release", "delete the Role", "forget"),
+            id="the right ends before the release, and the Role is kept until then",
+        ),
+        pytest.param(
+            observe(OPTED_OUT_AND_MARKED, granted_to=NEW, injection=INJECTION),
+            ("revoke", "release", "delete the Role", "forget"),
+            id="who opts out while MLflow is asked is released",
+        ),
+        pytest.param(
+            observe(OPTED_OUT_AND_MARKED, twin=TWIN, experiments=("weather",), granted_to=NEW),
+            ("release", "forget"),
+            id="a twin that is served keeps the right",
+        ),
+        pytest.param(
+            observe(OPTED_OUT_AND_MARKED, twin=TWIN, granted_to=NEW),
+            ("revoke", "release", "delete the Role", "forget"),
+            id="no right is kept for a twin of which nothing is known",
+        ),
+        pytest.param(
+            observe(UNLABELLED, labelled=False, granted_to=NEW),
+            ("revoke", "release", "delete the Role", "forget"),
+            id="without the label it is released too",
+        ),
+        pytest.param(
+            observe(None, granted_to=NEW),
+            ("revoke", "delete the Role", "forget"),
+            id="who is gone leaves no right behind",
+        ),
+        pytest.param(
+            observe(None, twin=TWIN, experiments=("weather",), granted_to=NEW),
+            ("forget",),
+            id="the twin of who is gone keeps the right",
+        ),
+        pytest.param(
+            observe(DELETED, granted_to=NEW),
+            (),
+            id="of who is being deleted everything goes with the workload",
+        ),
+    ],
+)
+def test_what_is_planned(observed: Observed, expected: tuple[str, ...]) -> None:
+    assert actions(decide(KAGENTI, observed)) == expected
+
+
+@pytest.mark.parametrize("injection", [None, INJECTION], ids=["MLflow is away", "MLflow is there"])
+def test_the_grant_follows_the_service_account(injection: Injection | None) -> None:
+    moved = build_agent(service_account="another")
+    observed = observe(moved, experiments=("weather",), injection=injection, granted_to=NEW)
+    grant = decide(KAGENTI, observed).grant
+    assert grant is not None
+    assert [subject["name"] for subject in grant.binding["subjects"]] == ["another"]
+    assert differs(grant.binding, grant.known_binding)
+    assert not differs(grant.role, grant.known_role)
+
+
+def test_twins_share_a_grant() -> None:
+    plan = decide(KAGENTI, observe(NEW, twin=TWIN, experiments=("weather",), granted_to=NEW))
+    assert plan.grant is not None
+    assert [subject["name"] for subject in plan.grant.binding["subjects"]] == ["default", "other"]
+
+
+@pytest.mark.parametrize("reference", [("Role", "another"), ("ClusterRole", "kagenti-mlflow-weather")])
+def test_a_binding_to_another_role_is_replaced(reference: tuple[str, str]) -> None:
+    observed = observe(NEW, experiments=("weather",), granted_to=NEW)
+    assert observed.binding is not None
+    role_ref = RoleRef(kind=reference[0], name=reference[1])
+    foreign = msgspec.structs.replace(observed.binding, role_ref=role_ref)
+    grant = decide(KAGENTI, replace(observed, binding=foreign)).grant
+    assert grant is not None
+    assert grant.replaced is foreign
+    assert grant.known_binding is None
+
+
+def test_a_binding_to_its_own_role_is_not_replaced() -> None:
+    grant = decide(KAGENTI, observe(NEW, experiments=("weather",), granted_to=NEW)).grant
+    assert grant is not None
+    assert grant.replaced is None
+
+
+def test_variables_that_are_kept_are_reported_also_when_nothing_changes() -> None:
+    theirs = {"name": "agent", "env": [{"name": "MLFLOW_TRACKING_URI", "value": "http://mine"}]}
+    first = decide(KAGENTI, observe(build_agent(theirs), experiments=("weather",), injection=INJECTION))
+    assert isinstance(first.change, Inject)
+    annotations = first.change.body["spec"]["template"]["metadata"]["annotations"]
+    configured = build_agent(theirs, annotations=annotations)
+    again = decide(KAGENTI, observe(configured, experiments=("weather",), injection=INJECTION))
+    assert again.change is None
+    assert again.reports == first.reports
+    (report,) = again.reports
+    assert report.reason == "MLflowVariablesKept"
+    assert "agent/MLFLOW_TRACKING_URI set by the workload itself" in report.message
+
+
+def test_where_nothing_is_kept_nothing_is_reported() -> None:
+    assert decide(KAGENTI, observe(NEW, experiments=("weather",), injection=INJECTION)).reports == ()

@@ -1,0 +1,48 @@
+"""Agents as the caches have them."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from kagenti_operator.controllers.agents.access import Grantee
+from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
+from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.kube.objects.agents import Agent, AgentWorkload
+
+KEY = AgentKey("Deployment", "team1", "weather")
+INJECTION = Injection(
+    tracking_uri="https://mlflow.example/mlflow",
+    experiment_id="7",
+    experiment_name="weather",
+    workspace="team1",
+)
+
+
+def build_agent(
+    *containers: Mapping[str, Any],
+    annotations: Mapping[str, str] | None = None,
+    inject: str | None = None,
+    service_account: str | None = None,
+    uid: str = "u1",
+    deleted: bool = False,
+) -> AgentWorkload:
+    """A Deployment or StatefulSet; `annotations` are its pod template's."""
+    metadata: dict[str, Any] = {"name": "weather", "namespace": "team1", "uid": uid, "resourceVersion": "5"}
+    if inject:
+        metadata["annotations"] = {"mlflow.kagenti.io/inject": inject}
+    if deleted:
+        metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    spec: dict[str, Any] = {"containers": containers or ({"name": "agent"},)}
+    if service_account:
+        spec["serviceAccountName"] = service_account
+    template = {"metadata": {"annotations": annotations or {}}, "spec": spec}
+    return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, AgentWorkload)
+
+
+def environment(injection: Injection = INJECTION) -> Sequence[Mapping[str, str]]:
+    return [{"name": name, "value": value} for name, value in injection.environment().items()]
+
+
+def grantee(agent: Agent, key: AgentKey = KEY) -> Grantee:
+    return Grantee(key=key, resource=KINDS[key.kind], agent=agent)
