@@ -84,7 +84,7 @@ def key_of(obj: KubeObject) -> ObjectKey:
 
 
 class ObjectCache[T: KubeObject]:
-    """Objects by namespace and name. Everybody may read; only the reflector that owns it writes.
+    """Objects by namespace and name. Everybody may read; only the informer that owns it writes.
 
     A change is in the cache before handlers hear of it. A handler that raises is logged, and stops neither
     the other handlers nor the cache. What is returned are snapshots of immutable objects: they may be kept

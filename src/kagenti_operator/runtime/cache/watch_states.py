@@ -1,4 +1,4 @@
-"""How a reflector goes on: its states, and pure functions from what happened to the next state."""
+"""How an informer goes on: its states, and pure functions from what happened to the next state."""
 
 import random
 from dataclasses import dataclass, replace

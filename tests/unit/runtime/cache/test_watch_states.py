@@ -1,4 +1,4 @@
-"""How a reflector goes on after what happened: no clock, no network."""
+"""How an informer goes on after what happened: no clock, no network."""
 
 from hypothesis import given
 from hypothesis import strategies as st
