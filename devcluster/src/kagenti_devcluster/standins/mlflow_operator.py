@@ -69,9 +69,9 @@ class MLflowOperator:
         self._definitions.subscribe(self._on_definition)
         self.informers = (self._definitions, self._clusters, self._instances, self._servers)
         controller = build_controller(self.name, self._reconcile, metrics, rng)
-        watched: tuple[Informer[Any], ...] = (self._clusters, self._instances, self._servers)
-        for informer in watched:
-            controller.watches(informer, lambda _: (_KEY,))
+        controller.watches(self._clusters, lambda _: (_KEY,))
+        controller.watches(self._instances, lambda _: (_KEY,))
+        controller.watches(self._servers, lambda _: (_KEY,))
         self.controllers = (controller,)
 
     def _on_definition(self, event: Event[KubeObject]) -> None:
