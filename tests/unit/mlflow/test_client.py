@@ -57,7 +57,7 @@ async def test_an_experiment_is_created_in_its_workspace_with_the_token() -> Non
     assert (asked.method, asked.path) == ("POST", "/api/2.0/mlflow/experiments/create")
     assert asked.body == {"name": "weather"}
     assert asked.headers["Authorization"] == "Bearer token"
-    assert asked.headers["X-MLFLOW-WORKSPACE"] == "team1"
+    assert asked.headers["x-mlflow-workspace"] == "team1"
 
 
 async def test_without_a_workspace_the_header_is_left_out() -> None:
