@@ -10,6 +10,7 @@ from kagenti_operator.controllers.agents.access import build_access
 from kagenti_operator.controllers.agents.decide import Inject, Observed, Plan, Release, decide, is_served
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.kube.objects.agents import AgentWorkload
+from kagenti_operator.kube.objects.models import OwnerReference
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding, RoleRef
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 from kagenti_operator.runtime.control.applier import differs
@@ -175,6 +176,22 @@ def test_a_binding_to_its_own_role_is_not_replaced() -> None:
     grant = decide(KAGENTI, observe(NEW, experiments=("weather",), granted_to=NEW)).grant
     assert grant is not None
     assert grant.replaced is None
+
+
+def test_an_owner_that_somebody_added_is_no_reason_to_write() -> None:
+    observed = observe(NEW, experiments=("weather",), granted_to=NEW)
+    role, binding = observed.role, observed.binding
+    assert role is not None
+    assert binding is not None
+    theirs = OwnerReference(api_version="v1", kind="ConfigMap", name="theirs", uid="c1")
+    owners = (theirs, *role.metadata.owner_references)
+    metadata = msgspec.structs.replace(role.metadata, owner_references=owners)
+    role = msgspec.structs.replace(role, metadata=metadata)
+    binding = msgspec.structs.replace(binding, metadata=metadata)
+    grant = decide(KAGENTI, replace(observed, role=role, binding=binding)).grant
+    assert grant is not None
+    assert not differs(grant.role, grant.known_role)
+    assert not differs(grant.binding, grant.known_binding)
 
 
 def test_variables_that_are_kept_are_reported_also_when_nothing_changes() -> None:
