@@ -63,7 +63,7 @@ async def test_an_experiment_is_created_in_its_workspace_with_the_token() -> Non
 async def test_without_a_workspace_the_header_is_left_out() -> None:
     async with serving(CREATED) as server:
         await ensure(server, workspace=None)
-    assert "X-MLFLOW-WORKSPACE" not in server.asked[0].headers
+    assert "x-mlflow-workspace" not in server.asked[0].headers
 
 
 async def test_a_path_in_the_base_url_is_kept() -> None:
