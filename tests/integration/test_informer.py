@@ -11,6 +11,7 @@ import pytest
 import structlog
 import yaml
 
+from kagenti_devcluster.testing.platform import build_crd
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, Resource
@@ -20,7 +21,8 @@ from tests.support.cluster import Cluster
 
 DEADLINE_SECONDS = 60.0
 GROUP = "informer.example.com"
-GADGETS = Resource(GROUP, "v1", "gadgets", "Gadget", KubeObject)
+WIDGETS = Resource(GROUP, "v1", "widgets", "Widget", KubeObject)
+WIDGETS_CRD = build_crd(GROUP, "v1", "Widget", "widgets", scope="Namespaced")
 
 
 @asynccontextmanager
@@ -75,27 +77,11 @@ def config_map(namespace: str, name: str, *, agent: str = "", **data: str) -> di
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-def gadget(namespace: str, name: str) -> dict[str, Any]:
+def widget(namespace: str, name: str) -> dict[str, Any]:
     return {
         "apiVersion": f"{GROUP}/v1",
-        "kind": "Gadget",
+        "kind": "Widget",
         "metadata": {"name": name, "namespace": namespace},
-    }
-
-
-def gadgets_crd() -> dict[str, Any]:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": GADGETS.crd_name},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
-            "versions": [version],
-        },
     }
 
 
@@ -209,7 +195,7 @@ async def test_a_deletion_that_the_server_no_longer_remembers_is_still_told(
 
 async def test_a_crd_may_come_go_and_come_again(admin: KubeClient, namespace: str) -> None:
     async with (
-        following(admin, GADGETS) as informer,
+        following(admin, WIDGETS) as informer,
         following(admin, CUSTOM_RESOURCE_DEFINITIONS) as crds,
     ):
         assert (informer.synced, informer.present) == (True, False)
@@ -217,11 +203,11 @@ async def test_a_crd_may_come_go_and_come_again(admin: KubeClient, namespace: st
         informer.subscribe(lambda _old, new: told.append(new is not None))
         crds.subscribe(lambda _old, _new: informer.retry_now())
         for _ in range(2):
-            await admin.create(CUSTOM_RESOURCE_DEFINITIONS, gadgets_crd())
+            await admin.create(CUSTOM_RESOURCE_DEFINITIONS, WIDGETS_CRD)
             await until(lambda: informer.present)
-            await admin.create(GADGETS, gadget(namespace, "a"))
+            await admin.create(WIDGETS, widget(namespace, "a"))
             await until(lambda: informer.store.get(namespace, "a"))
-            await admin.delete(CUSTOM_RESOURCE_DEFINITIONS, GADGETS.crd_name)
+            await admin.delete(CUSTOM_RESOURCE_DEFINITIONS, WIDGETS.crd_name)
             await until(lambda: not informer.present)
             assert informer.store.values() == ()
         assert told == [True, False, True, False]
