@@ -31,7 +31,7 @@ _DEADLINE_SECONDS = 60.0
 class Stock:
     """What the operator holds: tasks, sockets, entries by collection, MiB."""
 
-    tasks: int
+    tasks: Mapping[str, int]
     sockets: int
     entries: Mapping[str, int]
     resident_mib: float
@@ -39,22 +39,27 @@ class Stock:
     def lesser(self, other: "Stock") -> "Stock":
         """The smaller of each count."""
         return Stock(
-            tasks=min(self.tasks, other.tasks),
+            tasks=_least(self.tasks, other.tasks),
             sockets=min(self.sockets, other.sockets),
-            entries={name: min(n, other.entries.get(name, 0)) for name, n in self.entries.items()},
+            entries=_least(self.entries, other.entries),
             resident_mib=other.resident_mib,
         )
 
     @property
     def counts(self) -> Mapping[str, int]:
         """Everything that is counted, by name."""
-        return {"tasks": self.tasks, "sockets": self.sockets, **self.entries}
+        tasks = {f"task {name}": count for name, count in self.tasks.items()}
+        return {**tasks, "sockets": self.sockets, **self.entries}
 
     def growth_since(self, before: "Stock") -> dict[str, int]:
         """Every count that is larger than before, or than its bound, and by how much."""
         allowed = {**before.counts, **BOUNDED}
         grown = {name: count - allowed.get(name, 0) for name, count in self.counts.items()}
         return {name: more for name, more in grown.items() if more > 0}
+
+
+def _least(some: Mapping[str, int], others: Mapping[str, int]) -> dict[str, int]:
+    return {name: min(count, others.get(name, 0)) for name, count in some.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +92,7 @@ async def measure_soak(python: Path, directory: Path, *, profile: Path | None) -
 def _sum_up(stock: Stock) -> dict[str, float]:
     entries = sum(count for name, count in stock.entries.items() if name not in BOUNDED)
     return {
-        "tasks": stock.tasks,
+        "tasks": sum(stock.tasks.values()),
         "sockets": stock.sockets,
         "entries": entries,
         "resident_mib": stock.resident_mib,

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 import tomllib
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from kagenti_devcluster.testing.ports import free_port
 from kagenti_devcluster.toolchain import environments
 
 ROOT = Path(__file__).parent.parent
@@ -57,7 +57,7 @@ class Operator:
         profile: Path | None = None,
     ) -> None:
         self._counts = workdir / "counts.json"
-        self.metrics_port = _free_port()
+        self.metrics_port = free_port()
         command = [
             *(str(python), "-P", str(ROOT / "benchmarks" / "launch.py")),
             *(str(credentials.folder), str(self._counts), str(profile or "-")),
@@ -148,8 +148,3 @@ class Operator:
 def _read(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:
         return answer.read().decode()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        return reserved.getsockname()[1]

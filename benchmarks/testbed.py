@@ -8,7 +8,8 @@ from pathlib import Path
 
 from benchmarks.subject import Credentials
 from kagenti_devcluster.cluster.controlplane import ControlPlane
-from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform
+from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, SYSTEM, Platform
+from kagenti_devcluster.testing.service_account import make_admin, write_folder
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 
@@ -40,7 +41,9 @@ async def open_testbed(directory: Path, python: Path) -> AsyncGenerator[Bed]:
             platform = Platform(admin)
             for name in FIXED_NAMESPACES:
                 await platform.namespace(name)
-            folder = await make_service_account(platform, control_plane, directory / "service-account")
+            await make_admin(platform, SYSTEM, ACCOUNT)
+            folder = directory / "service-account"
+            await write_folder(platform, control_plane, folder, SYSTEM, ACCOUNT)
             yield Bed(
                 control_plane=control_plane,
                 admin=admin,
@@ -52,32 +55,6 @@ async def open_testbed(directory: Path, python: Path) -> AsyncGenerator[Bed]:
     finally:
         control_plane.close()
         control_plane.erase()
-
-
-async def make_service_account(platform: Platform, control_plane: ControlPlane, folder: Path) -> Path:
-    """The operator's ServiceAccount as a pod finds it: token, CA and namespace in a folder."""
-    path = f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{ACCOUNT}"
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": ACCOUNT}}
-    await platform.put(path, account)
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "benchmarks"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": ACCOUNT, "namespace": SYSTEM}],
-    }
-    await platform.put(f"{RBAC}/clusterrolebindings/benchmarks", binding)
-    wanted = {
-        "apiVersion": "authentication.k8s.io/v1",
-        "kind": "TokenRequest",
-        "spec": {"expirationSeconds": 24 * 3600},
-    }
-    answer = await platform.request("POST", f"{path}/token", wanted)
-    folder.mkdir()
-    (folder / "token").write_text(answer["status"]["token"])
-    control_plane.authority.cert_pem.write_to_path(folder / "ca.crt")
-    (folder / "namespace").write_text(SYSTEM)
-    return folder
 
 
 async def in_parallel[T](work: Callable[[T], Awaitable[object]], items: Iterable[T]) -> None:

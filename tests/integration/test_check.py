@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from kagenti_devcluster.testing.platform import Platform
+from kagenti_devcluster.testing.ports import free_port
 from kagenti_operator.cli.main import main
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.telemetry.health import Health
 from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from tests.support.cluster import Cluster
-from tests.support.scrape import free_port
 
 LABELS = {"app.kubernetes.io/name": "kagenti-operator", "app.kubernetes.io/component": "controller-manager"}
 

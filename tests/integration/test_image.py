@@ -8,7 +8,6 @@ import shlex
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from urllib.error import URLError
@@ -18,11 +17,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from kagenti_devcluster.testing.platform import RBAC, Platform, eventually
+from kagenti_devcluster.testing.platform import Platform, eventually
+from kagenti_devcluster.testing.ports import free_port
+from kagenti_devcluster.testing.service_account import make_admin, write_folder
 from kagenti_operator.kube.client import KubeClient
 from tests.integration.image_root import INTERPRETER, USER
 from tests.support.cluster import Cluster
-from tests.support.scrape import free_port, get
+from tests.support.scrape import get
 
 PROJECT = Path(__file__).parents[2]
 DOCKERFILE = (PROJECT / "Dockerfile").read_text().replace("\\\n", "")
@@ -225,33 +226,12 @@ def test_it_holds_nothing_of_the_local_cluster(image: Image) -> None:
 @pytest.fixture
 async def account(cluster: Cluster, admin: KubeClient, namespace: str, tmp_path: Path) -> AsyncIterator[Path]:
     """The folder that a pod finds of its ServiceAccount, which may do everything."""
-    name = f"image-{uuid.uuid4().hex[:6]}"
     platform = Platform(admin)
-    await platform.put(
-        f"/api/v1/namespaces/{namespace}/serviceaccounts/operator",
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "operator"}},
-    )
-    await platform.put(
-        f"{RBAC}/clusterrolebindings/{name}",
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": name},
-            "roleRef": {
-                "apiGroup": "rbac.authorization.k8s.io",
-                "kind": "ClusterRole",
-                "name": "cluster-admin",
-            },
-            "subjects": [{"kind": "ServiceAccount", "name": "operator", "namespace": namespace}],
-        },
-    )
+    binding = await make_admin(platform, namespace, "operator")
     folder = tmp_path / "account"
-    folder.mkdir()
-    (folder / "token").write_text(await cluster.token(namespace, "operator"))
-    cluster.control_plane.authority.cert_pem.write_to_path(folder / "ca.crt")
-    (folder / "namespace").write_text(namespace)
+    await write_folder(platform, cluster.control_plane, folder, namespace, "operator")
     yield folder
-    await platform.delete(f"{RBAC}/clusterrolebindings/{name}")
+    await platform.delete(binding)
 
 
 async def test_it_runs_as_a_pod_and_imports_only_what_a_pod_needs(
@@ -278,7 +258,7 @@ async def test_it_runs_as_a_pod_and_imports_only_what_a_pod_needs(
             await eventually(lambda: is_ready(probes, process, log), seconds=60)
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(60) == 0, log.read_text()
     imported = {
         line.rpartition("|")[2].strip() for line in log.read_text().splitlines() if "import time" in line
     }

@@ -12,6 +12,7 @@ import pytest
 import structlog
 import yaml
 
+from kagenti_devcluster.testing.platform import build_crd
 from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
 from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, Resource
@@ -22,7 +23,8 @@ from tests.support.cluster import Cluster
 
 DEADLINE_SECONDS = 60.0
 GROUP = "informer.example.com"
-GADGETS = Resource(GROUP, "v1", "gadgets", "Gadget", KubeObject)
+WIDGETS = Resource(GROUP, "v1", "widgets", "Widget", KubeObject)
+WIDGETS_CRD = build_crd(GROUP, "v1", "Widget", "widgets", scope="Namespaced")
 
 
 @asynccontextmanager
@@ -96,27 +98,11 @@ def config_map(namespace: str, name: str, *, agent: str = "", **data: str) -> di
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
 
-def gadget(namespace: str, name: str) -> dict[str, Any]:
+def widget(namespace: str, name: str) -> dict[str, Any]:
     return {
         "apiVersion": f"{GROUP}/v1",
-        "kind": "Gadget",
+        "kind": "Widget",
         "metadata": {"name": name, "namespace": namespace},
-    }
-
-
-def gadgets_crd() -> dict[str, Any]:
-    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": GADGETS.crd_name},
-        "spec": {
-            "group": GROUP,
-            "scope": "Namespaced",
-            "names": {"plural": "gadgets", "singular": "gadget", "kind": "Gadget"},
-            "versions": [version],
-        },
     }
 
 
@@ -223,7 +209,7 @@ async def test_a_deletion_that_the_server_no_longer_remembers_is_still_reported(
 
 async def test_a_crd_may_come_go_and_come_again(admin: KubeClient, namespace: str) -> None:
     async with (
-        following(admin, Selection(resource=GADGETS)) as informer,
+        following(admin, Selection(resource=WIDGETS)) as informer,
         following(admin, Selection(resource=CUSTOM_RESOURCE_DEFINITIONS)) as crds,
     ):
         assert (informer.synced, informer.cache.served.value) == (True, False)
@@ -231,11 +217,11 @@ async def test_a_crd_may_come_go_and_come_again(admin: KubeClient, namespace: st
         informer.subscribe(lambda event: events.append(type(event)))
         crds.subscribe(lambda _: informer.retry_now())
         for _ in range(2):
-            await admin.create(CUSTOM_RESOURCE_DEFINITIONS, gadgets_crd())
+            await admin.create(CUSTOM_RESOURCE_DEFINITIONS, WIDGETS_CRD)
             await until(lambda: informer.cache.served.value)
-            await admin.create(GADGETS, gadget(namespace, "a"))
+            await admin.create(WIDGETS, widget(namespace, "a"))
             await until(lambda: informer.cache.get(namespace, "a"))
-            await admin.delete(CUSTOM_RESOURCE_DEFINITIONS, GADGETS.crd_name)
+            await admin.delete(CUSTOM_RESOURCE_DEFINITIONS, WIDGETS.crd_name)
             await until(lambda: not informer.cache.served.value)
             assert informer.cache.values() == ()
         assert events == [Added, Removed, Added, Removed]

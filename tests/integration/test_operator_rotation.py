@@ -13,7 +13,8 @@ from kagenti_devcluster.cluster.kubeconfig import build_kubeconfig, certificate_
 from kagenti_devcluster.cluster.pki import issue_client, write_certificate
 from kagenti_devcluster.node.atomicdir import write_files
 from kagenti_devcluster.node.projection import File
-from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform, config_map_path, eventually
+from kagenti_devcluster.testing.platform import SYSTEM, Platform, config_map_path, eventually
+from kagenti_devcluster.testing.service_account import make_admin
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from tests.support.operator_process import OperatorProcess
@@ -67,22 +68,7 @@ async def bound_token(api: Platform, secret: str) -> str:
 
 async def install(api: Platform) -> None:
     await api.namespace(SYSTEM)
-    account = {"name": ACCOUNT, "namespace": SYSTEM}
-    await api.put(
-        f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{ACCOUNT}",
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": account},
-    )
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"}
-    await api.put(
-        f"{RBAC}/clusterrolebindings/operator",
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": "operator"},
-            "roleRef": role,
-            "subjects": [{"kind": "ServiceAccount", **account}],
-        },
-    )
+    await make_admin(api, SYSTEM, ACCOUNT)
 
 
 async def test_the_operator_works_on_with_a_new_token_and_a_new_ca(
@@ -105,7 +91,7 @@ async def test_the_operator_works_on_with_a_new_token_and_a_new_ca(
         mount(await bound_token(api, "first"), old)
         features = ("--enable-otel-bootstrap",)
         with OperatorProcess(credentials(control_plane, folder), features=features) as operator:
-            await eventually(configured, seconds=60)
+            await eventually(configured)
 
             second = await bound_token(api, "second")
             mount(second, old, new)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from uuid import uuid4
 
 import pytest
 
+from kagenti_devcluster.testing.ports import free_port
 from kagenti_devcluster.toolchain import environments
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -37,11 +37,6 @@ def running(log: Path, *command: str | Path, **environment: str) -> Generator[su
             process.wait(timeout=20)
             assert process.stdout is not None
             process.stdout.close()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as reserved:
-        return reserved.getsockname()[1]
 
 
 def wait_healthy(url: str, log: Path) -> None:

@@ -5,6 +5,7 @@ import hashlib
 import yaml
 
 from kagenti_devcluster.testing.platform import (
+    INTEGRATION,
     SYSTEM,
     Object,
     Platform,
@@ -35,10 +36,35 @@ def mlflow_exporter(config: Object) -> Object | None:
     return exporters.get("otlp_http/mlflow") or exporters.get("otlphttp/mlflow")
 
 
-async def expect_config(platform: Platform, *pipelines: str, seconds: float = 30) -> Object:
+async def expect_binding(
+    platform: Platform, namespace: str, role: str = INTEGRATION, *, seconds: float = 60
+) -> Object:
+    """The collector's RoleBinding in that namespace, once it grants the role to the collector alone."""
+
+    async def granted() -> Object:
+        found = await platform.binding(namespace)
+        assert found is not None
+        assert (found["roleRef"]["kind"], found["roleRef"]["name"]) == ("ClusterRole", role)
+        assert found["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "kagenti-operator"
+        assert found.get("subjects") == [
+            {"kind": "ServiceAccount", "name": "otel-collector", "namespace": SYSTEM}
+        ]
+        return found
+
+    return await eventually(granted, seconds=seconds)
+
+
+async def expect_no_binding(platform: Platform, namespace: str) -> None:
+    async def gone() -> None:
+        assert await platform.binding(namespace) is None
+
+    await eventually(gone)
+
+
+async def expect_config(platform: Platform, *pipelines: str) -> Object:
     """The ConfigMap, once it holds exactly these pipelines and its hash is right."""
 
-    async def in_place() -> Object:
+    async def applied() -> Object:
         found = await platform.get(CONFIG)
         assert found is not None
         text = found["data"]["base.yaml"]
@@ -46,13 +72,13 @@ async def expect_config(platform: Platform, *pipelines: str, seconds: float = 30
         assert found["metadata"]["annotations"][HASH] == hashlib.sha256(text.encode()).hexdigest()
         return found
 
-    return await eventually(in_place, seconds=seconds)
+    return await eventually(applied)
 
 
 async def expect_headers(platform: Platform, workspace: str, experiment_id: str) -> Object:
     """The ConfigMap, once spans go to that experiment of that workspace."""
 
-    async def in_place() -> Object:
+    async def applied() -> Object:
         found = await platform.get(CONFIG)
         assert found is not None
         exporter = mlflow_exporter(found)
@@ -63,7 +89,7 @@ async def expect_headers(platform: Platform, workspace: str, experiment_id: str)
         }
         return found
 
-    return await eventually(in_place, seconds=40)
+    return await eventually(applied)
 
 
 async def expect_rolled(platform: Platform, config: Object) -> Object:

@@ -8,6 +8,7 @@ import urllib.request
 from typing import Any
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer
+from kagenti_devcluster.testing.platform import eventually
 
 API = "/api/2.0/mlflow/experiments"
 
@@ -50,6 +51,21 @@ class MLflow:
                     return None
                 raise
         return found["experiment"]
+
+    async def expect_experiment(self, workspace: str, name: str = "kagenti-traces") -> dict[str, Any]:
+        """The experiment, once it is there and active; the workspace too may still have to be made."""
+
+        async def active() -> dict[str, Any]:
+            try:
+                found = await self.experiment(workspace, name)
+            except urllib.error.HTTPError as error:
+                with error:
+                    raise AssertionError(f"MLflow answered {error.code}") from error
+            assert found is not None
+            assert found["lifecycle_stage"] == "active"
+            return found
+
+        return await eventually(active)
 
     async def rename(self, workspace: str, experiment_id: str, name: str) -> None:
         await self.call("POST", "update", workspace, {"experiment_id": experiment_id, "new_name": name})

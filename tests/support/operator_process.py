@@ -1,5 +1,6 @@
 """The operator as users run it: a process with flags and a kubeconfig, whose log is read line by line."""
 
+import asyncio
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Any, Self
 from tests.support.tokens import TOKEN
 
 FEATURES = ("--enable-mlflow", "--enable-otel-bootstrap")
+_DEADLINE_SECONDS = 60.0
 PROBES_OFF = ("--metrics-bind-address=0", "--health-probe-bind-address=0")
 
 
@@ -62,14 +64,14 @@ class OperatorProcess:
         with self._arrived:
             return [line for line in self.lines if line.get("msg") == message]
 
-    def wait_for_log(
-        self,
-        message: str,
-        *,
-        seconds: float = 30,
-        matching: Callable[[dict[str, Any]], bool] = lambda _: True,
+    async def expect_log(
+        self, message: str, *, matching: Callable[[dict[str, Any]], bool] = lambda _: True
     ) -> dict[str, Any]:
-        deadline = time.monotonic() + seconds
+        """Wait for a log line with that message."""
+        return await asyncio.to_thread(self._wait_for_log, message, matching)
+
+    def _wait_for_log(self, message: str, matching: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        deadline = time.monotonic() + _DEADLINE_SECONDS
         with self._arrived:
             while True:
                 for line in self.lines:
@@ -80,10 +82,16 @@ class OperatorProcess:
                     raise AssertionError(f"no log line {message!r}; the log is:\n{self.text()}")
                 self._arrived.wait(min(left, 0.2))
 
+    async def expect_failed_start(self) -> str:
+        """Wait until it has ended by itself with status 1; returns its whole log."""
+        assert await asyncio.to_thread(self.process.wait, _DEADLINE_SECONDS) == 1
+        self.kill()
+        return self.text()
+
     def text(self) -> str:
         return "\n".join(json.dumps(line) for line in self.lines)
 
-    def stop(self, seconds: float = 10) -> int:
+    def stop(self, seconds: float = 30) -> int:
         """End it in order; return the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)

@@ -1,7 +1,6 @@
 """Reading the operator's metrics as Prometheus does."""
 
 import asyncio
-import socket
 import ssl
 import urllib.request
 from collections.abc import Mapping, Sequence
@@ -12,11 +11,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from kagenti_devcluster.testing.platform import eventually
 from tests.support.operator_process import OperatorProcess
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return found.getsockname()[1]
 
 
 def get(url: str, token: str | None = None) -> tuple[int, str]:
@@ -57,9 +51,7 @@ class Scrape:
 
 
 async def wait_for_server(operator: OperatorProcess) -> None:
-    await asyncio.to_thread(
-        operator.wait_for_log, "Listening", matching=lambda line: line["server"] == "metrics"
-    )
+    await operator.expect_log("Listening", matching=lambda line: line["server"] == "metrics")
 
 
 async def scrape(port: int) -> Scrape:
@@ -69,7 +61,7 @@ async def scrape(port: int) -> Scrape:
     return Scrape(text)
 
 
-async def expect(port: int, name: str, value: float, *, seconds: float = 20, **labels: str) -> None:
+async def expect(port: int, name: str, value: float, *, seconds: float = 60, **labels: str) -> None:
     """Wait until a scrape shows that value."""
 
     async def shown() -> None:

@@ -127,7 +127,7 @@ async def test_upgrade_from_the_first_chart_and_uninstall(
     kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, "controller-manager")
     with OperatorProcess(kubeconfig, "--leader-elect") as operator:
         mlflow = await eventually(lambda: exists(api, MLFLOW))
-        operator.wait_for_log("OTel collector bootstrap complete")
+        await operator.expect_log("OTel collector bootstrap complete")
         written = (
             f"{RBAC}/namespaces/{agents}/rolebindings/{BINDING}",
             f"{RBAC}/namespaces/{MLFLOW_NAMESPACE}/rolebindings/{BINDING}",

@@ -57,7 +57,7 @@ async def test_the_link_follows_mlflow_and_goes_with_it_and_with_the_value(
             await eventually(lambda: exists(MLFLOW))
             # The console's API takes https only, so there is nothing to link to yet.
             await api.set_mlflow_status(address=ADDRESS, url="http://gateway.example.com/mlflow")
-            operator.wait_for_log("Found available MLflow CR")
+            await operator.expect_log("Found available MLflow CR")
             await gone()
 
             await api.set_mlflow_status(address=ADDRESS, url="https://gateway.example.com/mlflow")

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
-from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, RBAC, SYSTEM, Platform, reset
+from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, SYSTEM, Platform, reset
+from kagenti_devcluster.testing.service_account import make_admin
 from kagenti_operator.kube.client import KubeClient
+from tests.support.agents import MLFLOW_ONLY, Agents
 from tests.support.chart_permissions import ACCOUNT, Manifest, grant, render_permissions
 from tests.support.cluster import Cluster
 from tests.support.mlflow import MLflow
@@ -56,16 +58,7 @@ async def operator_kubeconfig(cluster: Cluster, platform: Platform) -> Path:
 @pytest.fixture
 async def mlflow(cluster: Cluster, mlflow_server: MLflowServer, platform: Platform) -> MLflow:
     """MLflow as the test asks it, with every right."""
-    body = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "tests"}}
-    await platform.put(f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/tests", body)
-    binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRoleBinding",
-        "metadata": {"name": "tests"},
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-        "subjects": [{"kind": "ServiceAccount", "name": "tests", "namespace": SYSTEM}],
-    }
-    await platform.put(f"{RBAC}/clusterrolebindings/tests", binding)
+    await make_admin(platform, SYSTEM, "tests")
     return MLflow(mlflow_server, await cluster.token(SYSTEM, "tests"))
 
 
@@ -78,6 +71,19 @@ def start_with_mlflow(mlflow: MLflow, start_operator: StartOperator) -> StartOpe
         return start_operator(*known, *flags, **options)
 
     return start
+
+
+@pytest.fixture
+def agents(platform: Platform, mlflow: MLflow, team: str) -> Agents:
+    """The agents of the team's namespace, of which there is none yet."""
+    return Agents(platform, mlflow, team)
+
+
+@pytest.fixture
+async def operator(start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow) -> OperatorProcess:
+    """The operator at work on agents alone, with an MLflow that is ready."""
+    await platform.managed_and_ready(mlflow.url)
+    return start_with_mlflow(features=MLFLOW_ONLY)
 
 
 @pytest.fixture

@@ -2,70 +2,51 @@
 
 import asyncio
 
-from kagenti_devcluster.testing.platform import Platform, always, eventually, workload_path
-from tests.support.agents import (
-    MLFLOW_ONLY,
-    environment,
-    expect_configured,
-    expect_granted,
-    expect_no_grant,
-    expect_released,
-    role_path,
-)
+import pytest
+
+from kagenti_devcluster.testing.platform import Platform, always, eventually
+from tests.support.agents import MLFLOW_ONLY, NO_LABEL, OPT_OUT, Agents, environment
+from tests.support.expectations import expect_event
 from tests.support.mlflow import MLflow
-from tests.support.operator_process import StartOperator
-
-OPTED_OUT = {"metadata": {"annotations": {"mlflow.kagenti.io/inject": "disabled"}}}
-NO_LABEL = {"metadata": {"labels": {"kagenti.io/type": None}}}
-BARE = {"spec": {"template": {"spec": {"containers": [{"name": "weather", "image": "example.org/agent:1"}]}}}}
+from tests.support.operator_process import OperatorProcess, StartOperator
 
 
-async def test_who_takes_the_environment_out_each_time_is_told_and_not_fought_for_ever(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+async def test_a_controller_that_keeps_removing_the_environment_is_reported_and_not_fought_for_ever(
+    agents: Agents, operator: OperatorProcess, platform: Platform
 ) -> None:
-    await platform.managed_and_ready(mlflow.url)
-    operator = start_with_mlflow(features=MLFLOW_ONLY)
-    await platform.workload(team, "weather")
+    await agents.create("weather")
 
-    async def take_out_again_and_again() -> None:
+    async def keep_removing() -> None:
         while True:
-            found = await platform.request("GET", workload_path(team, "weather"))
-            if environment(found):
-                await platform.patch(workload_path(team, "weather"), BARE)
+            if environment(await agents.get("weather")):
+                await agents.patch_pod(
+                    "weather", containers=[{"name": "weather", "image": "example.org/agent:1"}]
+                )
             await asyncio.sleep(0.05)
-
-    async def told() -> None:
-        assert not fight.done(), fight.exception()
-        events = await platform.events(team, "weather")
-        assert "MLflowConfigurationUndone" in [event["reason"] for event in events]
 
     async def rests() -> None:
         assert not fight.done(), fight.exception()
         assert len(operator.logged("Configured agent for MLflow")) == 3
 
-    fight = asyncio.create_task(take_out_again_and_again())
+    fight = asyncio.create_task(keep_removing())
     try:
-        await eventually(told)
+        await expect_event(platform, agents.namespace, "weather", "MLflowConfigurationUndone")
         await always(rests, seconds=5)
     finally:
         fight.cancel()
         await asyncio.gather(fight, return_exceptions=True)
-    await expect_configured(platform, mlflow, team, "weather", seconds=30)
+    await agents.expect_configured("weather")
 
 
 async def test_a_rollback_of_an_agent_that_opted_out_does_not_bring_the_environment_back(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+    agents: Agents, operator: OperatorProcess
 ) -> None:
-    await platform.managed_and_ready(mlflow.url)
-    operator = start_with_mlflow(features=MLFLOW_ONLY)
-    await platform.workload(team, "weather")
-    configured = await expect_configured(platform, mlflow, team, "weather")
-    await platform.patch(workload_path(team, "weather"), OPTED_OUT)
-    await expect_released(platform, team, "weather")
+    configured = await agents.create_configured("weather")
+    await agents.patch("weather", OPT_OUT)
+    await agents.expect_released("weather")
     # As `kubectl rollout undo` does, which then owns all of the template.
-    template = {"spec": {"template": configured["spec"]["template"]}}
-    assert environment(await platform.patch(workload_path(team, "weather"), template))
-    await expect_released(platform, team, "weather")
+    assert environment(await agents.patch("weather", {"spec": {"template": configured["spec"]["template"]}}))
+    await agents.expect_released("weather")
 
     async def released_twice() -> None:
         assert len(operator.logged("Released workload from MLflow")) == 2
@@ -74,57 +55,50 @@ async def test_a_rollback_of_an_agent_that_opted_out_does_not_bring_the_environm
     await always(released_twice, seconds=3)
 
 
-async def test_an_agent_deleted_without_its_dependents_while_the_operator_is_away_leaves_no_right(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+async def test_an_agent_deleted_without_its_dependents_while_the_operator_is_down_leaves_no_right(
+    agents: Agents, operator: OperatorProcess, start_with_mlflow: StartOperator, platform: Platform
 ) -> None:
-    await platform.managed_and_ready(mlflow.url)
-    first = start_with_mlflow(features=MLFLOW_ONLY)
-    await platform.workload(team, "weather")
-    await expect_configured(platform, mlflow, team, "weather")
-    first.stop()
-    await platform.request("DELETE", workload_path(team, "weather"), {"propagationPolicy": "Orphan"})
+    await agents.create_configured("weather")
+    operator.stop()
+    await platform.request("DELETE", agents.path("weather"), {"propagationPolicy": "Orphan"})
 
     async def orphaned() -> None:
-        assert await platform.get(workload_path(team, "weather")) is None
-        role = await platform.request("GET", role_path(team, "weather"))
+        assert await platform.get(agents.path("weather")) is None
+        role = await platform.request("GET", agents.role_path("weather"))
         assert not role["metadata"].get("ownerReferences")
 
     await eventually(orphaned)
     start_with_mlflow(features=MLFLOW_ONLY)
-    await expect_no_grant(platform, team, "weather")
+    await agents.expect_no_grant("weather")
 
 
+@pytest.mark.usefixtures("operator")
 async def test_a_twin_that_is_not_known_yet_keeps_no_right_for_the_one_that_is_released(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+    agents: Agents, platform: Platform, mlflow: MLflow
 ) -> None:
-    await platform.managed_and_ready(mlflow.url)
-    start_with_mlflow(features=MLFLOW_ONLY)
-    await platform.workload(team, "weather", pod={"serviceAccountName": "one"})
-    await expect_configured(platform, mlflow, team, "weather")
+    await agents.create_configured("weather", pod={"serviceAccountName": "one"})
     await platform.set_mlflow_status(available=False, address=mlflow.url)
-    await platform.workload(team, "weather", kind="StatefulSet", pod={"serviceAccountName": "two"})
-    await platform.patch(workload_path(team, "weather"), NO_LABEL)
-    await expect_no_grant(platform, team, "weather")
+    await agents.create("weather", kind="StatefulSet", pod={"serviceAccountName": "two"})
+    await agents.patch("weather", NO_LABEL)
+    await agents.expect_no_grant("weather")
     await platform.set_mlflow_status(available=True, address=mlflow.url)
-    await expect_granted(platform, team, "weather", "weather", "two")
+    await agents.expect_granted("weather", account="two")
 
 
 async def test_an_owner_that_somebody_adds_to_a_grant_is_no_reason_to_write(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+    agents: Agents, operator: OperatorProcess, platform: Platform
 ) -> None:
-    await platform.managed_and_ready(mlflow.url)
-    operator = start_with_mlflow(features=MLFLOW_ONLY)
-    await platform.workload(team, "weather")
-    await expect_configured(platform, mlflow, team, "weather")
-    parent = await platform.config_map(team, "parent", {})
+    await agents.create_configured("weather")
+    parent = await platform.config_map(agents.namespace, "parent", {})
     added = {"apiVersion": "v1", "kind": "ConfigMap", "name": "parent", "uid": parent["metadata"]["uid"]}
-    role = await platform.request("GET", role_path(team, "weather"))
+    path = agents.role_path("weather")
+    role = await platform.request("GET", path)
     applied = len(operator.logged("Applied"))
     owners = [*role["metadata"]["ownerReferences"], added]
-    await platform.patch(role_path(team, "weather"), {"metadata": {"ownerReferences": owners}})
+    await platform.patch(path, {"metadata": {"ownerReferences": owners}})
 
     async def left_alone() -> None:
-        role = await platform.request("GET", role_path(team, "weather"))
+        role = await platform.request("GET", path)
         assert role["metadata"]["ownerReferences"] == owners
         assert len(operator.logged("Applied")) == applied
 

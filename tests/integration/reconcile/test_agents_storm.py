@@ -4,19 +4,13 @@ import asyncio
 from collections import Counter
 
 from kagenti_devcluster.testing.platform import Object, Platform, always, eventually, workload_path
+from kagenti_devcluster.testing.ports import free_port
 from kagenti_operator.controllers.agents.controller import WORKERS as AGENT_WORKERS
-from tests.support.agents import (
-    MLFLOW_ONLY,
-    binding_path,
-    environment,
-    expect_configured,
-    expect_granted,
-    role_path,
-)
+from tests.support.agents import MLFLOW_ONLY, NO_LABEL, Agents, environment
 from tests.support.mlflow import MLflow
-from tests.support.mlflow_counter import counting
+from tests.support.mlflow_proxy import run_mlflow_proxy
 from tests.support.operator_process import StartOperator
-from tests.support.scrape import expect, free_port, wait_for_server
+from tests.support.scrape import expect, wait_for_server
 
 FLEET = {"large": 450, "medium": 48, "small": 1, "tiny": 1}
 # Reasonable for a machine that others use too: MLflow answers some dozens of requests in a second.
@@ -25,7 +19,7 @@ STORM_SECONDS = 300.0
 
 async def deployments(platform: Platform, namespace: str) -> list[Object]:
     found = await platform.request("GET", f"/apis/apps/v1/namespaces/{namespace}/deployments")
-    # Items of a list do not tell their kind.
+    # Items of a list do not name their kind.
     return [item | {"kind": "Deployment"} for item in found["items"]]
 
 
@@ -47,9 +41,9 @@ async def label_fleet(platform: Platform, team: str) -> None:
 async def test_500_agents_at_once_are_few_calls_at_a_time_and_fair_to_namespaces(
     start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
 ) -> None:
-    async with counting(mlflow.server) as counter:
-        await platform.managed_and_ready(counter.url)
-        await platform.set_mlflow_status(available=False, address=counter.url)
+    async with run_mlflow_proxy(mlflow.server) as proxy:
+        await platform.managed_and_ready(proxy.url)
+        await platform.set_mlflow_status(available=False, address=proxy.url)
         port = free_port()
         plain = (f"--metrics-bind-address=127.0.0.1:{port}", "--metrics-secure=false")
         operator = start_with_mlflow(*plain, features=MLFLOW_ONLY)
@@ -57,13 +51,13 @@ async def test_500_agents_at_once_are_few_calls_at_a_time_and_fair_to_namespaces
         await label_fleet(platform, team)
         fleet = sum(FLEET.values())
         await expect(port, "kagenti_agents", fleet, state="waiting", seconds=60)
-        assert counter.done == []
+        assert proxy.calls == []
 
-        await platform.set_mlflow_status(address=counter.url)
+        await platform.set_mlflow_status(address=proxy.url)
         await expect(port, "kagenti_agents", fleet, state="configured", seconds=STORM_SECONDS)
-        assert 1 < counter.peak <= AGENT_WORKERS
+        assert 1 < proxy.peak <= AGENT_WORKERS
         # None was asked for twice, and nothing else was asked.
-        assert Counter(counter.done) == {"create": fleet}
+        assert Counter(proxy.calls) == {"create": fleet}
 
         order = [
             line["namespace"].rpartition("-")[2] for line in operator.logged("Configured agent for MLflow")
@@ -90,9 +84,9 @@ async def finish_rollout(platform: Platform, namespace: str, name: str) -> None:
 
 
 async def test_no_more_agents_roll_at_once_than_are_allowed_and_namespaces_take_turns(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+    agents: Agents, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow
 ) -> None:
-    small = f"{team}-small"
+    team, small = agents.namespace, f"{agents.namespace}-small"
     await platform.namespace(small)
     await platform.managed_and_ready(mlflow.url)
     start_with_mlflow("--max-concurrent-rolls=3", features=MLFLOW_ONLY)
@@ -114,13 +108,14 @@ async def test_no_more_agents_roll_at_once_than_are_allowed_and_namespaces_take_
 
     for name in "abcdefgh":
         # Without a node the pods never start.
-        await platform.workload(team, name, replicas=1)
+        await agents.create(name, replicas=1)
     number = 3
     rolling = await expect_number(number)
     await always(no_more, seconds=3)
 
-    await platform.workload(small, "alone", replicas=1)
-    await expect_granted(platform, small, "alone", "alone", "default")
+    alone = Agents(platform, mlflow, small)
+    await alone.create("alone", replicas=1)
+    await alone.expect_granted("alone")
     finished: set[str] = set()
     while len(finished) < 8:
         one = min(rolling - finished - {"alone"})
@@ -135,24 +130,24 @@ async def test_no_more_agents_roll_at_once_than_are_allowed_and_namespaces_take_
 
 
 async def test_no_more_agents_roll_at_once_when_they_are_released_but_their_right_goes_at_once(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+    agents: Agents, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow
 ) -> None:
     names = "abcdef"
     await platform.managed_and_ready(mlflow.url)
     start_with_mlflow("--max-concurrent-rolls=3", features=MLFLOW_ONLY)
     for name in names:
-        await platform.workload(team, name)
+        await agents.create(name)
     for name in names:
-        await expect_configured(platform, mlflow, team, name)
+        await agents.expect_configured(name)
         # Without a node its pods never start.
-        await platform.patch(workload_path(team, name), {"spec": {"replicas": 1}})
+        await agents.patch(name, {"spec": {"replicas": 1}})
     for name in names:
-        await platform.patch(workload_path(team, name), {"metadata": {"labels": {"kagenti.io/type": None}}})
+        await agents.patch(name, NO_LABEL)
 
     async def released() -> set[str]:
         for name in names:
-            assert await platform.get(binding_path(team, name)) is None
-        found = await deployments(platform, team)
+            assert await agents.binding(name) is None
+        found = await deployments(platform, agents.namespace)
         return {w["metadata"]["name"] for w in found if "MLFLOW_EXPERIMENT_ID" not in environment(w)}
 
     async def expect_number(number: int) -> set[str]:
@@ -168,10 +163,10 @@ async def test_no_more_agents_roll_at_once_when_they_are_released_but_their_righ
     async def no_more() -> None:
         assert await released() == rolling
         for name in set(names) - rolling:
-            assert await platform.get(role_path(team, name)) is not None
+            assert await agents.role(name) is not None
 
     await always(no_more, seconds=3)
     # Nothing of it is left to wait for; a status that a test writes would not last until the operator looks.
-    await platform.patch(workload_path(team, min(rolling)), {"spec": {"replicas": 0}})
+    await agents.patch(min(rolling), {"spec": {"replicas": 0}})
     rolling = await expect_number(4)
     await always(no_more, seconds=2)

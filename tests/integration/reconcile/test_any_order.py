@@ -19,10 +19,12 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
-from tests.support.agents import expect_configured
+from tests.support.agents import Agents
 from tests.support.collector import (
+    expect_binding,
     expect_config,
     expect_headers,
+    expect_no_binding,
     expect_rolled,
     install_collector,
 )
@@ -36,7 +38,7 @@ PAUSES = (0.0, 0.0, 0.7)
 type Change = Callable[[], Awaitable[object]]
 
 
-class Scene:
+class Changes:
     """What comes and goes. The collector stays, so that its rollout is seen."""
 
     def __init__(self, platform: Platform, team: str) -> None:
@@ -82,47 +84,39 @@ async def happen(changes: list[Change], rng: random.Random) -> None:
         await asyncio.sleep(rng.choice(PAUSES))
 
 
-async def play_mlflow_operator(platform: Platform, address: str) -> None:
+async def report_available(platform: Platform, address: str) -> None:
     """Report the CR that the operator makes as available."""
 
     async def made() -> None:
         assert await platform.mlflow() is not None
 
-    await eventually(made, seconds=60)
+    await eventually(made)
     await platform.set_mlflow_status(address=address)
-
-
-async def expect_bindings(platform: Platform, *namespaces: str, there: bool) -> None:
-    async def settled() -> None:
-        for namespace in namespaces:
-            found = await platform.binding(namespace)
-            assert (found is not None) == there, namespace
-            assert found is None or found["roleRef"]["name"] == INTEGRATION
-
-    await eventually(settled, seconds=30)
 
 
 # What comes last: the collector, OpenShift, the DataScienceCluster, the ClusterRole.
 @pytest.mark.parametrize("seed", range(4))
 async def test_everything_may_come_and_go_in_any_order(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str, seed: int
+    agents: Agents, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, seed: int
 ) -> None:
     rng = random.Random(seed)
-    scene = Scene(platform, team)
+    team = agents.namespace
+    changes = Changes(platform, team)
     running = start_with_mlflow(f"--mlflow-workspace={team}")
-    await asyncio.to_thread(running.wait_for_log, "Caches are complete, starting the controllers")
+    await running.expect_log("Caches are complete, starting the controllers")
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(play_mlflow_operator(platform, mlflow.url))
-        group.create_task(happen(scene.arrivals, rng))
-    await expect_bindings(platform, team, MLFLOW_NAMESPACE, there=True)
+        group.create_task(report_available(platform, mlflow.url))
+        group.create_task(happen(changes.arrivals, rng))
+    for namespace in (team, MLFLOW_NAMESPACE):
+        await expect_binding(platform, namespace)
     # If MLflow refused the operator before the ClusterRole came, it is asked again half a minute later.
-    await expect_configured(platform, mlflow, team, "weather", seconds=60)
+    await agents.expect_configured("weather", seconds=120)
     await expect_config(platform, "traces/mlflow", "traces/phoenix")
-    experiment = await mlflow.experiment(team, "kagenti-traces")
-    assert experiment is not None
+    experiment = await mlflow.expect_experiment(team)
     await expect_rolled(platform, await expect_headers(platform, team, experiment["experiment_id"]))
 
-    await happen(scene.departures, rng)
-    await expect_bindings(platform, team, MLFLOW_NAMESPACE, there=False)
+    await happen(changes.departures, rng)
+    for namespace in (team, MLFLOW_NAMESPACE):
+        await expect_no_binding(platform, namespace)
     await expect_rolled(platform, await expect_config(platform, "traces/default"))

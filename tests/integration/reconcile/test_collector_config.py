@@ -1,7 +1,5 @@
 """The collector's configuration and its rollout, on a real API server."""
 
-import asyncio
-
 import pytest
 
 from kagenti_devcluster.testing.platform import (
@@ -12,7 +10,6 @@ from kagenti_devcluster.testing.platform import (
     SYSTEM,
     Object,
     Platform,
-    always,
     build_service,
     config_map_path,
     eventually,
@@ -26,6 +23,7 @@ from tests.support.collector import (
     install_collector,
     parsed,
 )
+from tests.support.expectations import expect_event, expect_unchanged
 from tests.support.operator_process import StartOperator
 
 INGRESS_CA = config_map_path(SYSTEM, "otel-ingress-ca")
@@ -39,7 +37,7 @@ async def test_an_empty_cluster_gets_a_configuration_that_only_shows_spans(
     running = start_operator()
     config = await expect_config(platform, "traces/default")
     assert config["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "kagenti-operator"
-    await asyncio.to_thread(running.wait_for_log, "OTel collector bootstrap complete")
+    await running.expect_log("OTel collector bootstrap complete")
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["made by the operator", "made by somebody before"])
@@ -68,7 +66,7 @@ async def test_a_late_collector_is_rolled_to_the_names_that_its_version_knows(
         assert "otlp_grpc/phoenix" in parsed(found)["exporters"]
         return found
 
-    await expect_rolled(platform, await eventually(modern, seconds=30))
+    await expect_rolled(platform, await eventually(modern))
 
 
 async def test_hand_edits_are_undone(start_operator: StartOperator, platform: Platform) -> None:
@@ -109,13 +107,7 @@ async def test_the_configuration_follows_phoenix_and_mlflow_as_they_come_and_go(
     await expect_rolled(platform, config)
 
     await platform.set_mlflow_status(available=False, address=None)
-
-    async def unchanged() -> None:
-        now = await platform.get(CONFIG)
-        assert now is not None
-        assert now["data"] == config["data"]
-
-    await always(unchanged, seconds=2)
+    await expect_unchanged(platform, CONFIG, config, seconds=2)
     await platform.delete(f"/api/v1/namespaces/{SYSTEM}/services/phoenix")
     await expect_config(platform, "traces/mlflow")
     await platform.delete(f"{MLFLOWS}/mlflows/mlflow")
@@ -132,7 +124,7 @@ async def test_the_endpoint_survives_a_restart_of_the_operator_while_mlflow_is_a
     await platform.set_mlflow_endpoint(ready=False)
     await platform.set_mlflow_status(available=False, address=None)
     second = start_operator()
-    await asyncio.to_thread(second.wait_for_log, "OTel collector bootstrap complete")
+    await second.expect_log("OTel collector bootstrap complete")
     after = await platform.get(CONFIG)
     assert after is not None
     assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
@@ -154,7 +146,7 @@ async def test_a_burst_of_changes_costs_few_rolls(start_operator: StartOperator,
         assert exporter["traces_endpoint"] == "https://mlflow-49.example:8443/v1/traces"
         return config
 
-    after = await expect_rolled(platform, await eventually(last, seconds=40))
+    after = await expect_rolled(platform, await eventually(last))
     assert after["metadata"]["generation"] - before["metadata"]["generation"] <= 3
 
 
@@ -189,7 +181,7 @@ async def test_openshifts_certificates_are_bundled_and_roll_the_collector(
         assert value != hash_before
         return value
 
-    with_ingress = await eventually(rolled, seconds=30)
+    with_ingress = await eventually(rolled)
     await platform.config_map(SYSTEM, "openshift-service-ca.crt", {"service-ca.crt": "SERVICE-1"})
 
     async def rolled_again() -> None:
@@ -200,10 +192,10 @@ async def test_openshifts_certificates_are_bundled_and_roll_the_collector(
             with_ingress,
         )
 
-    await eventually(rolled_again, seconds=30)
+    await eventually(rolled_again)
 
 
-async def test_openshift_without_a_workspace_sends_no_headers_and_is_told(
+async def test_openshift_without_a_workspace_sends_no_headers_and_is_reported(
     start_operator: StartOperator, platform: Platform
 ) -> None:
     await platform.install_crd(OPENSHIFT_CRD)
@@ -213,29 +205,4 @@ async def test_openshift_without_a_workspace_sends_no_headers_and_is_told(
     exporter = parsed(config)["exporters"]["otlphttp/mlflow"]
     assert "headers" not in exporter
     assert exporter["auth"] == {"authenticator": "bearertokenauth/mlflow"}
-
-    async def told() -> None:
-        reasons = {e["reason"] for e in await platform.events("default", "mlflow")}
-        assert "WorkspaceNotConfigured" in reasons
-
-    await eventually(told)
-
-
-async def test_the_user_interface_is_told_the_dashboards_address(
-    start_operator: StartOperator, platform: Platform
-) -> None:
-    await platform.managed_and_ready(ADDRESS)
-    start_operator(features=("--enable-mlflow",))
-    await platform.set_mlflow_status(address=ADDRESS, url="https://gateway.example/mlflow")
-    path = config_map_path(SYSTEM, "kagenti-ui-config")
-    await platform.config_map(SYSTEM, "kagenti-ui-config", {"THEIRS": "kept"})
-
-    async def told() -> None:
-        found = await platform.get(path)
-        assert found is not None
-        assert found["data"] == {
-            "THEIRS": "kept",
-            "MLFLOW_DASHBOARD_URL": "https://gateway.example/mlflow/",
-        }
-
-    await eventually(told)
+    await expect_event(platform, "default", "mlflow", "WorkspaceNotConfigured")

@@ -1,6 +1,5 @@
 """The collector is rolled before a token that it keeps expires, on a real API server."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +11,7 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
+from tests.support.expectations import expect_event
 from tests.support.operator_process import StartOperator
 
 COLLECTOR = workload_path(SYSTEM, "otel-collector")
@@ -53,7 +53,7 @@ async def wait_for(platform: Platform, annotation: str, after: datetime) -> Obje
         assert datetime.fromisoformat(annotations(found).get(annotation, "2000-01-01T00:00:00Z")) > after
         return found
 
-    return await eventually(written, seconds=60)
+    return await eventually(written)
 
 
 async def age(platform: Platform, minutes: int) -> datetime:
@@ -64,7 +64,7 @@ async def age(platform: Platform, minutes: int) -> datetime:
     return rolled
 
 
-async def test_a_collector_is_rolled_for_a_new_token_once_and_told_of(
+async def test_a_collector_is_rolled_for_a_new_token_once_and_an_event_says_so(
     start_operator: StartOperator, platform: Platform
 ) -> None:
     await install(platform, "0.149.0")
@@ -73,15 +73,10 @@ async def test_a_collector_is_rolled_for_a_new_token_once_and_told_of(
 
     rolled = await age(platform, minutes=7)
     after = await wait_for(platform, RENEWED_AT, rolled)
-
-    async def told() -> None:
-        events = await platform.events(SYSTEM, "otel-collector")
-        assert any(e["reason"] == "CollectorTokenRenewed" for e in events)
-
-    await eventually(told)
+    await expect_event(platform, SYSTEM, "otel-collector", "CollectorTokenRenewed")
     first.stop()
     second = start_operator()
-    await asyncio.to_thread(second.wait_for_log, "OTel collector bootstrap complete")
+    await second.expect_log("OTel collector bootstrap complete")
     assert (await read(platform))["metadata"]["generation"] == after["metadata"]["generation"]
 
 

@@ -1,13 +1,10 @@
 """The collector's experiment and the headers that carry it, with a real MLflow, as on OpenShift."""
 
-import asyncio
-import urllib.error
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from kagenti_devcluster.testing.platform import (
-    BINDING,
     INTEGRATION,
     OPENSHIFT_CRD,
     RBAC,
@@ -19,21 +16,26 @@ from kagenti_devcluster.testing.platform import (
     workload_path,
 )
 from tests.support.chart_permissions import ACCOUNT
-from tests.support.collector import CONFIG, expect_headers
+from tests.support.collector import CONFIG, expect_binding, expect_headers
+from tests.support.expectations import expect_event, expect_unchanged
 from tests.support.mlflow import MLflow
 from tests.support.operator_process import StartOperator
+
+
+@pytest.fixture(autouse=True)
+async def openshift(platform: Platform, mlflow: MLflow) -> None:
+    """OpenShift, with an MLflow that is ready."""
+    await platform.install_crd(OPENSHIFT_CRD)
+    await platform.managed_and_ready(mlflow.url)
 
 
 async def test_workspace_and_experiment_reach_the_configuration_and_stay_while_mlflow_is_away(
     start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
 ) -> None:
-    await platform.install_crd(OPENSHIFT_CRD)
-    await platform.managed_and_ready(mlflow.url)
     flags = (f"--mlflow-workspace={team}", "--mlflow-experiment-name=kagenti-traces")
     first = start_with_mlflow(*flags)
-    line = await asyncio.to_thread(first.wait_for_log, "Created/found MLflow experiment")
-    experiment = await mlflow.experiment(team, "kagenti-traces")
-    assert experiment is not None
+    line = await first.expect_log("Created/found MLflow experiment")
+    experiment = await mlflow.expect_experiment(team)
     expected = {"name": "kagenti-traces", "workspace": team, "experimentID": experiment["experiment_id"]}
     assert {key: line[key] for key in expected} == expected
     before = await expect_headers(platform, team, experiment["experiment_id"])
@@ -43,33 +45,18 @@ async def test_workspace_and_experiment_reach_the_configuration_and_stay_while_m
     await platform.set_mlflow_status(available=False, address=None)
     first.stop()
     second = start_with_mlflow(*flags)
-    await asyncio.to_thread(second.wait_for_log, "OTel collector bootstrap complete")
-
-    async def unchanged() -> None:
-        now = await platform.get(CONFIG)
-        assert now is not None
-        assert now["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
-
-    await always(unchanged, seconds=2)
+    await second.expect_log("OTel collector bootstrap complete")
+    await expect_unchanged(platform, CONFIG, before, seconds=2)
 
 
 async def test_the_grant_comes_before_the_configuration_that_needs_it(
     start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
 ) -> None:
-    await platform.install_crd(OPENSHIFT_CRD)
-    await platform.managed_and_ready(mlflow.url)
     await platform.workload(team, "weather")
     start_with_mlflow(f"--mlflow-workspace={team}")
-
-    async def known() -> Object:
-        found = await mlflow.experiment(team, "kagenti-traces")
-        assert found is not None
-        return found
-
-    experiment = await eventually(known)
+    experiment = await mlflow.expect_experiment(team)
     config = await expect_headers(platform, team, experiment["experiment_id"])
-    binding = await platform.get(f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}")
-    assert binding is not None
+    binding = await expect_binding(platform, team)
     assert int(binding["metadata"]["resourceVersion"]) < int(config["metadata"]["resourceVersion"])
 
 
@@ -89,23 +76,16 @@ async def test_a_grant_of_an_earlier_installation_counts_as_soon_as_nothing_spea
     team: str,
     settle: Callable[[Platform], Awaitable[None]],
 ) -> None:
-    await platform.install_crd(OPENSHIFT_CRD)
-    await platform.managed_and_ready(mlflow.url)
     await platform.workload(team, "weather")
     await allow_operator(platform, team)
     first = start_with_mlflow(f"--mlflow-workspace={team}", features=("--enable-mlflow",))
-    await asyncio.to_thread(first.wait_for_log, "Created/found MLflow experiment")
-    binding = f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}"
-
-    async def granted() -> None:
-        assert await platform.get(binding) is not None
-
-    await eventually(granted)
+    await first.expect_log("Created/found MLflow experiment")
+    await expect_binding(platform, team)
     first.stop()
     await platform.delete(f"{RBAC}/clusterroles/{INTEGRATION}")
     second = start_with_mlflow(f"--mlflow-workspace={team}")
-    await asyncio.to_thread(second.wait_for_log, "Created/found MLflow experiment")
-    await asyncio.to_thread(second.wait_for_log, "OTel collector bootstrap complete")
+    await second.expect_log("Created/found MLflow experiment")
+    await second.expect_log("OTel collector bootstrap complete")
 
     async def held_back() -> None:
         found = await platform.get(CONFIG)
@@ -113,10 +93,9 @@ async def test_a_grant_of_an_earlier_installation_counts_as_soon_as_nothing_spea
         assert "x-mlflow" not in found["data"]["base.yaml"]
 
     await always(held_back, seconds=2)
-    # The binding stays as it is: it is no news that wakes anybody.
+    # The binding stays as it is: no event of it wakes anybody.
     await settle(platform)
-    experiment = await mlflow.experiment(team, "kagenti-traces")
-    assert experiment is not None
+    experiment = await mlflow.expect_experiment(team)
     await expect_headers(platform, team, experiment["experiment_id"])
 
 
@@ -132,83 +111,50 @@ async def allow_operator(platform: Platform, workspace: str) -> None:
     await platform.put(f"{RBAC}/namespaces/{workspace}/rolebindings/{meta['name']}", binding)
 
 
-async def test_access_that_ends_is_told_each_time_for_another_reason(
+async def test_access_that_ends_is_reported_each_time_for_another_reason(
     start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
 ) -> None:
-    await platform.install_crd(OPENSHIFT_CRD)
-    await platform.managed_and_ready(mlflow.url)
     await platform.workload(team, "weather")
     start_with_mlflow(f"--mlflow-workspace={team}")
 
-    async def told(*expected: str) -> None:
+    async def reported(*expected: str) -> None:
         events = await platform.events("default", "mlflow")
         reasons = {e["reason"] for e in events if "refuses spans" in e["note"] and team in e["note"]}
         assert reasons == set(expected)
 
-    async def known() -> Object:
-        found = await mlflow.experiment(team, "kagenti-traces")
-        assert found is not None
-        return found
-
-    experiment = await eventually(known)
+    experiment = await mlflow.expect_experiment(team)
     before = await expect_headers(platform, team, experiment["experiment_id"])
-    await told()
+    await reported()
     await platform.delete(workload_path(team, "weather"))
-    await eventually(lambda: told("WorkspaceWithoutAgents"))
+    await eventually(lambda: reported("WorkspaceWithoutAgents"))
     await platform.set_state("Removed")
-    await eventually(lambda: told("WorkspaceWithoutAgents", "MLflowNotManaged"))
+    await eventually(lambda: reported("WorkspaceWithoutAgents", "MLflowNotManaged"))
     # All the while the collector goes on to send there.
     after = await platform.get(CONFIG)
     assert after is not None
     assert after["data"] == before["data"]
 
 
-async def test_a_workspace_that_does_not_exist_yet_is_told_and_awaited(
+async def test_a_workspace_that_does_not_exist_yet_is_reported_and_awaited(
     start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
 ) -> None:
-    await platform.install_crd(OPENSHIFT_CRD)
-    await platform.managed_and_ready(mlflow.url)
     later = f"{team}-later"
     start_with_mlflow(f"--mlflow-workspace={later}")
 
-    async def told() -> None:
-        events = await platform.events("default", "mlflow")
-        notes = [e["note"] for e in events if e["reason"] == "ExperimentNotAvailable"]
-        assert any(later in note for note in notes)
-
-    await eventually(told)
+    await expect_event(platform, "default", "mlflow", "ExperimentNotAvailable", later)
     found = await platform.get(CONFIG)
     assert found is not None
     assert "x-mlflow" not in found["data"]["base.yaml"]
     await platform.namespace(later)
-
-    async def known() -> Object:
-        try:
-            experiment = await mlflow.experiment(later, "kagenti-traces")
-        except urllib.error.HTTPError as error:
-            with error:
-                raise AssertionError(f"MLflow answered {error.code}") from error
-        assert experiment is not None
-        return experiment
-
-    experiment = await eventually(known, seconds=60)
+    experiment = await mlflow.expect_experiment(later)
     await expect_headers(platform, later, experiment["experiment_id"])
 
 
 async def test_a_deleted_experiment_is_restored(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+    start_with_mlflow: StartOperator, mlflow: MLflow, team: str
 ) -> None:
-    await platform.install_crd(OPENSHIFT_CRD)
-    await platform.managed_and_ready(mlflow.url)
     start_with_mlflow(f"--mlflow-workspace={team}")
-
-    async def active() -> Object:
-        found = await mlflow.experiment(team, "kagenti-traces")
-        assert found is not None
-        assert found["lifecycle_stage"] == "active"
-        return found
-
-    experiment = await eventually(active)
+    experiment = await mlflow.expect_experiment(team)
     await mlflow.delete(team, experiment["experiment_id"])
-    again = await eventually(active)
+    again = await mlflow.expect_experiment(team)
     assert again["experiment_id"] == experiment["experiment_id"]

@@ -1,4 +1,4 @@
-"""What the metrics say of a real cluster, who may read them, and that everything drawn from them exists."""
+"""What the metrics show of a real cluster, who may read them, and that what is drawn from them exists."""
 
 import asyncio
 import time
@@ -15,13 +15,14 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
+from kagenti_devcluster.testing.ports import free_port
 from kagenti_operator.controllers.collector.delivery_diagnosis import REASONS
 from kagenti_operator.runtime.telemetry.self_signed import build_self_signed
 from tests.support.cluster import Cluster
 from tests.support.mlflow import MLflow
 from tests.support.operator_process import StartOperator
 from tests.support.promql_queries import dashboard_queries, names_and_labels, rule_queries
-from tests.support.scrape import expect, free_port, get, scrape, wait_for_server
+from tests.support.scrape import expect, get, scrape, wait_for_server
 from tests.support.served_certificate import read_served_names
 
 READ_METRICS = {"nonResourceURLs": ["/metrics"], "verbs": ["get"]}
@@ -37,7 +38,7 @@ def secure(port: int) -> str:
     return f"--metrics-bind-address=127.0.0.1:{port}"
 
 
-async def test_grants_configuration_and_reaction_are_told(
+async def test_grants_configuration_and_reaction_are_measured(
     start_operator: StartOperator, platform: Platform, team: str
 ) -> None:
     port = free_port()
@@ -70,7 +71,7 @@ async def test_grants_configuration_and_reaction_are_told(
     await expect(port, "kagenti_agents", 1, state="opted_out")
     seconds = (await scrape(port)).value("kagenti_agent_access_seconds_sum")
     assert seconds is not None
-    assert 0 < seconds < 10
+    assert 0 < seconds < 60
 
     await platform.set_mlflow_endpoint(ready=False)
     await expect(port, "kagenti_mlflow_ready", 0)
@@ -79,7 +80,7 @@ async def test_grants_configuration_and_reaction_are_told(
     await expect(port, "kagenti_agents", 0, state="waiting")
 
 
-async def test_a_collector_that_does_not_run_is_told_from_one_whose_configuration_is_not_in_place(
+async def test_a_collector_that_does_not_run_differs_from_one_whose_configuration_is_not_in_place(
     start_operator: StartOperator, platform: Platform
 ) -> None:
     port = free_port()
@@ -90,8 +91,8 @@ async def test_a_collector_that_does_not_run_is_told_from_one_whose_configuratio
     async def collector(*, replicas: int, image: str = "example.org/collector:1") -> None:
         await platform.workload(SYSTEM, "otel-collector", agent=False, replicas=replicas, image=image)
 
-    async def pods_say(ready: bool) -> None:
-        """There is no node: what it would say of the pods says the test."""
+    async def report_pods(ready: bool) -> None:
+        """Report what a node would report of the pods, were there one."""
         condition = {"type": "Ready", "status": str(ready)}
         pods = f"/api/v1/namespaces/{SYSTEM}/pods"
         found = await platform.request("GET", pods, params={"labelSelector": "app=otel-collector"})
@@ -101,10 +102,10 @@ async def test_a_collector_that_does_not_run_is_told_from_one_whose_configuratio
 
     async def becomes(ready: bool) -> None:
         async def shown() -> None:
-            await pods_say(ready)
+            await report_pods(ready)
             assert (await scrape(port)).value("kagenti_collector_ready") == ready
 
-        await eventually(shown, seconds=40)
+        await eventually(shown)
 
     # None is wanted, so none takes spans.
     await collector(replicas=0)
@@ -157,7 +158,7 @@ async def expect_refused(port: int, reason: str | None) -> None:
         await expect(port, "kagenti_spans_refused", each == reason, reason=each)
 
 
-async def test_the_refusals_that_can_be_foreseen_are_told(
+async def test_refusals_that_can_be_foreseen_are_shown(
     start_operator: StartOperator, platform: Platform, team: str
 ) -> None:
     port = free_port()

@@ -1,6 +1,5 @@
 """What the operator asks for only where it is on OpenShift, and that it finds out late as well."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -12,7 +11,7 @@ from kagenti_devcluster.testing.platform import (
     config_map_path,
     eventually,
 )
-from tests.support.agents import expect_configured
+from tests.support.agents import Agents
 from tests.support.chart_permissions import granted_account
 from tests.support.cluster import Cluster
 from tests.support.mlflow import MLflow
@@ -33,18 +32,18 @@ async def plain_account(platform: Platform) -> AsyncIterator[str]:
 async def test_without_openshift_nothing_that_the_operator_asks_for_is_refused(
     cluster: Cluster,
     start_with_mlflow: StartOperator,
+    agents: Agents,
     platform: Platform,
     mlflow: MLflow,
-    team: str,
     plain_account: str,
     record_requests: RecordRequests,
 ) -> None:
     await platform.managed_and_ready(mlflow.url)
-    await platform.workload(team, "weather")
+    await agents.create("weather")
     kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, plain_account)
     operator = start_with_mlflow("--leader-elect", kubeconfig=kubeconfig)
-    await asyncio.to_thread(operator.wait_for_log, "OTel collector bootstrap complete")
-    await expect_configured(platform, mlflow, team, "weather")
+    await operator.expect_log("OTel collector bootstrap complete")
+    await agents.expect_configured("weather")
     assert operator.stop() == 0
     audit_log = cluster.control_plane.audit_log
     asked = collect_requests(read_audit_log(audit_log, USER))
@@ -60,7 +59,7 @@ async def test_openshift_that_is_found_late_has_its_certificates_bundled(
         "openshift-config-managed", "default-ingress-cert", {"ca-bundle.crt": "INGRESS"}
     )
     operator = start_operator()
-    await asyncio.to_thread(operator.wait_for_log, "OTel collector bootstrap complete")
+    await operator.expect_log("OTel collector bootstrap complete")
     assert await platform.get(config_map_path(SYSTEM, "otel-ingress-ca")) is None
     await platform.install_crd(OPENSHIFT_CRD)
 

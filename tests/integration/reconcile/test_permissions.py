@@ -1,6 +1,5 @@
 """What the operator says when its ServiceAccount lacks what it cannot do without, at the start and later."""
 
-import asyncio
 import json
 import socket
 import uuid
@@ -12,14 +11,15 @@ import pytest
 import yaml
 
 from kagenti_devcluster.testing.platform import EDIT, INTEGRATION, RBAC, SYSTEM, Platform, eventually
+from kagenti_devcluster.testing.ports import free_port
+from tests.support.agents import MLFLOW_ONLY
 from tests.support.chart_permissions import Manifest, grant, granted_account, object_path
 from tests.support.cluster import Cluster
+from tests.support.expectations import expect_event
 from tests.support.mlflow import MLflow
 from tests.support.operator_process import OperatorProcess, StartOperator
-from tests.support.scrape import free_port
 
 ACCOUNT = "chart-operator"
-MLFLOW_ONLY = ("--enable-mlflow",)
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def test_what_the_chart_grants_is_enough(
     kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     address = f"--metrics-bind-address=127.0.0.1:{free_port()}"
     operator = start_operator(*FLAGS, address, kubeconfig=kubeconfig)
-    operator.wait_for_log("OTel collector bootstrap complete")
+    await operator.expect_log("OTel collector bootstrap complete")
 
 
 @pytest.mark.parametrize(
@@ -92,9 +92,7 @@ async def test_a_missing_permission_stops_it_with_its_name_and_the_cure(
     kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     address = f"--metrics-bind-address=127.0.0.1:{free_port()}"
     operator = start_operator(*FLAGS, address, kubeconfig=kubeconfig)
-    assert operator.process.wait(20) == 1
-    operator.kill()
-    said = operator.text()
+    said = await operator.expect_failed_start()
     assert "of the permissions that the enabled features need" in said
     assert json.dumps(named)[1:-1] in said
     assert "rbac.enable=true" in said
@@ -116,17 +114,17 @@ async def test_without_delete_no_owner_is_set_on_what_is_there_already(
     def refused(line: dict[str, Any]) -> bool:
         return "cannot set an ownerRef on a resource you can't delete" in line["error"]
 
-    await asyncio.to_thread(operator.wait_for_log, RECONCILING_FAILED, matching=refused)
+    await operator.expect_log(RECONCILING_FAILED, matching=refused)
     # With the chart's rule the same is written.
     await grant(platform, roles, ACCOUNT)
-    await asyncio.to_thread(operator.wait_for_log, "OTel collector bootstrap complete")
+    await operator.expect_log("OTel collector bootstrap complete")
 
 
 async def expect_refused_grant(operator: OperatorProcess, kind: str) -> None:
     def matches(line: dict[str, Any]) -> bool:
         return NOT_HELD in line["error"] and kind in line["error"]
 
-    await asyncio.to_thread(operator.wait_for_log, RECONCILING_FAILED, matching=matches)
+    await operator.expect_log(RECONCILING_FAILED, matching=matches)
 
 
 async def test_without_bind_the_collector_is_not_granted_what_the_operator_does_not_hold(
@@ -171,7 +169,8 @@ async def test_an_agents_role_needs_the_experiments_verbs_whatever_mlflows_role_
         path = f"{RBAC}/namespaces/{team}/rolebindings/kagenti-mlflow-weather"
         assert await platform.get(path) is not None
 
-    await eventually(granted, seconds=90)
+    # It is tried again at least once in a minute.
+    await eventually(granted, seconds=150)
 
 
 async def test_without_the_binding_to_mlflows_role_no_experiment_is_made(
@@ -190,15 +189,8 @@ async def test_without_the_binding_to_mlflows_role_no_experiment_is_made(
     await platform.workload(team, "weather")
     kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     start_with_mlflow(features=MLFLOW_ONLY, kubeconfig=kubeconfig)
-
-    async def told() -> None:
-        events = await platform.events(team, "weather")
-        refused = [e for e in events if e["reason"] == "ExperimentNotAvailable"]
-        assert len(refused) == 1
-        assert refused[0]["type"] == "Warning"
-        assert "403" in refused[0]["note"]
-
-    await eventually(told)
+    event = await expect_event(platform, team, "weather", "ExperimentNotAvailable", "403")
+    assert event["type"] == "Warning"
     assert await mlflow.experiment(team, "weather") is None
 
 
@@ -210,7 +202,7 @@ async def test_what_is_switched_off_is_not_asked_for_and_not_waited_for(
     await platform.request("POST", f"/api/v1/namespaces/{team}/serviceaccounts", body)
     kubeconfig = await cluster.service_account_kubeconfig(team, name)
     operator = start_operator(kubeconfig=kubeconfig, features=())
-    operator.wait_for_log("Caches are complete, starting the controllers")
+    await operator.expect_log("Caches are complete, starting the controllers")
 
 
 @pytest.mark.parametrize("flag", ["--health-probe-bind-address", "--metrics-bind-address"])
@@ -220,18 +212,14 @@ async def test_an_address_in_use_stops_it_with_the_address_and_the_cure(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         operator = start_operator(f"{flag}={address}", "--metrics-secure=false", features=())
-        assert operator.process.wait(20) == 1
-        operator.kill()
-    said = operator.text()
+        said = await operator.expect_failed_start()
     assert f"{address} cannot be listened on" in said
     assert "Choose another address, or 0 for none" in said
 
 
 async def test_a_host_that_cannot_be_one_stops_it_too(start_operator: StartOperator) -> None:
     operator = start_operator("--health-probe-bind-address=a..b:8081", features=())
-    assert operator.process.wait(20) == 1
-    operator.kill()
-    assert "a..b:8081 cannot be listened on for the probes" in operator.text()
+    assert "a..b:8081 cannot be listened on for the probes" in await operator.expect_failed_start()
 
 
 async def test_an_api_server_that_is_away_keeps_nobody_from_starting(
@@ -252,5 +240,5 @@ async def test_an_api_server_that_is_away_keeps_nobody_from_starting(
         )
     )
     operator = start_operator("--leader-elect", kubeconfig=kubeconfig)
-    operator.wait_for_log("Cannot ask the API server for my permissions, starting without")
-    operator.wait_for_log("Starting")
+    await operator.expect_log("Cannot ask the API server for my permissions, starting without")
+    await operator.expect_log("Starting")

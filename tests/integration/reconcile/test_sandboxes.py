@@ -9,18 +9,11 @@ import pytest
 import yaml
 
 from kagenti_devcluster.testing.platform import CRDS, Object, Platform, eventually
-from tests.support.agents import (
-    MLFLOW_ONLY,
-    binding_path,
-    environment,
-    expect_configured,
-    expect_granted,
-    expect_no_grant,
-    expect_released,
-    role_path,
-)
+from tests.support.agents import MLFLOW_ONLY, Agents, environment
+from tests.support.collector import expect_binding, expect_no_binding
+from tests.support.expectations import expect_event
 from tests.support.mlflow import MLflow
-from tests.support.operator_process import StartOperator
+from tests.support.operator_process import OperatorProcess, StartOperator
 
 GROUP = "agents.x-k8s.io"
 CRD = f"{CRDS}/sandboxes.{GROUP}"
@@ -73,59 +66,44 @@ async def platform(platform: Platform) -> AsyncIterator[Platform]:
     await platform.remove_crd(build_crd("v1beta1"))
 
 
-async def expect_collector(platform: Platform, namespace: str, *, granted: bool) -> None:
-    async def settled() -> None:
-        assert (await platform.binding(namespace) is not None) is granted
-
-    await eventually(settled)
-
-
 @pytest.mark.parametrize("version", ["v1beta1", "v1alpha1"])
 async def test_the_crd_comes_and_goes_and_comes_back(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str, version: str
+    agents: Agents, operator: OperatorProcess, platform: Platform, mlflow: MLflow, version: str
 ) -> None:
-    await platform.managed_and_ready(mlflow.url)
-    operator = start_with_mlflow(features=MLFLOW_ONLY)
-    other = f"{team}-other"
+    team, other = agents.namespace, f"{agents.namespace}-other"
     await platform.namespace(other)
-    await platform.workload(other, "weather")
-    await expect_configured(platform, mlflow, other, "weather")
+    await Agents(platform, mlflow, other).create_configured("weather")
 
     await platform.install_crd(build_crd(version))
     before = await put_sandbox(platform, team, "coder", version)
     path = sandbox_path(team, "coder", version)
-    after = await expect_configured(platform, mlflow, team, "coder", path=path, seconds=60)
+    after = await agents.expect_configured("coder", path=path)
     assert after["metadata"]["generation"] == before["metadata"]["generation"] + 1
     assert without_variables(after) == CONTAINERS
-    role = await expect_granted(platform, team, "coder", "coder", "coder-sa")
+    role = await agents.expect_granted("coder", account="coder-sa")
     [owner] = role["metadata"]["ownerReferences"]
     assert (owner["apiVersion"], owner["uid"]) == (f"{GROUP}/{version}", after["metadata"]["uid"])
-    await expect_collector(platform, team, granted=True)
+    await expect_binding(platform, team)
 
-    async def told() -> None:
-        notes = [e["note"] for e in await platform.events(team, "coder") if e["reason"] == "MLflowConfigured"]
-        assert len(notes) == 1
-        assert "suspend and resume" in notes[0]
-
-    await eventually(told)
+    await expect_event(platform, team, "coder", "MLflowConfigured", "suspend and resume")
 
     await platform.patch(path, {"metadata": {"labels": {"kagenti.io/type": None}}})
-    released = await expect_released(platform, team, "coder", path=path)
+    released = await agents.expect_released("coder", path=path)
     assert without_variables(released) == CONTAINERS
-    await expect_collector(platform, team, granted=False)
+    await expect_no_binding(platform, team)
 
     await platform.patch(path, {"metadata": {"labels": {"kagenti.io/type": "agent"}}})
-    await expect_configured(platform, mlflow, team, "coder", path=path)
+    await agents.expect_configured("coder", path=path)
     await platform.remove_crd(build_crd(version))
-    await expect_collector(platform, team, granted=False)
+    await expect_no_binding(platform, team)
 
-    await expect_no_grant(platform, team, "coder")
-    await expect_collector(platform, other, granted=True)
+    await agents.expect_no_grant("coder")
+    await expect_binding(platform, other)
 
     await platform.install_crd(build_crd(version))
     await put_sandbox(platform, team, "coder", version)
-    await expect_configured(platform, mlflow, team, "coder", path=path, seconds=60)
-    await expect_collector(platform, team, granted=True)
+    await agents.expect_configured("coder", path=path)
+    await expect_binding(platform, team)
     assert operator.process.poll() is None
 
 
@@ -143,25 +121,26 @@ async def migrate(platform: Platform, path: str) -> None:
 
 
 async def test_an_upgrade_to_another_version_is_followed(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+    agents: Agents, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow
 ) -> None:
+    team = agents.namespace
     await platform.managed_and_ready(mlflow.url)
     await platform.install_crd(build_crd("v1alpha1"))
     start_with_mlflow(features=MLFLOW_ONLY)
     await put_sandbox(platform, team, "coder", "v1alpha1")
     old = sandbox_path(team, "coder", "v1alpha1")
-    before = await expect_configured(platform, mlflow, team, "coder", path=old)
+    before = await agents.expect_configured("coder", path=old)
 
     path = sandbox_path(team, "coder", "v1beta1")
     await migrate(platform, path)
     await put_sandbox(platform, team, "tester", "v1beta1")
     later = sandbox_path(team, "tester", "v1beta1")
-    await expect_configured(platform, mlflow, team, "tester", path=later, seconds=60)
-    after = await expect_configured(platform, mlflow, team, "coder", path=path)
+    await agents.expect_configured("tester", path=later)
+    after = await agents.expect_configured("coder", path=path)
     assert after["metadata"]["generation"] == before["metadata"]["generation"]
 
     async def owned_at_the_new_version() -> None:
-        role = await platform.get(role_path(team, "coder"))
+        role = await agents.role("coder")
         assert role is not None
         assert [o["apiVersion"] for o in role["metadata"]["ownerReferences"]] == [f"{GROUP}/v1beta1"]
 
@@ -172,7 +151,7 @@ async def test_an_upgrade_to_another_version_is_followed(
     await platform.patch(path, {"metadata": {"labels": {"kagenti.io/type": None}}})
 
     async def withdrawn() -> None:
-        assert await platform.get(binding_path(team, "coder")) is None
+        assert await agents.binding("coder") is None
         reasons = [e["reason"] for e in await platform.events(team, "coder")]
         assert "MLflowNotConfigured" in reasons
 
@@ -184,4 +163,4 @@ async def test_an_upgrade_to_another_version_is_followed(
     for entry in stuck["metadata"]["managedFields"]:
         entry["apiVersion"] = f"{GROUP}/v1beta1"
     await platform.request("PUT", path, stuck)
-    await expect_released(platform, team, "coder", path=path, seconds=120)
+    await agents.expect_released("coder", path=path, seconds=120)

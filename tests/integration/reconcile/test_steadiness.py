@@ -4,7 +4,10 @@ import asyncio
 import json
 import signal
 import time
+from datetime import datetime
 from pathlib import Path
+
+import pytest
 
 from kagenti_devcluster.testing.platform import (
     MLFLOW_NAMESPACE,
@@ -15,16 +18,19 @@ from kagenti_devcluster.testing.platform import (
     config_map_path,
     eventually,
 )
-from tests.support.agents import expect_configured
+from kagenti_operator.contract import KAGENTI
+from kagenti_operator.runtime.election.lease import Lease, LeaseClient
+from tests.support.agents import Agents
 from tests.support.cluster import Cluster
 from tests.support.collector import (
     CA_HASH,
+    expect_binding,
     expect_headers,
     expect_rolled,
     install_collector,
 )
 from tests.support.mlflow import MLflow
-from tests.support.operator_process import StartOperator
+from tests.support.operator_process import OperatorProcess, StartOperator
 
 AGENT = "kagenti-operator"
 QUIET_SECONDS = 60.0
@@ -39,13 +45,6 @@ def requests_since(audit_log: Path, offset: int) -> list[Object]:
         entries = [json.loads(line) for line in log if line.endswith(b"\n")]
     mine = [e for e in entries if e.get("userAgent", "").startswith(AGENT)]
     return [e for e in mine if e["stage"] == "ResponseComplete"]
-
-
-async def expect_granted(platform: Platform, namespace: str, seconds: float = 30) -> None:
-    async def granted() -> None:
-        assert await platform.binding(namespace) is not None
-
-    await eventually(granted, seconds=seconds)
 
 
 def beyond_lease_and_watches(requests: list[Object]) -> list[tuple[str, str]]:
@@ -70,7 +69,7 @@ async def wait_until_settled(audit_log: Path) -> None:
 
 
 async def test_nothing_is_requested_while_nothing_differs(
-    cluster: Cluster, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+    cluster: Cluster, agents: Agents, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow
 ) -> None:
     """On a cluster that has everything: OpenShift with its CAs, MLflow with a workspace, collector, agent."""
     await platform.install_crd(OPENSHIFT_CRD)
@@ -79,12 +78,12 @@ async def test_nothing_is_requested_while_nothing_differs(
     await platform.config_map(SYSTEM, "openshift-service-ca.crt", {"service-ca.crt": "B"})
     await platform.managed_and_ready(mlflow.url)
     await install_collector(platform)
-    await platform.workload(team, "weather")
-    running = start_with_mlflow("--leader-elect", f"--mlflow-workspace={team}")
-    await expect_configured(platform, mlflow, team, "weather")
-    await expect_granted(platform, MLFLOW_NAMESPACE)
-    experiment = await asyncio.to_thread(running.wait_for_log, "Created/found MLflow experiment")
-    config = await expect_headers(platform, team, experiment["experimentID"])
+    await agents.create("weather")
+    running = start_with_mlflow("--leader-elect", f"--mlflow-workspace={agents.namespace}")
+    await agents.expect_configured("weather")
+    await expect_binding(platform, MLFLOW_NAMESPACE)
+    experiment = await running.expect_log("Created/found MLflow experiment")
+    config = await expect_headers(platform, agents.namespace, experiment["experimentID"])
     rolled = await expect_rolled(platform, config)
     assert CA_HASH in rolled["spec"]["template"]["metadata"]["annotations"]
     assert await platform.get(config_map_path(SYSTEM, "otel-ingress-ca")) is not None
@@ -101,7 +100,7 @@ async def test_the_operator_follows_through_a_restart_of_the_api_server(
     await platform.managed_and_ready()
     await platform.workload(team, "weather")
     running = start_operator()
-    await expect_granted(platform, team)
+    await expect_binding(platform, team)
     cluster.control_plane.kill_apiserver()
     cluster.control_plane.start_apiserver()
     later = f"{team}-later"
@@ -113,67 +112,79 @@ async def test_the_operator_follows_through_a_restart_of_the_api_server(
         except Exception as error:
             raise AssertionError(str(error)) from error
 
-    await eventually(back, seconds=60)
-    await expect_granted(platform, later, seconds=60)
+    await eventually(back)
+    await expect_binding(platform, later)
     assert running.process.poll() is None
     await platform.delete(config_map_path(SYSTEM, "otel-collector-config"))
 
     async def restored() -> None:
         assert await platform.get(config_map_path(SYSTEM, "otel-collector-config")) is not None
 
-    await eventually(restored, seconds=60)
+    await eventually(restored)
+
+
+@pytest.fixture
+async def replicas(
+    start_operator: StartOperator, platform: Platform
+) -> tuple[OperatorProcess, OperatorProcess]:
+    """A leader at work, and a replica that waits for the lease."""
+    await platform.managed_and_ready()
+    first = start_operator("--leader-elect")
+    await expect_binding(platform, MLFLOW_NAMESPACE)
+    second = start_operator("--leader-elect")
+    await second.expect_log("Not leading")
+    return first, second
 
 
 async def test_the_second_replica_takes_over_when_the_leader_is_killed(
-    start_operator: StartOperator, platform: Platform, team: str
+    replicas: tuple[OperatorProcess, OperatorProcess], platform: Platform, team: str
 ) -> None:
-    await platform.managed_and_ready()
-    first = start_operator("--leader-elect")
-    await expect_granted(platform, MLFLOW_NAMESPACE)
-    second = start_operator("--leader-elect")
-    await asyncio.to_thread(second.wait_for_log, "Not leading")
+    first, second = replicas
     first.process.kill()
     await platform.workload(team, "weather")
-    # The lease lasts 15 s, and it is looked at every 2 to 3.
-    await expect_granted(platform, team, seconds=40)
+    await expect_binding(platform, team)
     assert second.process.poll() is None
 
 
 async def test_an_orderly_stop_hands_the_lease_over_at_once(
-    start_operator: StartOperator, platform: Platform, team: str
+    replicas: tuple[OperatorProcess, OperatorProcess], platform: Platform
 ) -> None:
-    await platform.managed_and_ready()
-    first = start_operator("--leader-elect")
-    await expect_granted(platform, MLFLOW_NAMESPACE)
-    second = start_operator("--leader-elect")
-    await asyncio.to_thread(second.wait_for_log, "Not leading")
-    began = time.monotonic()
-    assert await asyncio.to_thread(first.stop) == 0
-    await platform.workload(team, "weather")
-    await expect_granted(platform, team)
-    # A lease that was not handed over would have to run out, which takes 15 s.
-    assert time.monotonic() - began < 12
+    leader, _ = replicas
+    leases = LeaseClient(platform.admin, SYSTEM, KAGENTI.lease)
+    before = await leases.get()
+    assert before is not None
+    assert await asyncio.to_thread(leader.stop) == 0
+
+    async def taken() -> Lease:
+        now = await leases.get()
+        assert now is not None
+        assert now.holder not in ("", before.holder)
+        return now
+
+    after = await eventually(taken)
+    renewed, acquired = (
+        datetime.fromisoformat(lease.record[key])
+        for lease, key in ((before, "renewTime"), (after, "acquireTime"))
+    )
+    # Nobody takes a lease that was not released before it has run out.
+    assert (acquired - renewed).total_seconds() < before.duration
 
 
 async def test_a_leader_that_was_stopped_does_not_write_when_it_wakes_up(
-    cluster: Cluster, start_operator: StartOperator, platform: Platform, team: str
+    cluster: Cluster, replicas: tuple[OperatorProcess, OperatorProcess], platform: Platform, team: str
 ) -> None:
-    await platform.managed_and_ready()
-    first = start_operator("--leader-elect", environ={"POD_NAME": "first"})
-    await expect_granted(platform, MLFLOW_NAMESPACE)
-    second = start_operator("--leader-elect", environ={"POD_NAME": "second"})
-    await asyncio.to_thread(second.wait_for_log, "Not leading")
+    first, _ = replicas
     first.process.send_signal(signal.SIGSTOP)
     await platform.workload(team, "weather")
-    await expect_granted(platform, team, seconds=40)
+    await expect_binding(platform, team)
     offset = cluster.control_plane.audit_log.stat().st_size
     # What it saw last was a namespace without a grant: were it not fenced, it would write now.
     await platform.delete(
         f"/apis/rbac.authorization.k8s.io/v1/namespaces/{team}/rolebindings/otel-collector-mlflow"
     )
     first.process.send_signal(signal.SIGCONT)
-    assert await asyncio.to_thread(first.process.wait, 30) == 1
-    await expect_granted(platform, team)
+    assert await asyncio.to_thread(first.process.wait, 60) == 1
+    await expect_binding(platform, team)
     entries = requests_since(cluster.control_plane.audit_log, offset)
     writes = [e for e in entries if e["verb"] in ("create", "patch", "update", "delete")]
     # The test itself deleted one.

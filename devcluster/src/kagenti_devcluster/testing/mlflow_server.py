@@ -15,6 +15,7 @@ from trustme import CA
 
 from kagenti_devcluster.cluster.child_process import ChildProcess
 from kagenti_devcluster.cluster.pki import write_certificate
+from kagenti_devcluster.testing.ports import free_port
 from kagenti_devcluster.toolchain import environments
 
 # Measured on two cores that others use too: 15 to 60 s.
@@ -40,8 +41,7 @@ class MLflowServer:
         authority.cert_pem.write_to_path(self.ca_file)
         certificate = directory / "tls.pem"
         write_certificate(certificate, authority.issue_cert("127.0.0.1"))
-        with socket.create_server(("127.0.0.1", 0)) as reserved:
-            self._port: int = reserved.getsockname()[1]
+        self._port = free_port()
         self.url = f"https://127.0.0.1:{self._port}"
         self._directory = directory
         self._health = health

@@ -25,7 +25,7 @@ FOREIGN_MANAGER = {"fieldManager": "somebody-else"}
 type Object = dict[str, Any]
 
 
-async def eventually[T](check: Callable[[], Awaitable[T]], *, seconds: float = 20) -> T:
+async def eventually[T](check: Callable[[], Awaitable[T]], *, seconds: float = 60) -> T:
     """Repeat `check` until it raises no AssertionError; its last one is raised after that time."""
     deadline = time.monotonic() + seconds
     while True:

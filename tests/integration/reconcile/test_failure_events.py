@@ -1,4 +1,4 @@
-"""A write that the cluster refuses is told by one Event, on the object that a person would describe."""
+"""A write that the cluster refuses is reported by one Event, on the object that a person would describe."""
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
@@ -18,9 +18,10 @@ from kagenti_devcluster.testing.platform import (
     Platform,
     config_map_path,
     eventually,
-    workload_path,
 )
-from tests.support.agents import MLFLOW_ONLY, environment, expect_configured
+from tests.support.agents import MLFLOW_ONLY, Agents, environment
+from tests.support.collector import expect_binding
+from tests.support.expectations import expect_event
 from tests.support.mlflow import MLflow
 from tests.support.operator_process import StartOperator
 from tests.support.policies import MESSAGE, forbidden
@@ -29,15 +30,10 @@ DRY_RUN = {"dryRun": "All"}
 RBAC_GROUP = "rbac.authorization.k8s.io"
 
 
-async def expect_told(platform: Platform, namespace: str, name: str, reason: str, *words: str) -> None:
-    async def told() -> None:
-        found = [e for e in await platform.events(namespace, name) if e["reason"] == reason]
-        # However often it is tried.
-        assert len(found) == 1
-        assert found[0]["type"] == "Warning"
-        assert all(word in found[0]["note"] for word in (MESSAGE, "It is tried again", *words))
-
-    await eventually(told, seconds=40)
+async def expect_warning(platform: Platform, namespace: str, name: str, reason: str, *words: str) -> None:
+    """One Warning, however often the write is tried."""
+    event = await expect_event(platform, namespace, name, reason, MESSAGE, "It is tried again", *words)
+    assert event["type"] == "Warning"
 
 
 def no_new_bindings(platform: Platform, namespace: str) -> AbstractAsyncContextManager[None]:
@@ -61,23 +57,24 @@ def no_new_bindings(platform: Platform, namespace: str) -> AbstractAsyncContextM
     )
 
 
-async def test_a_grant_that_is_refused_is_told_on_mlflow_and_on_the_agent(
-    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
+async def test_a_refused_grant_is_reported_on_mlflow_and_on_the_agent(
+    agents: Agents, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow
 ) -> None:
+    team = agents.namespace
     await platform.managed_and_ready(mlflow.url)
-    await platform.workload(team, "weather")
+    await agents.create("weather")
     async with no_new_bindings(platform, team):
         start_with_mlflow(features=MLFLOW_ONLY)
-        await expect_told(platform, "default", "mlflow", "AccessNotGranted", f"{team}/{BINDING}")
-        await expect_told(platform, team, "weather", "MLflowNotGranted", f"{team}/kagenti-mlflow-weather")
+        await expect_warning(platform, "default", "mlflow", "AccessNotGranted", f"{team}/{BINDING}")
+        await expect_warning(platform, team, "weather", "MLflowNotGranted", f"{team}/kagenti-mlflow-weather")
         # Its pods must not ask before they may.
-        assert environment(await platform.request("GET", workload_path(team, "weather"))) == {}
-    await expect_configured(platform, mlflow, team, "weather", seconds=90)
-    await expect_told(platform, "default", "mlflow", "AccessNotGranted")
-    await expect_told(platform, team, "weather", "MLflowNotGranted")
+        assert environment(await agents.get("weather")) == {}
+    await agents.expect_configured("weather", seconds=150)
+    await expect_warning(platform, "default", "mlflow", "AccessNotGranted")
+    await expect_warning(platform, team, "weather", "MLflowNotGranted")
 
 
-async def test_a_binding_that_cannot_be_replaced_is_told(
+async def test_a_binding_that_cannot_be_replaced_is_reported(
     start_operator: StartOperator, platform: Platform, team: str
 ) -> None:
     await platform.managed_and_ready()
@@ -85,13 +82,7 @@ async def test_a_binding_that_cannot_be_replaced_is_told(
     await platform.cluster_role(EDIT)
     await platform.workload(team, "weather")
     start_operator(features=MLFLOW_ONLY)
-
-    async def granted(role: str) -> None:
-        found = await platform.binding(team)
-        assert found is not None
-        assert found["roleRef"]["name"] == role
-
-    await eventually(lambda: granted(EDIT))
+    await expect_binding(platform, team, EDIT)
 
     async def probe() -> Object:
         path = f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}"
@@ -107,9 +98,9 @@ async def test_a_binding_that_cannot_be_replaced_is_told(
         probe=probe,
     ):
         await platform.cluster_role(INTEGRATION)
-        await expect_told(platform, "default", "mlflow", "AccessNotGranted", "delete RoleBinding", team)
-        await granted(EDIT)
-    await eventually(lambda: granted(INTEGRATION), seconds=90)
+        await expect_warning(platform, "default", "mlflow", "AccessNotGranted", "delete RoleBinding", team)
+        await expect_binding(platform, team, EDIT)
+    await expect_binding(platform, team, INTEGRATION, seconds=150)
 
 
 def fixed_config_maps(platform: Platform, *names: str) -> AbstractAsyncContextManager[None]:
@@ -142,27 +133,27 @@ async def exists(platform: Platform, path: str) -> Object:
     return found
 
 
-async def test_a_configuration_that_is_refused_is_told_on_the_collector(
+async def test_a_refused_configuration_is_reported_on_the_collector(
     start_operator: StartOperator, platform: Platform
 ) -> None:
     await platform.workload(SYSTEM, "otel-collector", agent=False)
     async with fixed_config_maps(platform, "otel-collector-config"):
         start_operator()
-        await expect_told(platform, SYSTEM, "otel-collector", "ConfigurationNotWritten")
+        await expect_warning(platform, SYSTEM, "otel-collector", "ConfigurationNotWritten")
     path = config_map_path(SYSTEM, "otel-collector-config")
-    await eventually(lambda: exists(platform, path), seconds=90)
+    await eventually(lambda: exists(platform, path), seconds=150)
 
 
-async def test_where_there_is_no_collector_it_is_told_on_the_operator(
+async def test_a_refused_configuration_is_reported_on_the_operator_where_there_is_no_collector(
     start_operator: StartOperator, platform: Platform
 ) -> None:
     await platform.workload(SYSTEM, "kagenti-controller-manager", agent=False)
     async with fixed_config_maps(platform, "otel-collector-config"):
         start_operator()
-        await expect_told(platform, SYSTEM, "kagenti-controller-manager", "ConfigurationNotWritten")
+        await expect_warning(platform, SYSTEM, "kagenti-controller-manager", "ConfigurationNotWritten")
 
 
-async def test_certificates_and_address_that_are_refused_are_told(
+async def test_refused_certificates_and_a_refused_address_are_reported(
     start_operator: StartOperator, platform: Platform
 ) -> None:
     await platform.install_crd(OPENSHIFT_CRD)
@@ -175,12 +166,12 @@ async def test_certificates_and_address_that_are_refused_are_told(
     await platform.set_mlflow_status(address=None, url="https://gateway.example/mlflow")
     async with fixed_config_maps(platform, "otel-ingress-ca", "kagenti-ui-config"):
         start_operator()
-        await expect_told(platform, SYSTEM, "otel-collector", "IngressCANotWritten")
-        await expect_told(platform, SYSTEM, "kagenti-ui-config", "DashboardAddressNotWritten")
-    await eventually(lambda: exists(platform, config_map_path(SYSTEM, "otel-ingress-ca")), seconds=90)
+        await expect_warning(platform, SYSTEM, "otel-collector", "IngressCANotWritten")
+        await expect_warning(platform, SYSTEM, "kagenti-ui-config", "DashboardAddressNotWritten")
+    await eventually(lambda: exists(platform, config_map_path(SYSTEM, "otel-ingress-ca")), seconds=150)
 
 
-async def test_an_mlflow_that_is_refused_is_told_on_the_data_science_cluster(
+async def test_a_refused_mlflow_is_reported_on_the_data_science_cluster(
     start_operator: StartOperator, platform: Platform
 ) -> None:
     for crd in (DSC_CRD, MLFLOW_CRD):
@@ -201,5 +192,5 @@ async def test_an_mlflow_that_is_refused_is_told_on_the_data_science_cluster(
         probe=probe,
     ):
         start_operator(features=MLFLOW_ONLY)
-        await expect_told(platform, "default", "default-dsc", "MLflowNotCreated")
-    await eventually(lambda: exists(platform, f"{MLFLOWS}/mlflows/mlflow"), seconds=90)
+        await expect_warning(platform, "default", "default-dsc", "MLflowNotCreated")
+    await eventually(lambda: exists(platform, f"{MLFLOWS}/mlflows/mlflow"), seconds=150)

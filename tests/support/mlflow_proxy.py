@@ -1,4 +1,4 @@
-"""A door in front of the real MLflow that counts who passes, and may keep some out."""
+"""A proxy in front of the real MLflow that counts calls, and holds them up or refuses them for a test."""
 
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -9,27 +9,27 @@ from aiohttp import web
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer
 
-type Doorkeeper = Callable[[str, str, str], Awaitable[int | None]]
-"""Called with workspace, what is to be done and the body; it may wait, and answers with a status, or None."""
+type Intercept = Callable[[str, str], Awaitable[int | None]]
+"""Called with workspace and API call; it may wait, and returns the status to refuse with, or None."""
 
 
-async def let_in(workspace: str, doing: str, body: str) -> int | None:
-    """Everybody goes through."""
-    del workspace, doing, body
+async def pass_on(workspace: str, call: str) -> int | None:
+    """Refuse nothing."""
+    del workspace, call
     return None
 
 
-class MLflowCounter:
-    """Requests that went through: what they did, and how many were under way at most."""
+class MLflowProxy:
+    """The calls that MLflow answered, and how many were under way at most."""
 
     def __init__(self, server: MLflowServer, session: aiohttp.ClientSession) -> None:
         self._server = server
         self._session = session
         self._tls = ssl.create_default_context(cafile=server.ca_file)
         self.url = ""
-        self.done: list[str] = []
+        self.calls: list[str] = []
         self.peak = 0
-        self.doorkeeper: Doorkeeper = let_in
+        self.intercept: Intercept = pass_on
         self._under_way = 0
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -38,10 +38,10 @@ class MLflowCounter:
         try:
             headers = {k: v for k, v in request.headers.items() if k not in ("Host", "Content-Length")}
             body = await request.read()
-            doing = request.path.rpartition("/")[2]
+            call = request.path.rpartition("/")[2]
             workspace = request.headers.get("X-MLFLOW-WORKSPACE", "")
-            if status := await self.doorkeeper(workspace, doing, body.decode()):
-                refusal = {"error": {"code": "REFUSED", "message": "the test says no"}}
+            if status := await self.intercept(workspace, call):
+                refusal = {"error": {"code": "REFUSED", "message": "refused by the test"}}
                 return web.json_response(refusal, status=status)
             async with self._session.request(
                 request.method,
@@ -50,7 +50,7 @@ class MLflowCounter:
                 headers=headers,
                 ssl=self._tls,
             ) as answer:
-                self.done.append(doing)
+                self.calls.append(call)
                 return web.Response(
                     status=answer.status, body=await answer.read(), content_type=answer.content_type
                 )
@@ -59,20 +59,20 @@ class MLflowCounter:
 
 
 @asynccontextmanager
-async def counting(server: MLflowServer) -> AsyncGenerator[MLflowCounter]:
+async def run_mlflow_proxy(server: MLflowServer) -> AsyncGenerator[MLflowProxy]:
     """Serve plain HTTP on loopback; MLflow itself is asked over HTTPS."""
     # No limit of its own: it is the caller's that is to be seen.
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with aiohttp.ClientSession(connector=connector) as session:
-        counter = MLflowCounter(server, session)
+        proxy = MLflowProxy(server, session)
         app = web.Application()
-        app.router.add_route("*", "/{path:.*}", counter.handle)
+        app.router.add_route("*", "/{path:.*}", proxy.handle)
         runner = web.AppRunner(app)
         await runner.setup()
         try:
             site = web.TCPSite(runner, "127.0.0.1", 0)
             await site.start()
-            counter.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-            yield counter
+            proxy.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            yield proxy
         finally:
             await runner.cleanup()
