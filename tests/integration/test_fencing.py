@@ -11,7 +11,7 @@ import pytest
 
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.resources import CONFIG_MAPS
-from kagenti_operator.runtime.election.fencing import GatedClient, NotLeading
+from kagenti_operator.runtime.election.fencing import FencedClient, NotLeading
 from tests.support.cluster import Cluster
 
 _UNACKNOWLEDGED_WRITE = Path(__file__).with_name("unacknowledged_write.py")
@@ -23,7 +23,7 @@ class Gated:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.open = True
         self.namespace = namespace
-        self.client = GatedClient(
+        self.client = FencedClient(
             load_connection({"KUBECONFIG": str(cluster.admin_kubeconfig)}),
             may_write=lambda: self.open,
             rng=random.Random(),

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.election.fencing import UNACKNOWLEDGED_SECONDS, GatedClient
+from kagenti_operator.runtime.election.fencing import UNACKNOWLEDGED_SECONDS, FencedClient
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
@@ -70,7 +70,7 @@ def build_client(kind: str, port: int) -> KubeClient:
         connection = load_connection({"KUBECONFIG": str(path)})
     if kind == "plain":
         return KubeClient(connection)
-    return GatedClient(connection, may_write=lambda: True, rng=random.Random())
+    return FencedClient(connection, may_write=lambda: True, rng=random.Random())
 
 
 async def main(kind: str) -> str:

@@ -111,14 +111,14 @@ async def _look(
 async def _ask_probes(session: aiohttp.ClientSession, pod: Pod, port: int) -> str:
     name, address = pod.metadata.name, pod.status.pod_ip
     if not address:
-        raise NotWell(f"pod {name} has not started: `kubectl describe pod {name}` tells why")
+        raise NotWell(f"pod {name} has not started: `kubectl describe pod {name}` says why")
     host = f"[{address}]" if ":" in address else address
     for path in PROBES:
         with _unreachable_is_told(name, path):
             async with session.get(f"http://{host}:{port}{path}") as answer:
                 if answer.status != 200:
-                    told = (await answer.text()).strip()
-                    raise NotWell(f"pod {name} answers {path} with {answer.status}: {told}")
+                    reason = (await answer.text()).strip()
+                    raise NotWell(f"pod {name} answers {path} with {answer.status}: {reason}")
     return f"pod {name} answers {' and '.join(PROBES)}"
 
 

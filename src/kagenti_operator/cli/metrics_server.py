@@ -8,7 +8,7 @@ from pathlib import Path
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import add_boolean, address
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.telemetry.authorization import Gatekeeper, require_access
+from kagenti_operator.runtime.telemetry.authorization import TokenAuthorizer, require_access
 from kagenti_operator.runtime.telemetry.listener import Listener
 from kagenti_operator.runtime.telemetry.metrics import Metrics, build_metrics_app
 from kagenti_operator.runtime.telemetry.serving_certificate import (
@@ -65,7 +65,7 @@ def load_certificate(args: argparse.Namespace) -> CertificateFiles | None:
 
 
 def build_listener(args: argparse.Namespace, metrics: Metrics, client: KubeClient) -> Listener:
-    """The server; `client` is one whose writes are not gated, because replicas that wait are scraped too."""
+    """The server; `client` is one whose writes are not fenced, because replicas that wait are scraped too."""
     if not is_secure(args):
         return Listener("metrics", build_metrics_app(metrics), args.metrics_bind_address)
     files = load_certificate(args)
@@ -75,5 +75,5 @@ def build_listener(args: argparse.Namespace, metrics: Metrics, client: KubeClien
             files.context if files else await build_self_signed_context((socket.gethostname(), "localhost"))
         )
 
-    app = build_metrics_app(metrics, (require_access(Gatekeeper(client)),))
+    app = build_metrics_app(metrics, (require_access(TokenAuthorizer(client)),))
     return Listener("metrics", app, args.metrics_bind_address, tls=provide)

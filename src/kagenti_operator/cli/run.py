@@ -46,7 +46,7 @@ from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.runtime.cache.informer import SharedInformers
 from kagenti_operator.runtime.control.manager import Manager, Runnable
-from kagenti_operator.runtime.election.fencing import GatedClient
+from kagenti_operator.runtime.election.fencing import FencedClient
 from kagenti_operator.runtime.election.leader import (
     LeaderElector,
     Leadership,
@@ -205,7 +205,7 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         plain = KubeClient(connection, rng=rng, observer=metrics.observe_request)
         open_things.push_async_callback(plain.close)
         # What was refused comes again by its work queue: a worker that waited instead would hold up others.
-        client = GatedClient(
+        client = FencedClient(
             connection,
             may_write=leadership.held if args.leader_elect else lambda: True,
             rng=rng,

@@ -1,8 +1,8 @@
-"""The permissions without which the operator cannot do what it was told to, asked for when it starts.
+"""The permissions without which the operator cannot do what is switched on, asked for when it starts.
 
 Only those that are surely needed: every cache, because no controller starts before all are complete, and the
 writes of the enabled features. What is needed only now and then (making the MLflow CR, deleting a binding) is
-told of when it is refused.
+reported when it is refused.
 """
 
 import asyncio

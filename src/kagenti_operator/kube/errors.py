@@ -5,7 +5,7 @@ KubeError
   Unreachable   no answer: network, TLS, name, timeout; try again later
     Interrupted the answer began, and broke off
       Silent    it did not break, but nothing came for long; ask again to find out why
-  ConfigError   no usable credentials or settings: tell the person, trying again does not help
+  ConfigError   no usable credentials or settings: a person has to act, trying again does not help
 """
 
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class Interrupted(Unreachable):
 
 
 class Silent(Interrupted):
-    """A stream is open, but nothing comes: there is nothing to tell, or nobody at the other end."""
+    """A stream is open, but nothing comes: there is nothing to send, or nobody at the other end."""
 
 
 class StatusCause(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

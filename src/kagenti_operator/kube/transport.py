@@ -1,4 +1,4 @@
-"""HTTP to one API server: authentication, obeyed Retry-After, and failures told as KubeErrors."""
+"""HTTP to one API server: authentication, obeyed Retry-After, and failures as KubeErrors."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def retry_delay(method: str, error: ApiError, rng: random.Random) -> float | Non
     """Return after how many seconds to send a request again, None where it must not be.
 
     A 429 was not acted upon, whatever the method. A 5xx may have been, so a create is not repeated.
-    Up to a quarter is added by chance, so that those who were told the same do not come back at once.
+    Up to a quarter is added by chance, so that those who were asked the same do not come back at once.
     """
     if error.too_many_requests:
         wait = error.retry_after or _DEFAULT_RETRY_AFTER_SECONDS

@@ -61,7 +61,7 @@ class UnreadableMeta(KubeStruct):
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """An object that exists but does not fit its model: to be told, and treated as absent."""
+    """An object that exists but does not fit its model: to be logged, and treated as absent."""
 
     metadata: UnreadableMeta
     problem: str

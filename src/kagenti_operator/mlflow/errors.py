@@ -1,4 +1,4 @@
-"""What can go wrong with MLflow, classed by what to do: try again (`retryable`), or tell a person.
+"""What can go wrong with MLflow, classed by what to do: try again (`retryable`), or have a person act.
 
 MLflowError             MLflow answered, and not with what was asked for
   MLflowUnreachable     no answer: network, timeout, TLS

@@ -17,7 +17,7 @@ class _Rollout:
     deadline: float
     # Of the workload that rolls; None until the API server took a change.
     generation: int | None = None
-    # While a change is on its way, what is told is about an earlier rollout.
+    # While a change is on its way, the status is that of an earlier rollout.
     changing: bool = True
 
     def is_over(self, agent: Agent) -> bool:

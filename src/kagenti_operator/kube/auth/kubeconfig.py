@@ -160,7 +160,7 @@ def _build_plugin(cluster: Cluster, settings: Exec) -> ExecPlugin:
 def _describe(cluster: Cluster) -> dict[str, Any]:
     """The cluster as ExecCredential's `spec.cluster` has it."""
     config = (item.extension for item in cluster.extensions or () if item.name == _PLUGIN_EXTENSION)
-    told = {
+    given = {
         "server": cluster.server,
         "tls-server-name": cluster.tls_server_name,
         "insecure-skip-tls-verify": cluster.insecure_skip_tls_verify,
@@ -169,7 +169,7 @@ def _describe(cluster: Cluster) -> dict[str, Any]:
         "disable-compression": cluster.disable_compression,
         "config": next(config, None),
     }
-    return {field: value for field, value in told.items() if value}
+    return {field: value for field, value in given.items() if value}
 
 
 def _build_tls(cluster: Cluster, user: User, plugin: ExecPlugin | None) -> TlsFiles:

@@ -11,10 +11,10 @@ import structlog
 
 from kagenti_operator.kube.errors import ConfigError
 
-# A rotated token shows in the file's identity; the limit is for file systems that do not tell.
+# A rotated token shows in the file's identity; the limit is for file systems without one.
 TOKEN_MAX_AGE_SECONDS = 60.0
 
-_log = structlog.get_logger("kube.credentials")
+_log = structlog.get_logger(__name__)
 
 
 class TokenSource(Protocol):
@@ -74,7 +74,7 @@ class FileStamp:
             if self._may_be_missing:
                 return None
             raise
-        # A mounted ConfigMap changes by a new symlink target: the inode tells where times do not.
+        # A mounted ConfigMap changes by a new symlink target: the inode changes where times do not.
         return found.st_mtime_ns, found.st_ino, found.st_dev, found.st_size
 
     def forget(self) -> None:

@@ -19,7 +19,7 @@ class _Claims(msgspec.Struct, frozen=True):
 def read_pod_token_seconds(token: str) -> float | None:
     """The lifetime of a token that a kubelet brought into a pod; None for any other token.
 
-    API servers may give tokens for longer than the kubelet asks for, so only a token tells.
+    API servers may give tokens for longer than the kubelet asks for, so only a token says it.
     """
     try:
         payload = token.split(".")[1]

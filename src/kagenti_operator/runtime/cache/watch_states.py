@@ -12,7 +12,7 @@ BACKOFF = Backoff(first=0.8, longest=15.0, jitter=1.0)
 ABSENT_SECONDS = 600.0
 # After somebody said that it appears: the server needs some seconds from a CRD's creation to serving it.
 HOPEFUL_TRIES = 7
-# A watch that lasted this long has worked, even if there was nothing to tell.
+# A watch that lasted this long has worked, even if there was nothing to send.
 STEADY_SECONDS = 10.0
 
 
@@ -47,7 +47,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Absent:
-    """The API is not served or not ours to see; waiting to be told that it is, or for `seconds`."""
+    """The API is not served or not ours to see; waiting for somebody to announce it, or for `seconds`."""
 
     seconds: float
     hopeful: int

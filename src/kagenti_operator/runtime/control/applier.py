@@ -13,7 +13,7 @@ from kagenti_operator.kube.resources import Resource
 log = structlog.get_logger(__name__)
 
 # What was written and is not in the cache after so many seconds was undone before an informer saw it, while
-# its watch was broken: nothing else would tell. Whoever wrote looks again; a change that is seen cancels it.
+# its watch was broken: no event would come. Whoever wrote looks again; a change that is seen cancels it.
 CONFIRM_SECONDS = 15.0
 # They are the resource's, and models do not repeat them.
 _TYPE_FIELDS = ("apiVersion", "kind")

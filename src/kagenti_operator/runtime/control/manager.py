@@ -102,7 +102,7 @@ class Manager:
                 for task in self._running:
                     task.cancel()
         except BaseExceptionGroup as failures:
-            # One failure cancels all others: it is the news, and a group around it only hides it.
+            # One failure cancels all others: it is what matters, and a group around it only hides it.
             if len(failures.exceptions) == 1:
                 raise failures.exceptions[0] from None
             raise

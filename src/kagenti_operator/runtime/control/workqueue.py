@@ -22,7 +22,7 @@ _STALE_TIMERS_KEPT = 64
 
 
 class QueueObserver(Protocol):
-    """What a work queue tells about itself; durations are in seconds."""
+    """What observes a work queue; durations are in seconds."""
 
     def added(self) -> None:
         """A key was added that was not waiting yet."""
@@ -153,7 +153,7 @@ class WorkQueue[K: Hashable]:
             self._make_ready(key)
 
     def shut_down(self) -> None:
-        """Hand out no further key: what waits is dropped, whoever waits in `get` is told."""
+        """Hand out no further key: what waits is dropped, whoever waits in `get` gets QueueShutDown."""
         self._shut_down = True
         if self._alarm:
             self._alarm.cancel()

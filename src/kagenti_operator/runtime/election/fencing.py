@@ -28,7 +28,7 @@ class NotLeading(KubeError):
     """A write was held back because this replica does not lead, or not for certain."""
 
 
-class GatedClient(KubeClient):
+class FencedClient(KubeClient):
     """Reads like any client; its writes raise NotLeading unless `may_write()` as they are put on the wire."""
 
     def __init__(
@@ -62,7 +62,7 @@ def _open_socket(address: tuple[Any, ...]) -> socket.socket:
     return opened
 
 
-class _GatedConnector(Connector):
+class _FencedConnector(Connector):
     """Asks when a request gets its connection, after which it is sent without giving way.
 
     Asked before a request is begun, the gate would be blind while that waits for a connection or for its next
@@ -82,6 +82,6 @@ class _GatedConnector(Connector):
 
 
 def _build_connector(limit: int, *, may_write: Callable[[], bool]) -> Connector:
-    connector = _GatedConnector(limit=limit, socket_factory=_open_socket)
+    connector = _FencedConnector(limit=limit, socket_factory=_open_socket)
     connector.may_write = may_write
     return connector

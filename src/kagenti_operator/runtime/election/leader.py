@@ -31,8 +31,9 @@ from kagenti_operator.runtime.election.lease import (
 )
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 from kagenti_operator.runtime.telemetry.metrics import Metrics
+from kagenti_operator.runtime.telemetry.standing import Standing
 
-log = structlog.get_logger("runtime.leader")
+log = structlog.get_logger(__name__)
 
 # client-go waits up to 2.2 retry periods between two tries. Up to 1.5 still spreads the replicas, and lets a
 # handover, the old leader's shutdown included, take less than five seconds.
@@ -73,7 +74,7 @@ def process_identity() -> str:
 class Leadership:
     """Whether this process may write, known at once and without a request.
 
-    Made before the clients and the elector, because the clients' writes are gated by it.
+    Made before the clients and the elector, because the clients' writes are fenced by it.
     """
 
     def __init__(self) -> None:
@@ -114,7 +115,7 @@ class LeaderElector:
         metrics: Metrics,
         rng: random.Random,
     ) -> None:
-        """`leases` must not be gated by `leadership`: writing the lease is how to gain it."""
+        """`leases` must not be fenced by `leadership`: writing the lease is how to gain it."""
         self._leases = leases
         self._settings = settings
         self._leadership = leadership
@@ -123,6 +124,8 @@ class LeaderElector:
         self._gauge = metrics.leader.labels(settings.name)
         self._gauge.set(0)
         self._log = log.bind(lease=f"{settings.namespace}/{settings.name}", identity=settings.identity)
+        # Why this replica does not lead, logged once while it stays the same.
+        self._problem = Standing[None]()
         # The lease as last seen, and since when its record has been the same.
         self._lease: Lease | None = None
         self._observed_at = 0.0
@@ -137,9 +140,9 @@ class LeaderElector:
         try:
             await self._acquire()
             self._gauge.set(1)
-            self._tell("became leader")
+            self._record("became leader")
             await self._lead(lead)
-            self._tell("stopped leading")
+            self._record("stopped leading")
             await self._recorder.flush(_FLUSH_SECONDS)
         finally:
             self._gauge.set(0)
@@ -150,7 +153,6 @@ class LeaderElector:
     async def _acquire(self) -> None:
         settings = self._settings
         self._log.info("Waiting for the leader lease")
-        told: str | None = None
         while True:
             started = clock.monotonic()
             problem = await self._try(self._take_if_free(), settings.attempt_timeout)
@@ -158,9 +160,8 @@ class LeaderElector:
                 self._leadership.hold_until(started + settings.renew_deadline)
                 self._log.info("Became leader")
                 return
-            if problem != told:
+            if self._problem.holds(None, problem):
                 self._log.info("Not leading", because=problem)
-                told = problem
             await asyncio.sleep(jittered(settings.retry_period, _JITTER, self._rng))
 
     async def _lead(self, lead: Callable[[], Awaitable[None]]) -> None:
@@ -182,7 +183,7 @@ class LeaderElector:
         task.cancel()
         await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
         if not task.done():
-            self._log.error("Work did not end when told to; it can write no longer, and the process ends")
+            self._log.error("Work did not end when cancelled; it can write no longer, and the process ends")
 
     async def _renew(self) -> None:
         """Renew for ever. Raises LeadershipLost."""
@@ -277,7 +278,7 @@ class LeaderElector:
             await self._leases.replace(lease, released_record(lease.record, clock.now()))
             self._log.info("Released the leader lease")
 
-    def _tell(self, what: str) -> None:
+    def _record(self, what: str) -> None:
         lease = self._lease
         ref = ObjectRef(
             api_version=API_VERSION,

@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from kagenti_operator import clock
 from kagenti_operator.kube.errors import KubeError
 
-log = structlog.get_logger("runtime.authorization")
+log = structlog.get_logger(__name__)
 
 TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews"
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -35,12 +35,12 @@ class Verdict(Enum):
     """What the API server thinks of a request."""
 
     ALLOWED = "allowed"
-    STRANGER = "the token is nobody's, or has expired"
+    UNAUTHENTICATED = "the token is nobody's, or has expired"
     REFUSED = "the permission is missing"
 
 
 class Requester(Protocol):
-    """The part of a KubeClient that is needed here; one that is not gated, for reviews are writes to it."""
+    """The part of a KubeClient that is needed here; one that is not fenced, for reviews are writes to it."""
 
     async def raw(self, method: str, path: str, *, body: bytes | None = None) -> bytes:
         """Send a request and return the body of its success."""
@@ -71,7 +71,7 @@ class _AccessReview(msgspec.Struct, frozen=True):
     status: _AccessStatus = _AccessStatus()
 
 
-class Gatekeeper:
+class TokenAuthorizer:
     """Judges requests, and remembers for a short time how it did. Tokens themselves are not kept."""
 
     def __init__(self, client: Requester) -> None:
@@ -96,10 +96,10 @@ class Gatekeeper:
         return verdict
 
     async def _ask(self, token: str, verb: str, path: str) -> Verdict:
-        told = await self._review(TOKEN_REVIEWS, _TokenReview, {"token": token})
-        user = told.status.user
-        if not told.status.authenticated or user is None:
-            return Verdict.STRANGER
+        review = await self._review(TOKEN_REVIEWS, _TokenReview, {"token": token})
+        user = review.status.user
+        if not review.status.authenticated or user is None:
+            return Verdict.UNAUTHENTICATED
         spec = {
             "user": user.username,
             "uid": user.uid,
@@ -124,25 +124,25 @@ def bearer_token(header: str) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def require_access(gatekeeper: Gatekeeper) -> Middleware:
+def require_access(authorizer: TokenAuthorizer) -> Middleware:
     """An aiohttp middleware that lets nobody through whom the API server does not."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         token = bearer_token(request.headers.get("Authorization", ""))
         if token is None:
-            return _stranger("send a token of the cluster: Authorization: Bearer TOKEN")
+            return _unauthenticated("send a token of the cluster: Authorization: Bearer TOKEN")
         verb = request.method.lower()
         try:
-            verdict = await gatekeeper.judge(token, verb, request.path)
+            verdict = await authorizer.judge(token, verb, request.path)
         except KubeError as error:
             log.warning("Cannot ask the API server who may read", path=request.path, error=str(error))
             return web.Response(status=500, text="the API server could not be asked who you are\n")
         match verdict:
             case Verdict.ALLOWED:
                 return await handler(request)
-            case Verdict.STRANGER:
-                return _stranger(verdict.value)
+            case Verdict.UNAUTHENTICATED:
+                return _unauthenticated(verdict.value)
             case Verdict.REFUSED:
                 cure = f"{verdict.value}: `{verb}` on nonResourceURL {request.path}\n"
                 return web.Response(status=403, text=cure)
@@ -150,5 +150,5 @@ def require_access(gatekeeper: Gatekeeper) -> Middleware:
     return check
 
 
-def _stranger(reason: str) -> web.Response:
+def _unauthenticated(reason: str) -> web.Response:
     return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"}, text=f"{reason}\n")

@@ -99,7 +99,6 @@ class Budget:
     def __init__(self, now: float) -> None:
         self._tokens = BURST
         self._at = now
-        self.told = False
 
     def spend(self, now: float) -> bool:
         """Take one token if there is one."""

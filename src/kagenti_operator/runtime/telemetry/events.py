@@ -1,4 +1,4 @@
-"""Telling people by Kubernetes Events, on the object that they would describe.
+"""Kubernetes Events, on the object that people would describe.
 
 Recording never waits and never fails: events are deduplicated and limited at once, and a background task
 sends them. What is said again and again becomes a series whose count is written ever more rarely, and an
@@ -21,8 +21,9 @@ from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.election.fencing import NotLeading
 from kagenti_operator.runtime.election.lease import micro_time
 from kagenti_operator.runtime.telemetry.event_series import Budget, ObjectRef, Series, Statement
+from kagenti_operator.runtime.telemetry.standing import Standing
 
-log = structlog.get_logger("runtime.events")
+log = structlog.get_logger(__name__)
 
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", KubeObject)
 REPORTING_CONTROLLER = "kagenti-operator"
@@ -83,18 +84,18 @@ class EventRecorder:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._refusals_told: set[tuple[int, str]] = set()
-        self._overflow_told = False
+        # What keeps events from being recorded: logged once each while it lasts.
+        self._trouble = Standing[object]()
 
     def normal(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
-        """Tell of something that people may like to know. `reason` is one CamelCase word.
+        """Record something that people may like to know. `reason` is one CamelCase word.
 
         Returns False where it is dropped because too much is said; said again later, it may get through.
         """
         return self._record(Statement(about=about, type="Normal", reason=reason, action=action, note=message))
 
     def warning(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
-        """Tell of something that people should act on; see `normal`."""
+        """Record something that people should act on; see `normal`."""
         return self._record(
             Statement(about=about, type="Warning", reason=reason, action=action, note=message)
         )
@@ -123,11 +124,10 @@ class EventRecorder:
         if not self._may_say(statement.about):
             return False
         if len(self._unsent) >= _MAX_QUEUED:
-            if not self._overflow_told:
+            if self._trouble.holds("overflow", ""):
                 log.warning("Too many events wait to be sent, new ones are dropped", events=len(self._unsent))
-            self._overflow_told = True
             return False
-        self._overflow_told = False
+        self._trouble.ends("overflow")
         self._unsent[statement] = series
         self._idle.clear()
         self._wake.set()
@@ -150,16 +150,18 @@ class EventRecorder:
     def _may_say(self, about: ObjectRef) -> bool:
         now = clock.monotonic()
         budget = self._budgets.get(about) or Budget(now)
-        _remember(self._budgets, about, budget)
+        # Who is forgotten begins anew in every respect.
+        self._trouble.ends(_remember(self._budgets, about, budget))
         allowed = budget.spend(now)
-        if not allowed and not budget.told:
+        if allowed:
+            self._trouble.ends(about)
+        elif self._trouble.holds(about, ""):
             log.warning(
                 "Too many events about this object, further ones are dropped for a while",
                 kind=about.kind,
                 namespace=about.namespace,
                 name=about.name,
             )
-        budget.told = not allowed
         return allowed
 
     async def _send(self, statement: Statement, series: Series) -> None:
@@ -168,7 +170,7 @@ class EventRecorder:
                 await self._write(statement, series)
             except KubeError as error:
                 if attempt == _MAX_TRIES or not _is_passing(error):
-                    self._tell_refusal(statement, error)
+                    self._log_refusal(statement, error)
                     return
                 await asyncio.sleep(_BACKOFF.delay(attempt, self._rng))
             else:
@@ -216,16 +218,17 @@ class EventRecorder:
             if not error.already_exists:
                 raise
 
-    def _tell_refusal(self, statement: Statement, error: KubeError) -> None:
-        """Log that an event was not taken, once per kind of refusal; it must not fail what it tells about."""
+    def _log_refusal(self, statement: Statement, error: KubeError) -> None:
+        """Log that an event was not taken, once per kind of refusal; it must not fail what it is about."""
         if isinstance(error, NotLeading):
             return
         kind = (error.status, error.reason) if isinstance(error, ApiError) else (0, type(error).__name__)
-        if kind in self._refusals_told or (isinstance(error, ApiError) and error.namespace_terminating):
+        if isinstance(error, ApiError) and error.namespace_terminating:
             return
-        self._refusals_told.add(kind)
+        if not self._trouble.holds(kind, ""):
+            return
         log.warning(
-            "Event not recorded; further ones that fail this way are dropped without a word",
+            "Event not recorded; further ones that fail this way are dropped silently",
             error=str(error),
             reason=statement.reason,
             about=f"{statement.about.kind} {statement.about.namespace}/{statement.about.name}",
@@ -238,11 +241,11 @@ def _is_passing(error: KubeError) -> bool:
     return isinstance(error, Unreachable)
 
 
-def _remember[K, V](memory: OrderedDict[K, V], key: K, value: V) -> None:
+def _remember[K, V](memory: OrderedDict[K, V], key: K, value: V) -> K | None:
+    """Keep the value as the one used last; return what had to be forgotten for it."""
     memory[key] = value
     memory.move_to_end(key)
-    if len(memory) > _MAX_REMEMBERED:
-        memory.popitem(last=False)
+    return memory.popitem(last=False)[0] if len(memory) > _MAX_REMEMBERED else None
 
 
 def _shorten(note: str) -> str:

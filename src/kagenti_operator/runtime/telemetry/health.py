@@ -1,4 +1,4 @@
-"""The probes: `/healthz` tells whether to restart the process, `/readyz` whether it does its job.
+"""The probes: `/healthz` says whether to restart the process, `/readyz` whether it does its job.
 
 Each check has a name under which it can be asked alone (`/healthz/leader`); `?verbose` lists them all, as
 with every other Kubernetes component.
@@ -30,7 +30,7 @@ class Health:
 
 
 def judge(probe: str, checks: Mapping[str, Check]) -> tuple[bool, str]:
-    """Ask every check; return whether all passed, and the lines that tell of each."""
+    """Ask every check; return whether all passed, and a line about each."""
     answers = {name: check() for name, check in checks.items()}
     lines = [f"[-]{name} failed: {a}" if a else f"[+]{name} ok" for name, a in answers.items()]
     passed = not any(answers.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
-log = structlog.get_logger("runtime.listener")
+log = structlog.get_logger(__name__)
 
 # A scrape or a probe that is under way when the process ends may finish for that long, in seconds.
 _SHUTDOWN_SECONDS = 0.1

@@ -80,7 +80,7 @@ def _add_logger_name(logger: WrappedLogger, _: str, event: EventDict) -> EventDi
 def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     ordered: dict[str, Any] = {key: event.pop(key) for key in _FIRST_KEYS}
     ordered.update(event)
-    # A value that JSON does not know is better told in Python's words than not at all.
+    # A value that JSON does not know is better logged in Python's words than not at all.
     return msgspec.json.encode(ordered, enc_hook=str).decode()
 
 

@@ -1,4 +1,4 @@
-"""What the runtime tells Prometheus, under the names that dashboards for controller-runtime already use.
+"""The runtime's metrics, under the names that dashboards for controller-runtime already use.
 
 No label ever holds an object's name: ten thousand agents make no more series than one.
 """

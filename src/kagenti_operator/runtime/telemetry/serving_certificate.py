@@ -11,7 +11,7 @@ import structlog
 
 from kagenti_operator.kube.auth.rotation import FileStamp
 
-log = structlog.get_logger("runtime.serving-certificate")
+log = structlog.get_logger(__name__)
 
 
 class CertificateError(Exception):

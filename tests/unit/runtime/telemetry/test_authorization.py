@@ -1,4 +1,4 @@
-"""What the gatekeeper remembers, and for how long; what it asks for is tested on a real API server."""
+"""What the authorizer remembers, and for how long; what it asks for is tested on a real API server."""
 
 import json
 from typing import Any
@@ -6,7 +6,12 @@ from typing import Any
 import pytest
 
 from kagenti_operator.kube.errors import Unreachable
-from kagenti_operator.runtime.telemetry.authorization import ACCESS_REVIEWS, Gatekeeper, Verdict, bearer_token
+from kagenti_operator.runtime.telemetry.authorization import (
+    ACCESS_REVIEWS,
+    TokenAuthorizer,
+    Verdict,
+    bearer_token,
+)
 from tests.support.virtual_time import advance
 
 pytestmark = pytest.mark.virtual_time
@@ -41,59 +46,59 @@ def answers() -> Answers:
 
 
 @pytest.fixture
-def gatekeeper(answers: Answers) -> Gatekeeper:
-    return Gatekeeper(answers)
+def authorizer(answers: Answers) -> TokenAuthorizer:
+    return TokenAuthorizer(answers)
 
 
-async def judge(gatekeeper: Gatekeeper, token: str) -> Verdict:
-    return await gatekeeper.judge(token, "get", "/metrics")
+async def judge(authorizer: TokenAuthorizer, token: str) -> Verdict:
+    return await authorizer.judge(token, "get", "/metrics")
 
 
-async def test_a_scraper_is_asked_about_once_a_minute(gatekeeper: Gatekeeper, answers: Answers) -> None:
+async def test_a_scraper_is_asked_about_once_a_minute(authorizer: TokenAuthorizer, answers: Answers) -> None:
     for _ in range(5):
-        assert await judge(gatekeeper, "prometheus") is Verdict.ALLOWED
+        assert await judge(authorizer, "prometheus") is Verdict.ALLOWED
     assert len(answers.asked) == 2
     answers.readers.clear()
     await advance(61)
-    assert await judge(gatekeeper, "prometheus") is Verdict.REFUSED
+    assert await judge(authorizer, "prometheus") is Verdict.REFUSED
 
 
-async def test_a_refusal_is_forgotten_soon(gatekeeper: Gatekeeper, answers: Answers) -> None:
-    assert await judge(gatekeeper, "curious") is Verdict.REFUSED
-    assert await judge(gatekeeper, "nonsense") is Verdict.STRANGER
+async def test_a_refusal_is_forgotten_soon(authorizer: TokenAuthorizer, answers: Answers) -> None:
+    assert await judge(authorizer, "curious") is Verdict.REFUSED
+    assert await judge(authorizer, "nonsense") is Verdict.UNAUTHENTICATED
     answers.readers.add("somebody")
-    assert await judge(gatekeeper, "curious") is Verdict.REFUSED
+    assert await judge(authorizer, "curious") is Verdict.REFUSED
     await advance(11)
-    assert await judge(gatekeeper, "curious") is Verdict.ALLOWED
+    assert await judge(authorizer, "curious") is Verdict.ALLOWED
 
 
-async def test_an_answer_is_for_one_path_and_verb(gatekeeper: Gatekeeper, answers: Answers) -> None:
-    await judge(gatekeeper, "prometheus")
+async def test_an_answer_is_for_one_path_and_verb(authorizer: TokenAuthorizer, answers: Answers) -> None:
+    await judge(authorizer, "prometheus")
     answers.readers.clear()
-    assert await gatekeeper.judge("prometheus", "get", "/other") is Verdict.REFUSED
-    assert await gatekeeper.judge("prometheus", "head", "/metrics") is Verdict.REFUSED
+    assert await authorizer.judge("prometheus", "get", "/other") is Verdict.REFUSED
+    assert await authorizer.judge("prometheus", "head", "/metrics") is Verdict.REFUSED
 
 
 async def test_strangers_do_not_push_memory_up_but_the_oldest_out(
-    gatekeeper: Gatekeeper, answers: Answers
+    authorizer: TokenAuthorizer, answers: Answers
 ) -> None:
-    await judge(gatekeeper, "prometheus")
+    await judge(authorizer, "prometheus")
     for number in range(255):
-        await judge(gatekeeper, f"stranger {number}")
+        await judge(authorizer, f"stranger {number}")
     asked = len(answers.asked)
-    await judge(gatekeeper, "prometheus")
+    await judge(authorizer, "prometheus")
     assert len(answers.asked) == asked
-    await judge(gatekeeper, "one more stranger")
-    await judge(gatekeeper, "prometheus")
+    await judge(authorizer, "one more stranger")
+    await judge(authorizer, "prometheus")
     assert len(answers.asked) == asked + 3
 
 
-async def test_not_knowing_is_not_remembered(gatekeeper: Gatekeeper, answers: Answers) -> None:
+async def test_not_knowing_is_not_remembered(authorizer: TokenAuthorizer, answers: Answers) -> None:
     answers.away = True
     with pytest.raises(Unreachable):
-        await judge(gatekeeper, "prometheus")
+        await judge(authorizer, "prometheus")
     answers.away = False
-    assert await judge(gatekeeper, "prometheus") is Verdict.ALLOWED
+    assert await judge(authorizer, "prometheus") is Verdict.ALLOWED
 
 
 @pytest.mark.parametrize(
