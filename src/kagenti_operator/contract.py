@@ -105,7 +105,6 @@ MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 
 # --- 1. Objects read --------------------------------------------------------------------------------------
 
-DATA_SCIENCE_CLUSTER = "default-dsc"
 MLFLOW = "mlflow"
 MLFLOW_NAMESPACE = "redhat-ods-applications"
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"

@@ -117,6 +117,5 @@ async def test_everything_may_come_and_go_in_any_order(
     await expect_rolled(platform, await expect_headers(platform, team, experiment["experiment_id"]))
 
     await happen(changes.departures, rng)
-    for namespace in (team, MLFLOW_NAMESPACE):
-        await expect_no_binding(platform, namespace)
+    await expect_no_binding(platform, team)
     await expect_rolled(platform, await expect_config(platform, "traces/default"))

@@ -144,10 +144,10 @@ class Platform:
 
     # --- platform --------------------------------------------------------------------------------------
 
-    async def set_state(self, state: str | None) -> None:
+    async def set_state(self, state: str | None, name: str = "default-dsc") -> None:
         spec: Object = {"components": {"mlflowoperator": {"managementState": state}}} if state else {}
-        body = _object("datasciencecluster.opendatahub.io/v2", "DataScienceCluster", "default-dsc", spec=spec)
-        await self.put(f"{DSCS}/default-dsc", body)
+        body = _object("datasciencecluster.opendatahub.io/v2", "DataScienceCluster", name, spec=spec)
+        await self.put(f"{DSCS}/{name}", body)
 
     async def cluster_role(self, name: str, rules: list[Object] | None = None) -> None:
         """A role as the MLflow operator brings it, or with these rules."""

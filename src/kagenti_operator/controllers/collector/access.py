@@ -78,15 +78,14 @@ def decide(platform: Platform, *, wanted: bool, ours: bool) -> Decision:
     """Decide about one namespace's binding. `wanted`: an agent or MLflow is there; `ours`: it is ours.
 
     A binding that works is never taken away by a hiccup: while MLflow is not ready, or its ClusterRole is
-    being replaced, or somebody else manages the component, what exists stays and nothing new is made.
+    being replaced, or somebody else manages the component, or no DataScienceCluster says anything because it
+    is absent or going, what exists stays and nothing new is made.
     """
-    match platform.state:
-        case "Managed" if wanted:
-            return Grant(platform.cluster_role) if platform.ready and platform.cluster_role else Leave()
-        case "Unmanaged" if wanted:
-            return Leave()
-        case _:
-            return Revoke() if ours else Leave()
+    if platform.state == "Removed" or not wanted:
+        return Revoke() if ours else Leave()
+    if platform.state == "Managed" and platform.ready and platform.cluster_role:
+        return Grant(platform.cluster_role)
+    return Leave()
 
 
 def build_binding(

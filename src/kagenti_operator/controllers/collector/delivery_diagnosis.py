@@ -17,9 +17,15 @@ UNMANAGED = "MLflowUnmanaged"
 
 @dataclass(frozen=True, kw_only=True)
 class Delivery:
-    """The facts. `state`: the component's managementState; `bound`: the collector has its RoleBinding."""
+    """The facts. `bound`: the collector has its RoleBinding.
+
+    `cluster`: the name of the DataScienceCluster, if there is one; `going`: it is being deleted; `state`: the
+    component's managementState.
+    """
 
     workspace: str | None
+    cluster: str | None = None
+    going: bool = False
     state: str | None
     bound: bool
     has_agents: bool
@@ -30,8 +36,11 @@ class Delivery:
         """What the caches have for spans that are sent to that workspace."""
         binding = access.binding(workspace) if workspace else None
         managed = mlflow.state == "Managed"
+        cluster = mlflow.data_science_cluster
         return cls(
             workspace=workspace,
+            cluster=cluster.metadata.name if cluster else None,
+            going=cluster is not None and cluster.going,
             state=mlflow.state,
             # The ClusterRole may be another by now; whatever else manages MLflow is not followed.
             bound=bool(workspace) and access.is_granted(workspace) if managed else binding is not None,
@@ -56,15 +65,14 @@ def report_delivery(delivery: Delivery) -> Iterable[Report]:
     reason = foresee_refusal(delivery)
     workspace = delivery.workspace
     not_managed = (
-        f"Component mlflowoperator of DataScienceCluster {contract.DATA_SCIENCE_CLUSTER} is not Managed but "
-        f"{delivery.state or 'unset'}, so the operator grants the collector no access to namespace "
+        f"{_describe_state(delivery)}, so the operator grants the collector no access to namespace "
         f"'{workspace}', the configured workspace, and MLflow refuses spans with 403"
     )
     messages = {
         "WorkspaceNotConfigured": "No workspace is configured, so the collector sends none and MLflow "
         "refuses every span with 400. Set the chart's value mlflow.workspace (flag --mlflow-workspace).",
-        "MLflowNotManaged": f"{not_managed}. Set it to Managed, or delete the MLflow CR if MLflow is not "
-        "wanted any more.",
+        "MLflowNotManaged": f"{not_managed}. {_advise_managed(delivery)}, or delete the MLflow CR if MLflow "
+        "is not wanted any more.",
         UNMANAGED: f"{not_managed}, unless somebody else has granted it.",
         "WorkspaceWithoutAgents": f"No agent lives in namespace '{workspace}', the configured workspace, so "
         "the collector has no access there and MLflow refuses spans with 403. Access follows the first "
@@ -72,3 +80,18 @@ def report_delivery(delivery: Delivery) -> Iterable[Report]:
     }
     if reason in messages:
         yield Report(reason=reason, message=messages[reason], log=True)
+
+
+def _describe_state(delivery: Delivery) -> str:
+    if delivery.cluster is None:
+        return "No DataScienceCluster exists that says whether MLflow is Managed"
+    if delivery.going:
+        return f"DataScienceCluster {delivery.cluster} is being deleted"
+    state = delivery.state or "unset"
+    return f"Component mlflowoperator of DataScienceCluster {delivery.cluster} is not Managed but {state}"
+
+
+def _advise_managed(delivery: Delivery) -> str:
+    if delivery.cluster is None or delivery.going:
+        return "Make a DataScienceCluster whose component mlflowoperator is Managed"
+    return "Set it to Managed"

@@ -1,5 +1,6 @@
 """What the platform says of MLflow, from the caches."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from kagenti_operator import contract
@@ -31,14 +32,14 @@ class MLflowFacts:
 
     @property
     def data_science_cluster(self) -> DataScienceCluster | None:
-        """The DataScienceCluster that decides about MLflow."""
-        return self.data_science_clusters.cache.get("", contract.DATA_SCIENCE_CLUSTER)
+        """The DataScienceCluster that decides about MLflow, whatever its name."""
+        return choose_data_science_cluster(self.data_science_clusters.cache.values())
 
     @property
     def state(self) -> str | None:
-        """`managementState` of the MLflow component; None where no DataScienceCluster says it."""
+        """`managementState` of the MLflow component; None where no DataScienceCluster that stays says it."""
         found = self.data_science_cluster
-        return found.mlflow_state if found else None
+        return found.mlflow_state if found and not found.going else None
 
     @property
     def served(self) -> bool:
@@ -61,5 +62,14 @@ class MLflowFacts:
         """The object that people would describe for access to MLflow."""
         if cr := self.cr:
             return ObjectRef.of(MLFLOWS, cr)
-        found = next(iter(self.data_science_clusters.cache.values()), None)
+        found = self.data_science_cluster
         return ObjectRef.of(DATA_SCIENCE_CLUSTERS, found) if found else None
+
+
+def choose_data_science_cluster(found: Iterable[DataScienceCluster]) -> DataScienceCluster | None:
+    """Choose the one that decides: the platform allows one, but for the time in which one is going.
+
+    One that says nothing of MLflow (v1 has no such field) decides only where there is no other.
+    """
+    order = sorted(found, key=lambda one: (one.going, one.mlflow_state is None, one.metadata.name))
+    return next(iter(order), None)

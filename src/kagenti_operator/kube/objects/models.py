@@ -98,6 +98,11 @@ class DataScienceCluster(KubeObject):
     spec: DataScienceClusterSpec = DataScienceClusterSpec()
 
     @property
+    def going(self) -> bool:
+        """Whether it is being deleted; it then says what it said before, and nothing is made for it."""
+        return self.metadata.deletion_timestamp is not None
+
+    @property
     def mlflow_state(self) -> str | None:
         """`Managed`, `Unmanaged`, `Removed`, or None where the object does not say."""
         components = self.spec.components

@@ -47,7 +47,11 @@ def platform(
         ),
         pytest.param(platform(state="Removed"), True, True, Revoke(), id="Removed takes the grants away"),
         pytest.param(platform(state="Removed"), True, False, Leave(), id="but not foreign ones"),
-        pytest.param(platform(state=None), True, True, Revoke(), id="no DataScienceCluster is like Removed"),
+        pytest.param(
+            platform(state=None), True, True, Leave(), id="a missing DataScienceCluster takes nothing away"
+        ),
+        pytest.param(platform(state=None), True, False, Leave(), id="and wants nothing made"),
+        pytest.param(platform(state=None), False, True, Revoke(), id="the last agent left all the same"),
         pytest.param(platform(state="Unmanaged"), True, True, Leave(), id="Unmanaged keeps what works"),
         pytest.param(platform(state="Unmanaged"), True, False, Leave(), id="Unmanaged grants nothing new"),
         pytest.param(platform(state="Unmanaged"), False, True, Revoke(), id="Unmanaged still cleans up"),

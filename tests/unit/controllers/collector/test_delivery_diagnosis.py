@@ -30,10 +30,11 @@ def test_what_can_be_foreseen(
 
 
 def test_the_report_names_the_state_the_namespace_and_what_to_do() -> None:
-    (report,) = report_delivery(Delivery(workspace="team1", state=None, bound=False, has_agents=True))
+    delivery = Delivery(workspace="team1", cluster="mine", state=None, bound=False, has_agents=True)
+    (report,) = report_delivery(delivery)
     assert report.reason == "MLflowNotManaged"
     for part in (
-        "default-dsc",
+        "DataScienceCluster mine ",
         "unset",
         "namespace 'team1'",
         "403",
@@ -41,6 +42,25 @@ def test_the_report_names_the_state_the_namespace_and_what_to_do() -> None:
         "delete the MLflow CR",
     ):
         assert part in report.message
+
+
+@pytest.mark.parametrize(
+    ("cluster", "going", "said"),
+    [
+        (None, False, "No DataScienceCluster exists"),
+        ("mine", True, "DataScienceCluster mine is being deleted"),
+    ],
+)
+def test_the_report_names_no_object_that_does_not_exist_or_will_not_for_long(
+    cluster: str | None, going: bool, said: str
+) -> None:
+    delivery = Delivery(
+        workspace="team1", cluster=cluster, going=going, state=None, bound=False, has_agents=True
+    )
+    (report,) = report_delivery(delivery)
+    assert said in report.message
+    assert "Make a DataScienceCluster whose component mlflowoperator is Managed" in report.message
+    assert "default-dsc" not in report.message
 
 
 def test_a_namespace_without_agents_is_reported_with_the_label_that_ends_it() -> None:
