@@ -101,6 +101,12 @@ def test_mlflow_is_told_workspace_experiment_and_token_as_they_are(collector: Co
     assert "content-encoding" not in mlflow.headers
 
 
+def test_a_trace_of_six_mebibytes_passes_by_grpc(collector: Collector) -> None:
+    prompts = [Span(f"chat {number}", {"prompt": "x" * 2**20}) for number in range(6)]
+    mlflow, _ = collector.pass_through(*prompts, url=collector.relay_url)
+    assert {span.name for span in prompts} <= {span.name for span in mlflow.spans}
+
+
 NEITHER, MLFLOW_ONLY, BOTH = (False, False), (True, False), (True, True)
 
 
@@ -115,12 +121,18 @@ NEITHER, MLFLOW_ONLY, BOTH = (False, False), (True, False), (True, True)
         (Span("POST", {"http.method": "POST"}), NEITHER),
         (Span("DELETE", {"http.method": "DELETE"}), NEITHER),
         (Span("GET"), BOTH),
-        (Span("GET", {"http.request.method": "GET"}), BOTH),
+        (Span("GET", {"http.request.method": "GET"}), NEITHER),
+        (Span("POST", {"http.request.method": "POST"}), NEITHER),
+        (Span("DELETE", {"http.request.method": "DELETE"}), NEITHER),
+        (Span("PUT", {"http.request.method": "PUT"}), MLFLOW_ONLY),
         (Span("PUT", {"http.method": "PUT"}), MLFLOW_ONLY),
         (Span("GET /weather", {"http.method": "GET"}), MLFLOW_ONLY),
         (Span("mcp-router.process", {"http.method": "GET"}), NEITHER),
         (Span("mcp-router.process", {"http.method": "DELETE"}), NEITHER),
         (Span("mcp-router.process", {"http.method": "POST"}), MLFLOW_ONLY),
+        (Span("mcp-router.process", {"http.request.method": "GET"}), NEITHER),
+        (Span("mcp-router.process", {"http.request.method": "DELETE"}), NEITHER),
+        (Span("mcp-router.process", {"http.request.method": "POST"}), MLFLOW_ONLY),
         (Span("mcp-router.process"), BOTH),
         (Span("the-mcp-router.process", {"http.method": "GET"}), MLFLOW_ONLY),
         (Span("call", {"mcp.method.name": "initialize"}), NEITHER),
@@ -130,8 +142,18 @@ NEITHER, MLFLOW_ONLY, BOTH = (False, False), (True, False), (True, True)
         (Span("call", {"mcp.method.name": "tools/call"}), BOTH),
         (Span("invoke_agent weather"), BOTH),
         (Span("odd", {"http.method": 7, "mcp.method.name": ["tools/list"]}), MLFLOW_ONLY),
+        (Span("a2a.server.on_message_send", root=True), MLFLOW_ONLY),
+        (Span("POST", {"http.method": "POST"}, root=True), MLFLOW_ONLY),
+        (Span("POST", {"http.request.method": "POST"}, root=True), MLFLOW_ONLY),
+        (Span("mcp-router.process", {"http.method": "GET"}, root=True), MLFLOW_ONLY),
+        (Span("initialize", {"mcp.method.name": "initialize"}, root=True), MLFLOW_ONLY),
+        (Span("tools/list", {"mcp.method.name": "tools/list"}, root=True), MLFLOW_ONLY),
     ],
-    ids=lambda value: f"{value.name} {dict(value.attributes) or ''}" if isinstance(value, Span) else "",
+    ids=lambda value: (
+        f"{'root ' if value.root else ''}{value.name} {dict(value.attributes) or ''}"
+        if isinstance(value, Span)
+        else ""
+    ),
 )
 def test_filters_drop_plumbing_and_keep_the_rest(
     collector: Collector, span: Span, kept: tuple[bool, bool]
@@ -240,6 +262,7 @@ def test_odd_spans_fail_no_statement(collector: Collector) -> None:
         "http.method": 7,
         "mcp.method.name": 7,
     }
+    before = len(collector.log.read_text())
     collector.pass_through(Span("odd", odd), *(Span("odd", {key: value}) for key, value in odd.items()))
-    log = collector.log.read_text().splitlines()
+    log = collector.log.read_text()[before:].splitlines()
     assert [line for line in log if "\terror\t" in line or "\twarn\t" in line] == []

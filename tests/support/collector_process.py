@@ -33,15 +33,17 @@ class Collector:
     """A running collector on the operator's configuration for MLflow and Phoenix."""
 
     otlp_url: str
+    # What is sent there comes to the operator's receiver by gRPC.
+    relay_url: str
     health_url: str
     sink: OtlpSink
     log: Path
 
-    def pass_through(self, *spans: Span) -> tuple[Received, Received]:
+    def pass_through(self, *spans: Span, url: str | None = None) -> tuple[Received, Received]:
         """Send the spans, and return what MLflow and Phoenix got of them."""
         # One request stays one batch, so when the marker is there, so is everything that was not dropped.
         marker = Span(f"marker-{secrets.token_hex(8)}")
-        send_spans(self.otlp_url, [*spans, marker])
+        send_spans(url or self.otlp_url, [*spans, marker])
         mlflow = self.sink.wait_for(MLFLOW_PATH, lambda span: span.name == marker.name)
         phoenix = self.sink.wait_for(PHOENIX_PATH, lambda span: span.name == marker.name)
         return mlflow, phoenix
@@ -51,8 +53,9 @@ class Collector:
 def run_collector(otelcol: Path, directory: Path, token_file: Path) -> Generator[Collector]:
     """Run the collector in a directory of its own until the block ends."""
     sink = OtlpSink()
-    http, grpc, health = free_addresses(3)
+    http, grpc, relay, health = free_addresses(4)
     configuration = on_loopback(token_file, sink.url, http=http, grpc=grpc, health=health)
+    add_relay(configuration, relay, grpc)
     # JSON is YAML in which every text is quoted, as the operator quotes the headers.
     (directory / "base.yaml").write_text(json.dumps(configuration))
     log = directory / "collector.log"
@@ -60,7 +63,7 @@ def run_collector(otelcol: Path, directory: Path, token_file: Path) -> Generator
         process = subprocess.Popen(
             [otelcol, f"--config={directory / 'base.yaml'}"], stdout=output, stderr=subprocess.STDOUT
         )
-    running = Collector(f"http://{http}", f"http://{health}/", sink, log)
+    running = Collector(f"http://{http}", f"http://{relay}", f"http://{health}/", sink, log)
     try:
         wait_until_healthy(running, process)
         yield running
@@ -94,6 +97,15 @@ def on_loopback(token_file: Path, sink_url: str, *, http: str, grpc: str, health
     # Its own metrics have a fixed port.
     service["telemetry"] = {"metrics": {"level": "none"}}
     return configuration
+
+
+def add_relay(configuration: dict[str, Any], http: str, grpc: str) -> None:
+    """A way from HTTP to the operator's gRPC receiver, which the standard library cannot speak to."""
+    configuration["receivers"]["otlp/relay"] = {"protocols": {"http": {"endpoint": http}}}
+    exporter = {"endpoint": grpc, "compression": "none", "tls": {"insecure": True}}
+    configuration["exporters"]["otlp_grpc/relay"] = exporter
+    pipeline = {"receivers": ["otlp/relay"], "exporters": ["otlp_grpc/relay"]}
+    configuration["service"]["pipelines"]["traces/relay"] = pipeline
 
 
 def free_addresses(count: int) -> list[str]:

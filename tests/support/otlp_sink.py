@@ -18,8 +18,11 @@ type Value = str | bool | int | float | Sequence[str]
 
 @dataclass(frozen=True)
 class Span:
+    """`root`: no other span is its parent. Whether one was is not kept of what came."""
+
     name: str
     attributes: Mapping[str, Value] = field(default_factory=dict[str, Value])
+    root: bool = field(default=False, compare=False)
 
     def starting_with(self, prefix: str) -> dict[str, Value]:
         return {key: value for key, value in self.attributes.items() if key.startswith(prefix)}
@@ -108,6 +111,7 @@ def encode_spans(spans: Sequence[Span]) -> dict[str, Any]:
         {
             "traceId": trace_id,
             "spanId": secrets.token_hex(8),
+            **({} if span.root else {"parentSpanId": secrets.token_hex(8)}),
             "name": span.name,
             "kind": 1,
             "startTimeUnixNano": str(now),

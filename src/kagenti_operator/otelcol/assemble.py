@@ -1,10 +1,12 @@
 """From facts to the configuration: which presets are laid over each other, and what only facts can say."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from kagenti_operator.contract import EXPERIMENT_HEADER, WORKSPACE_HEADER
 from kagenti_operator.otelcol.exporters import modernise_exporters
 from kagenti_operator.otelcol.layers import load_preset, merge_layers
+from kagenti_operator.otelcol.memory import fit_memory_limits
 from kagenti_operator.otelcol.model import Configuration, Facts, MLflowDestination
 
 MLFLOW_EXPORTER = "otlphttp/mlflow"
@@ -18,6 +20,9 @@ def assemble(facts: Facts) -> Configuration:
 
 def _layers(facts: Facts) -> Iterator[Configuration]:
     yield load_preset("base")
+    if facts.memory_bytes is not None:
+        limits = fit_memory_limits(facts.memory_bytes)
+        yield Configuration(processors={"memory_limiter": asdict(limits)})
     if facts.mlflow is None and not facts.phoenix:
         yield load_preset("default")
     if facts.mlflow is not None:

@@ -44,7 +44,8 @@ class Facts:
     """Everything that was discovered and changes the configuration.
 
     `ingress_ca` tells that ConfigMap `otel-ingress-ca` is mounted, `modern_exporter_names` that the
-    collector knows `otlp_http` and `otlp_grpc` (exporters.py).
+    collector knows `otlp_http` and `otlp_grpc` (exporters.py), `memory_bytes` what the collector's container
+    may take at most, None where it has no limit.
     """
 
     openshift: bool
@@ -52,6 +53,7 @@ class Facts:
     phoenix: bool
     ingress_ca: bool
     modern_exporter_names: bool
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

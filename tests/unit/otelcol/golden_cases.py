@@ -8,6 +8,7 @@ import msgspec
 import yaml
 
 from kagenti_operator.kube.objects.models import MLflow
+from kagenti_operator.kube.quantity import parse_bytes
 from kagenti_operator.mlflow import status
 from kagenti_operator.otelcol import Facts, MLflowDestination, has_modern_exporter_names, render
 
@@ -41,6 +42,7 @@ def facts_of(case: dict[str, Any]) -> Facts:
         phoenix=case["phoenix"],
         ingress_ca=case["ingressCA"],
         modern_exporter_names=has_modern_exporter_names(case["collectorImage"]),
+        memory_bytes=parse_bytes(case.get("collectorMemory", "")),
     )
 
 

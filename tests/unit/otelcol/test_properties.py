@@ -18,6 +18,7 @@ from kagenti_operator.otelcol import (
     last_known_destination,
     render,
 )
+from kagenti_operator.otelcol.memory import fit_memory_limits
 
 # Surrogates are no text: no API server and no file can hold them.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -37,6 +38,7 @@ FACTS = st.builds(
     phoenix=st.booleans(),
     ingress_ca=st.booleans(),
     modern_exporter_names=st.booleans(),
+    memory_bytes=st.none() | st.integers(1, 2**60),
 )
 
 
@@ -133,6 +135,26 @@ def test_memory_is_limited_first_and_batches_are_made_last() -> None:
         for pipeline in parse(facts)["service"]["pipelines"].values():
             assert pipeline["processors"][0] == "memory_limiter"
             assert pipeline["processors"][-1] == "batch"
+
+
+@given(st.integers(1, 2**60))
+def test_the_limits_fit_every_container_and_the_collector_takes_them(container_bytes: int) -> None:
+    limits = fit_memory_limits(container_bytes)
+    assert 0 < limits.spike_limit_mib < limits.limit_mib
+    # Below that no collector starts.
+    if container_bytes >= 3 * 2**20:
+        assert limits.limit_mib * 2**20 <= container_bytes * 0.8
+
+
+def test_what_mlflow_does_not_take_is_sent_again() -> None:
+    for facts in STRUCTURES:
+        if exporter := mlflow_exporter(facts):
+            assert exporter["retry_on_failure"] == {
+                "enabled": True,
+                "initial_interval": "5s",
+                "max_interval": "30s",
+                "max_elapsed_time": "300s",
+            }
 
 
 def test_mlflow_is_an_exporter_exactly_where_there_is_a_destination() -> None:

@@ -14,7 +14,11 @@ from kagenti_operator.controllers.collector.delivery_diagnosis import Delivery, 
 from kagenti_operator.controllers.collector.destination import MLflowView, choose_destination
 from kagenti_operator.controllers.collector.experiment import Resolved
 from kagenti_operator.controllers.collector.facts import CollectorFacts, only, read_key
-from kagenti_operator.controllers.collector.rollout import CollectorRollout, collector_image
+from kagenti_operator.controllers.collector.rollout import (
+    CollectorRollout,
+    collector_image,
+    collector_memory_bytes,
+)
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
@@ -132,6 +136,7 @@ class CollectorConfigReconciler:
                 phoenix=facts.phoenix,
                 ingress_ca=only(facts.ingress_ca) is not None,
                 modern_exporter_names=has_modern_exporter_names(collector_image(facts.collector)),
+                memory_bytes=collector_memory_bytes(facts.collector),
             )
         )
         desired = build_collector_config(self._settings.names, self._settings.namespace, text, facts.operator)

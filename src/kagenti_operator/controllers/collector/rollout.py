@@ -17,6 +17,7 @@ from kagenti_operator.kube.auth.token_claims import read_pod_token_seconds
 from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.kube.manifests import Manifest, build_patch
 from kagenti_operator.kube.objects.workloads import Container, Workload
+from kagenti_operator.kube.quantity import parse_bytes
 from kagenti_operator.kube.resources import DEPLOYMENTS
 from kagenti_operator.otelcol.model import MLflowDestination
 from kagenti_operator.otelcol.render import config_hash
@@ -49,6 +50,13 @@ def collector_image(collector: Workload | None) -> str:
     """Image of the collector's container, empty where it cannot be told."""
     container = _container(collector) if collector else None
     return container.image if container else ""
+
+
+def collector_memory_bytes(collector: Workload | None) -> int | None:
+    """Memory limit of the collector's container, None where it has none."""
+    container = _container(collector) if collector else None
+    limits = (container.resources.limits or {}) if container and container.resources else {}
+    return parse_bytes(limits.get("memory", ""))
 
 
 def _container(collector: Workload) -> Container | None:

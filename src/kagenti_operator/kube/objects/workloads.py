@@ -19,6 +19,12 @@ class VolumeMount(KubeStruct):
     mount_path: str
 
 
+class Resources(KubeStruct):
+    """What a container may take."""
+
+    limits: dict[str, str] | None = None
+
+
 class Container(KubeStruct):
     """A container of a pod template."""
 
@@ -26,6 +32,7 @@ class Container(KubeStruct):
     image: str = ""
     env: tuple[EnvVar, ...] | None = None
     volume_mounts: tuple[VolumeMount, ...] | None = None
+    resources: Resources | None = None
 
 
 class TokenProjection(KubeStruct):

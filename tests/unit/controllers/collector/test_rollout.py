@@ -10,6 +10,7 @@ import pytest
 from kagenti_operator.controllers.collector.rollout import (
     annotate,
     collector_image,
+    collector_memory_bytes,
     hash_certificates,
     kept_token_seconds,
     seconds_to_roll,
@@ -127,3 +128,17 @@ def test_a_roll_for_another_reason_counts() -> None:
     changed = {**HASHES, "kagenti.io/otel-ca-hash": "b"}
     annotated = annotate({**HASHES, RENEWED: at(NOW)}, changed, RENEWED, HOUR, later)
     assert annotated == {**changed, RENEWED: at(later)}
+
+
+def test_the_memory_limit_is_the_collectors_own() -> None:
+    def limited(**containers: Mapping[str, str]) -> Workload:
+        return deployment(
+            *({"name": name, "resources": {"limits": limits}} for name, limits in containers.items())
+        )
+
+    assert collector_memory_bytes(
+        limited(side={"memory": "1Gi"}, **{"otel-collector": {"memory": "64Mi"}})
+    ) == (64 * 2**20)
+    assert collector_memory_bytes(limited(main={"cpu": "1"})) is None
+    assert collector_memory_bytes(collector("0.149.0")) is None
+    assert collector_memory_bytes(None) is None
