@@ -114,7 +114,7 @@ async def _ask_probes(session: aiohttp.ClientSession, pod: Pod, port: int) -> st
         raise NotWell(f"pod {name} has not started: `kubectl describe pod {name}` says why")
     host = f"[{address}]" if ":" in address else address
     for path in PROBES:
-        with _unreachable_is_told(name, path):
+        with _unreachable_is_reported(name, path):
             async with session.get(f"http://{host}:{port}{path}") as answer:
                 if answer.status != 200:
                     reason = (await answer.text()).strip()
@@ -123,13 +123,13 @@ async def _ask_probes(session: aiohttp.ClientSession, pod: Pod, port: int) -> st
 
 
 @contextmanager
-def _unreachable_is_told(name: str, path: str) -> Generator[None]:
+def _unreachable_is_reported(name: str, path: str) -> Generator[None]:
     try:
         yield
     except (aiohttp.ClientError, TimeoutError) as error:
         raise NotWell(
             f"pod {name} does not answer {path}: {str(error) or 'no answer in time'}. Its log, or a "
-            "NetworkPolicy that is not the chart's, tells why"
+            "NetworkPolicy that is not the chart's, says why"
         ) from error
 
 

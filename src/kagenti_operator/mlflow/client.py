@@ -1,7 +1,7 @@
 """MLflow's REST API, as far as the operator needs it: experiments in workspaces.
 
 Paths and order of calls are section 2.4 of the contract. Base URLs are those of `status.rest_url`: without a
-trailing slash, with the path under which the server was told to live, if any.
+trailing slash, with the path under which the server was started, if any.
 """
 
 import random

@@ -43,7 +43,7 @@ class MLflowDestination:
 class Facts:
     """Everything that was discovered and changes the configuration.
 
-    `ingress_ca` tells that ConfigMap `otel-ingress-ca` is mounted, `modern_exporter_names` that the
+    `ingress_ca`: ConfigMap `otel-ingress-ca` is mounted, `modern_exporter_names` that the
     collector knows `otlp_http` and `otlp_grpc` (exporters.py), `memory_bytes` what the collector's container
     may take at most, None where it has no limit.
     """

@@ -17,7 +17,7 @@ from kagenti_operator import clock
 from kagenti_operator.backoff import Backoff
 from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.kube.resources import Resource
+from kagenti_operator.kube.resources import EVENTS, Resource
 from kagenti_operator.runtime.election.fencing import NotLeading
 from kagenti_operator.runtime.election.lease import micro_time
 from kagenti_operator.runtime.telemetry.event_series import Budget, ObjectRef, Series, Statement
@@ -25,7 +25,6 @@ from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
 
-EVENTS = Resource("events.k8s.io", "v1", "events", "Event", KubeObject)
 REPORTING_CONTROLLER = "kagenti-operator"
 __all__ = ["EVENTS", "REPORTING_CONTROLLER", "EventRecorder", "ObjectRef"]
 
