@@ -249,7 +249,7 @@ def test_the_plain_client_logs_a_run_and_a_trace(setting: Setting, agent_token: 
         "MLFLOW_EXPERIMENT_NAME": setting.experiment,
     }
     done = subprocess.run(
-        [environments.find("mlflow"), "-c", AGENT],
+        [environments.find(environments.DEFAULT_MLFLOW), "-c", AGENT],
         env=environment,
         cwd=tmp_path,
         capture_output=True,
