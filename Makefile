@@ -48,12 +48,16 @@ demo-binaries: $(STAMP)
 envs: $(STAMP) ## Make the Python environments of MLflow and of the weather agent, once per user
 	@$(BIN)/python -m kagenti_devcluster.toolchain.environments
 
+.PHONY: all-envs
+all-envs: $(STAMP) ## The same for every version of MLflow that platforms ship, for the tests
+	@$(BIN)/python -m kagenti_devcluster.toolchain.environments --all
+
 .PHONY: demo
 demo: preflight demo-binaries envs ## Run the whole job on a local cluster (ONCE=1: and leave nothing)
 	@$(BIN)/kagenti-devcluster demo $(if $(ONCE),--once)
 
 .PHONY: test
-test: preflight binaries envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
+test: preflight binaries all-envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
 	@rm -rf $(REQUESTS)
 	@$(BIN)/pytest tests/unit tests/integration -n 3 --dist loadfile --requests=$(REQUESTS)
 	@$(BIN)/pytest tests/e2e --requests=$(REQUESTS)

@@ -1,10 +1,12 @@
 """What this project believes of MLflow and its Kubernetes authorization: docs/notes-mlflow.md, as tests.
 
-Each belief carries a decision elsewhere; when a new release of MLflow breaks one, this says which.
+Each belief carries a decision elsewhere; when a new release of MLflow breaks one, this says which. Every
+release that a platform ships is started as the MLflow operator starts it, one after another.
 """
 
 import json
 import os
+import secrets
 import subprocess
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -19,14 +21,13 @@ from tests.support.cluster import Cluster
 from tests.support.mlflow_tenants import (
     EXPERIMENTS,
     TRACE_SEARCH,
-    TRACES,
     Answer,
     Tenants,
     ask,
     ask_until_allowed,
     grant,
 )
-from tests.support.otlp_sink import Span, encode_spans
+from tests.support.otlp_protobuf import encode_span
 
 # What the developer of an agent writes: the plain client, and nothing but its environment.
 AGENT = """
@@ -47,17 +48,41 @@ print(json.dumps({"run": run.info.run_id, "trace": span.trace_id}))
 """
 
 
+PREFIX = "/mlflow"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release of MLflow, and what it makes of `--static-prefix`."""
+
+    environment: str
+    version: str
+    rest_prefix: str
+    otlp: str
+    not_otlp: str
+
+
+RELEASES = (
+    Release("mlflow-3.10", "3.10.1", rest_prefix="", otlp="/v1/traces", not_otlp="/mlflow/v1/traces"),
+    Release("mlflow-3.14", "3.14.0", rest_prefix=PREFIX, otlp="/v1/traces", not_otlp="/mlflow/v1/traces"),
+    Release("mlflow-3.17", "3.17.2", rest_prefix=PREFIX, otlp="/mlflow/v1/traces", not_otlp="/v1/traces"),
+)
+
+
 @dataclass(frozen=True)
 class Setting:
     """A server, its tenants, and one experiment of the first namespace."""
 
+    release: Release
     server: MLflowServer
     tenants: Tenants
     experiment: str
     experiment_id: str
 
     def ask(self, method: str, path: str, *, token: str | None = None, **options: Any) -> Answer:
+        """A request to the REST API, as who may do everything unless a token is given."""
         options.setdefault("workspace", self.tenants.namespace)
+        path = self.release.rest_prefix + path
         return ask(self.server, method, path, token=token or self.tenants.operator_token, **options)
 
     def create(self, name: str) -> str:
@@ -65,10 +90,17 @@ class Setting:
         assert answer.status == 200, answer
         return answer.body["experiment_id"]
 
-    def send_span(self, token: str, *, workspace: str | None, experiment_id: str | None) -> Answer:
+    def send_span(
+        self, token: str, *, workspace: str | None, experiment_id: str | None, trace_id: str | None = None
+    ) -> Answer:
         headers = {} if experiment_id is None else {"x-mlflow-experiment-id": experiment_id}
-        spans = encode_spans([Span("invoke_agent")])
-        return ask(self.server, "POST", TRACES, token=token, workspace=workspace, body=spans, headers=headers)
+        span = encode_span("invoke_agent", trace_id or secrets.token_hex(16))
+        path = self.release.otlp
+        return ask(self.server, "POST", path, token=token, workspace=workspace, body=span, headers=headers)
+
+    def ask_for_otlp(self, path: str, token: str | None, workspace: str | None) -> int:
+        """The status for an empty export request without an experiment."""
+        return ask(self.server, "POST", path, token=token, workspace=workspace, body=b"").status
 
     def search(self, token: str, *experiment_ids: str) -> Answer:
         locations = [
@@ -78,19 +110,55 @@ class Setting:
         return self.ask("POST", TRACE_SEARCH, token=token, body={"locations": locations})
 
 
-@pytest.fixture(scope="module")
-def setting(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Generator[Setting]:
+@pytest.fixture(scope="module", params=RELEASES, ids=lambda release: release.environment)
+def setting(
+    request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Setting]:
+    release: Release = request.param
     tenants = Tenants.create(cluster)
-    with running_mlflow(cluster, tmp_path_factory.mktemp("mlflow")) as server:
+    with running_mlflow(
+        cluster,
+        tmp_path_factory.mktemp("mlflow"),
+        options=[f"--static-prefix={PREFIX}"],
+        health=f"{PREFIX}/health",
+        environment=release.environment,
+    ) as server:
         made = ask(
             server,
             "POST",
-            f"{EXPERIMENTS}/create",
+            f"{release.rest_prefix}{EXPERIMENTS}/create",
             token=tenants.operator_token,
             workspace=tenants.namespace,
             body={"name": "weather"},
         )
-        yield Setting(server, tenants, "weather", made.body["experiment_id"])
+        yield Setting(release, server, tenants, "weather", made.body["experiment_id"])
+
+
+# --- addresses, with the static prefix of the MLflow operator ------------------------------------------
+
+
+def test_the_health_path_has_the_prefix_and_asks_nobody_who_he_is(setting: Setting) -> None:
+    health, version = (
+        ask(setting.server, "GET", f"{PREFIX}/{page}", token=None, workspace=None)
+        for page in ("health", "version")
+    )
+    assert (health.text, version.text) == ("OK", setting.release.version)
+
+
+def test_rest_is_served_at_one_of_the_two_places(setting: Setting) -> None:
+    """`server-info`, which the MLflow operator probes, is an endpoint of it."""
+    elsewhere = "" if setting.release.rest_prefix else PREFIX
+    get_by_name = f"{EXPERIMENTS}/get-by-name?experiment_name={setting.experiment}"
+    for path in ("/api/3.0/mlflow/server-info", get_by_name):
+        assert setting.ask("GET", path).status == 200
+        wrong = ask(
+            setting.server,
+            "GET",
+            elsewhere + path,
+            token=setting.tenants.operator_token,
+            workspace=setting.tenants.namespace,
+        )
+        assert wrong.status == 404
 
 
 # --- the collector: OTLP ------------------------------------------------------------------------------
@@ -100,6 +168,32 @@ def setting(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Gener
 def collector_token(setting: Setting) -> str:
     """All that OTLP ingestion asks for is `update` on experiments."""
     return setting.tenants.agent("otel-collector", ["update"])
+
+
+def test_who_may_send_is_answered_404_on_the_wrong_path_and_something_else_on_the_right_one(
+    setting: Setting, collector_token: str
+) -> None:
+    namespace = setting.tenants.namespace
+    assert setting.ask_for_otlp(setting.release.not_otlp, collector_token, namespace) == 404
+    assert setting.ask_for_otlp(setting.release.otlp, collector_token, namespace) == 422
+
+
+@pytest.mark.parametrize("good", [True, False], ids=["token", "refused token"])
+def test_the_path_is_found_with_any_token_where_the_prefix_is_asked_first(
+    setting: Setting, collector_token: str, good: bool
+) -> None:
+    token = collector_token if good else "of-nobody"
+    answers = {
+        path: setting.ask_for_otlp(path, token, None) for path in (f"{PREFIX}/v1/traces", "/v1/traces")
+    }
+    assert next(path for path, status in answers.items() if status != 404) == setting.release.otlp
+    # Later releases refuse at the root before they look whether they serve it, so it is asked second.
+    assert answers["/v1/traces"] == 400
+
+
+def test_without_a_token_both_paths_are_refused(setting: Setting) -> None:
+    for path in (setting.release.otlp, setting.release.not_otlp):
+        assert setting.ask_for_otlp(path, None, None) == 401
 
 
 def test_spans_without_a_workspace_are_refused_with_400(setting: Setting, collector_token: str) -> None:
@@ -128,16 +222,14 @@ def test_spans_for_no_experiment_are_refused_with_404(setting: Setting, collecto
 
 
 def test_a_span_that_is_taken_is_found_by_its_otlp_trace_id(setting: Setting, collector_token: str) -> None:
-    spans = encode_spans([Span("invoke_agent")])
-    answer = setting.ask(
-        "POST",
-        TRACES,
-        token=collector_token,
-        body=spans,
-        headers={"x-mlflow-experiment-id": setting.experiment_id},
+    trace_id = secrets.token_hex(16)
+    answer = setting.send_span(
+        collector_token,
+        workspace=setting.tenants.namespace,
+        experiment_id=setting.experiment_id,
+        trace_id=trace_id,
     )
     assert answer.status == 200, answer
-    trace_id = spans["resourceSpans"][0]["scopeSpans"][0]["spans"][0]["traceId"]
     found = setting.search(setting.tenants.operator_token, setting.experiment_id)
     assert f"tr-{trace_id}" in [trace["trace_id"] for trace in found.body["traces"]]
 
@@ -229,19 +321,25 @@ def test_a_new_grant_is_seen_when_the_refusal_is_forgotten(setting: Setting) -> 
     tenants = setting.tenants
     grant(tenants.cluster, tenants.namespace, "late", ["get"], [setting.experiment])
     answer = ask_until_allowed(
-        setting.server, "GET", f"{EXPERIMENTS}/get", workspace=tenants.namespace, **show
+        setting.server,
+        "GET",
+        f"{setting.release.rest_prefix}{EXPERIMENTS}/get",
+        workspace=tenants.namespace,
+        **show,
     )
     assert answer.status == 200
 
 
-def test_the_plain_client_logs_a_run_and_a_trace(setting: Setting, agent_token: str, tmp_path: Path) -> None:
+def test_the_plain_client_of_the_newest_release_logs_a_run_and_a_trace(
+    setting: Setting, agent_token: str, tmp_path: Path
+) -> None:
     kubeconfig = tmp_path / "kubeconfig"
     setting.tenants.cluster.control_plane.kubeconfig_for_token(
         agent_token, kubeconfig, setting.tenants.namespace
     )
     environment = os.environ | {
         "KUBECONFIG": str(kubeconfig),
-        "MLFLOW_TRACKING_URI": setting.server.url,
+        "MLFLOW_TRACKING_URI": setting.server.url + setting.release.rest_prefix,
         "MLFLOW_TRACKING_AUTH": "kubernetes-namespaced",
         "MLFLOW_TRACKING_SERVER_CERT_PATH": str(setting.server.ca_file),
         "MLFLOW_WORKSPACE": setting.tenants.namespace,
@@ -249,7 +347,7 @@ def test_the_plain_client_logs_a_run_and_a_trace(setting: Setting, agent_token: 
         "MLFLOW_EXPERIMENT_NAME": setting.experiment,
     }
     done = subprocess.run(
-        [environments.find("mlflow"), "-c", AGENT],
+        [environments.find(environments.DEFAULT_MLFLOW), "-c", AGENT],
         env=environment,
         cwd=tmp_path,
         capture_output=True,
@@ -276,19 +374,3 @@ def test_only_local_names_are_served_unless_others_are_allowed(setting: Setting)
         headers={"Host": "mlflow.redhat-ods-applications.svc:8443"},
     )
     assert (answer.status, "Invalid Host header" in answer.text) == (403, True)
-
-
-def test_a_static_prefix_moves_rest_and_otlp(cluster: Cluster, tmp_path: Path) -> None:
-    tenants = Tenants.create(cluster)
-    options = ["--static-prefix=/mlflow"]
-    with running_mlflow(cluster, tmp_path, options=options, health="/mlflow/health") as server:
-        operator: dict[str, Any] = {"token": tenants.operator_token, "workspace": tenants.namespace}
-        create = f"{EXPERIMENTS}/create"
-        assert ask(server, "POST", create, body={"name": "x"}, **operator).status == 404
-        made = ask(server, "POST", f"/mlflow{create}", body={"name": "x"}, **operator)
-        otlp = {
-            "body": encode_spans([Span("invoke_agent")]),
-            "headers": {"x-mlflow-experiment-id": made.body["experiment_id"]},
-        }
-        assert ask(server, "POST", TRACES, **otlp, **operator).status == 404
-        assert ask(server, "POST", f"/mlflow{TRACES}", **otlp, **operator).status == 200

@@ -17,7 +17,6 @@ from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
 from tests.support.cluster import Cluster
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments"
-TRACES = "/v1/traces"
 TRACE_SEARCH = "/api/3.0/mlflow/traces/search"
 ALL_VERBS = ("create", "get", "list", "update", "delete")
 
@@ -122,10 +121,13 @@ def ask(
     params: Mapping[str, str] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """One plain request, whatever comes of it."""
+    """One plain request, whatever comes of it. A body of bytes is protobuf, any other goes as JSON."""
     query = f"?{urlencode(params)}" if params else ""
     request = urllib.request.Request(f"{server.url}{path}{query}", method=method)
-    if body is not None:
+    if isinstance(body, bytes):
+        request.data = body
+        request.add_header("Content-Type", "application/x-protobuf")
+    elif body is not None:
         request.data = json.dumps(body).encode()
         request.add_header("Content-Type", "application/json")
     if token is not None:

@@ -6,7 +6,7 @@ The table is YAML: a list of images, the first match wins.
     - image: quay.io/example/server     # a repository, without tag; a trailing `*` matches a prefix
       entrypoint: ["{bin:server}"]      # what a pod's `command` replaces
       args: [--listen, ":8080"]         # what a pod's `args` replace, and its `command` removes
-      env: {PATH: "{env:mlflow}/bin:/usr/bin:/bin"}
+      env: {PATH: "{env:agent}/bin:/usr/bin:/bin"}
       directory: /                      # the working directory, unless the pod says another
       files: {/server: "{bin:server}"}  # files of the image that a pod's `command` may name
       egress: true                      # a proxy to the outside in HTTP_PROXY and HTTPS_PROXY

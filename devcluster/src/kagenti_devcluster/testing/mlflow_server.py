@@ -35,7 +35,9 @@ class Kubernetes(Protocol):
 class MLflowServer:
     """One server. `url` has no path, whatever static prefix the server was given."""
 
-    def __init__(self, cluster: Kubernetes, directory: Path, options: Sequence[str], health: str) -> None:
+    def __init__(
+        self, cluster: Kubernetes, directory: Path, options: Sequence[str], health: str, environment: str
+    ) -> None:
         authority = CA()
         self.ca_file = directory / "ca.crt"
         authority.cert_pem.write_to_path(self.ca_file)
@@ -48,7 +50,7 @@ class MLflowServer:
         self._command: list[str | Path] = [
             "env",
             *(f"{name}={value}" for name, value in _environment(cluster).items()),
-            *(environments.find("mlflow"), "-m", "mlflow", "server"),
+            *(environments.find(environment), "-m", "mlflow", "server"),
             *("--host=127.0.0.1", f"--port={self._port}", "--workers=1"),
             *(f"--backend-store-uri=sqlite:///{self._database}", "--serve-artifacts"),
             f"--artifacts-destination=file://{directory}/artifacts",
@@ -107,10 +109,15 @@ class MLflowServer:
 
 @contextmanager
 def running_mlflow(
-    cluster: Kubernetes, directory: Path, *, options: Sequence[str] = (), health: str = "/health"
+    cluster: Kubernetes,
+    directory: Path,
+    *,
+    options: Sequence[str] = (),
+    health: str = "/health",
+    environment: str = environments.DEFAULT_MLFLOW,
 ) -> Generator[MLflowServer]:
-    """Start MLflow on that cluster; its data, certificate and log lie in the directory."""
-    server = MLflowServer(cluster, directory, options, health)
+    """Start an environment's MLflow on that cluster; its data, certificate and log lie in the directory."""
+    server = MLflowServer(cluster, directory, options, health, environment)
     try:
         server.wait_until_healthy()
         yield server

@@ -4,6 +4,7 @@ MLflow pins libraries that the operator has no use for, and the weather agent st
 program: each gets an environment in the cache, installed from its own hash-locked list in `requirements/`.
 """
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -14,7 +15,10 @@ from pathlib import Path
 from kagenti_devcluster.toolchain.cache import Say, cache_dir, checkout, digest, exclusive
 
 # What the cluster's pods run in. `tools/build.py` keeps a Go toolchain in one more, where there is no Go.
-POD_ENVIRONMENTS = ("mlflow", "agent")
+MLFLOWS = ("mlflow-3.10", "mlflow-3.14", "mlflow-3.17")
+DEFAULT_MLFLOW = "mlflow-3.17"
+DEFAULT_ENVIRONMENTS = (DEFAULT_MLFLOW, "agent")
+POD_ENVIRONMENTS = (*MLFLOWS, "agent")
 
 _COMPLETE = ".complete"
 
@@ -39,7 +43,8 @@ def find(name: str, environ: Mapping[str, str] = os.environ) -> Path:
         if _complete(candidate):
             return _python(candidate)
     where = folder or cache_dir(environ) / "envs"
-    raise EnvironmentMissing(f"the Python environment for {name} is not in {where}: run `make envs`")
+    target = "envs" if name in DEFAULT_ENVIRONMENTS else "all-envs"
+    raise EnvironmentMissing(f"the Python environment for {name} is not in {where}: run `make {target}`")
 
 
 def ensure(name: str, environ: Mapping[str, str] = os.environ, say: Say = print) -> Path:
@@ -94,7 +99,8 @@ def _make(name: str, folder: Path, say: Say) -> None:
     packages = sum(1 for line in lock.read_text().splitlines() if line[:1].isalnum())
     say(f"{name}: {packages} packages into {folder}")
     _run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)])
-    install = [uv, "pip", "install", "--require-hashes", "--compile-bytecode"]
+    # A list is complete without resolving anew, which would ask for what was left out on purpose.
+    install = [uv, "pip", "install", "--no-deps", "--require-hashes", "--compile-bytecode"]
     _run([*install, "--python", str(_python(folder)), "--requirements", str(lock)])
     (folder / _COMPLETE).touch()
 
@@ -121,8 +127,10 @@ def _run(command: list[str]) -> None:
 
 
 def main() -> int:
-    """Make the environments of the cluster."""
-    for name in POD_ENVIRONMENTS:
+    """Make the environments that the cluster runs by default, or all that it can run."""
+    parser = argparse.ArgumentParser(description="Make the Python environments of the local cluster.")
+    parser.add_argument("--all", action="store_true", help="every version of MLflow, not the default alone")
+    for name in POD_ENVIRONMENTS if parser.parse_args().all else DEFAULT_ENVIRONMENTS:
         try:
             print(f"{name}: {ensure(name)}", flush=True)
         except EnvironmentFailed as failure:
