@@ -67,9 +67,17 @@ class Replicas:
     async def settle(self) -> Lease:
         """Wait until every replica is ready and one of them leads and works; returns its lease."""
         await self._until("all replicas ready", self._all_ready)
+        await self._until("a leader that stays", self._is_led)
         lease = await self.lease()
         await self.wait_for_work(lease)
         return lease
+
+    async def _is_led(self) -> bool:
+        """Whether the holder is a pod that stays: after a rollout the last old one may lead for a moment."""
+        lease = await self.lease()
+        path = f"/api/v1/namespaces/{SYSTEM}/pods/{pod_of(lease)}"
+        pod = await self.platform.get(path) if lease.holder else None
+        return pod is not None and "deletionTimestamp" not in pod["metadata"]
 
     async def _all_ready(self) -> bool:
         deployment = await self.deployment()
