@@ -157,7 +157,9 @@ MLFLOW_RBAC_GROUP = "mlflow.kubeflow.org"
 EXPERIMENTS = "experiments"
 AGENT_VERBS = ("get", "update")
 TRACKING_AUTH = "kubernetes-namespaced"
-OPT_OUT = "disabled"
+# In any case, on the workload or on its pod template; the first of each is what people are advised to write.
+OPT_OUT_WORDS = ("disabled", "false", "off", "no")
+OPT_IN_WORDS = ("enabled", "true")
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 AUTH_VARIABLE = "MLFLOW_TRACKING_AUTH"
 ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"

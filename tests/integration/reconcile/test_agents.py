@@ -59,6 +59,24 @@ async def test_opting_out_later_is_like_removing_the_label(agents: Agents) -> No
     await agents.expect_configured("weather")
 
 
+async def test_people_opt_out_in_their_own_words_and_on_the_pod_template(
+    agents: Agents, platform: Platform
+) -> None:
+    key = "mlflow.kagenti.io/inject"
+    before = {
+        "says-false": await agents.create("says-false", annotations={key: "false"}),
+        "says-disabled": await agents.create("says-disabled", annotations={key: "Disabled"}),
+        "on-the-template": await agents.create("on-the-template", pod_annotations={key: "disabled"}),
+    }
+    await agents.create("says-later", annotations={key: "later"})
+    await agents.expect_configured("says-later")
+    await expect_event(platform, agents.namespace, "says-later", "MLflowInjectNotUnderstood", "'later'")
+    for name, workload in before.items():
+        found = await agents.get(name)
+        assert found["metadata"]["generation"] == workload["metadata"]["generation"]
+        await agents.expect_no_grant(name)
+
+
 async def test_a_variable_of_the_user_wins_and_an_event_says_so(agents: Agents, platform: Platform) -> None:
     await agents.create("weather", env=[{"name": "MLFLOW_TRACKING_URI", "value": "http://mine"}])
     await expect_event(platform, agents.namespace, "weather", "MLflowVariablesKept", "MLFLOW_TRACKING_URI")

@@ -226,22 +226,26 @@ class Platform:
         agent: bool = True,
         image: str = "example.org/agent:1",
         annotations: Mapping[str, str] | None = None,
+        pod_annotations: Mapping[str, str] | None = None,
         pod: Mapping[str, Any] | None = None,
         env: list[Mapping[str, Any]] | None = None,
         replicas: int = 0,
+        **fields: Any,
     ) -> Object:
+        """Make a workload; `fields` are further ones of its spec."""
         labels = {"app": name} | ({"kagenti.io/type": "agent"} if agent else {})
         container: Object = {"name": name, "image": image}
         if env:
             container["env"] = env
         template = {
-            "metadata": {"labels": {"app": name}},
+            "metadata": {"labels": {"app": name}, "annotations": dict(pod_annotations or {})},
             "spec": {"containers": [container], **(pod or {})},
         }
         spec: Object = {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": name}},
             "template": template,
+            **fields,
         }
         if kind == "StatefulSet":
             spec["serviceName"] = name

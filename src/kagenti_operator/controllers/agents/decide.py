@@ -10,13 +10,14 @@ from kagenti_operator.controllers.agents.access import (
     grants_role,
     without_foreign_owners,
 )
-from kagenti_operator.controllers.agents.events import report_kept
+from kagenti_operator.controllers.agents.events import report_kept, report_unknown_inject
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import (
     Injection,
     is_marked,
     is_opted_out,
     plan_injection,
+    unknown_inject_values,
 )
 from kagenti_operator.kube.manifests import Manifest
 from kagenti_operator.kube.objects.agents import Agent
@@ -101,16 +102,18 @@ def decide(names: Names, observed: Observed) -> Plan:
         return Plan(revoke=not observed.experiments, change=Release() if marked else None, over=True)
     if agent.metadata.deletion_timestamp:
         return Plan()
+    unknown = unknown_inject_values(agent)
+    reports = (report_unknown_inject(names, unknown),) if unknown else ()
     grant = plan_grant(names, observed)
     if grant is None or observed.injection is None:
         # Its pods may run under another account by the time that MLflow is back: a known grant follows.
         # Without a grant MLflow would refuse its pods, and remember that for minutes.
-        return Plan(grant=grant)
+        return Plan(grant=grant, reports=reports)
     injection = plan_injection(names, agent, observed.resource, observed.injection)
     return Plan(
         grant=grant,
         change=Inject(injection.body, observed.injection) if injection.body else None,
-        reports=(report_kept(injection.kept, injection.left_out),) if injection.kept else (),
+        reports=(*reports, *((report_kept(injection.kept, injection.left_out),) if injection.kept else ())),
     )
 
 

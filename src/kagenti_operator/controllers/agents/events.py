@@ -1,6 +1,6 @@
 """Pure: what people learn about their agents, as Events on the workloads."""
 
-from kagenti_operator.contract import Names
+from kagenti_operator.contract import OPT_IN_WORDS, OPT_OUT_WORDS, Names
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.failure_events import describe_failure
@@ -17,6 +17,17 @@ def report_denied(key: AgentKey, error: MLflowError) -> Report:
     return Report(
         reason="ExperimentNotAvailable",
         message=f"Experiment '{key.name}' in workspace '{key.namespace}' could not be made or found: {error}",
+    )
+
+
+def report_unknown_inject(names: Names, values: tuple[str, ...]) -> Report:
+    """The annotation by which people opt out holds no word that is understood; the agent is served."""
+    found = " and ".join(repr(value if len(value) <= 40 else value[:40] + "...") for value in values)
+    return Report(
+        reason="MLflowInjectNotUnderstood",
+        message=f"Annotation {names.mlflow_annotation('inject')} is {found}, which is not understood, so "
+        f"this workload is served as an agent. To opt out write one of {', '.join(OPT_OUT_WORDS)}; "
+        f"to be served write {' or '.join(OPT_IN_WORDS)}, or take it away.",
     )
 
 

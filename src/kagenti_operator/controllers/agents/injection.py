@@ -10,7 +10,8 @@ from kagenti_operator.contract import (
     AUTH_VARIABLE,
     ID_VARIABLE,
     NAME_VARIABLE,
-    OPT_OUT,
+    OPT_IN_WORDS,
+    OPT_OUT_WORDS,
     TRACKING_AUTH,
     URI_VARIABLE,
     WORKSPACE_VARIABLE,
@@ -83,7 +84,7 @@ def injected(agent: Agent) -> Injection | None:
 def _current_annotations(agent: Agent) -> Mapping[str, str]:
     """Ours on the pod template, as `Injection.annotations` names them."""
     found: Mapping[str, str | None] = msgspec.to_builtins(agent.template.metadata.annotations)
-    return {name: value for name, value in found.items() if value is not None}
+    return {name: value for name, value in found.items() if name in _ANNOTATIONS and value is not None}
 
 
 def is_marked(agent: Agent) -> bool:
@@ -92,8 +93,23 @@ def is_marked(agent: Agent) -> bool:
 
 
 def is_opted_out(agent: Agent) -> bool:
-    """Whether the user does not want anything put into this workload."""
-    return agent.metadata.annotations.inject == OPT_OUT
+    """Whether the user does not want anything put into this workload: one "no" is enough."""
+    return any(_word(value) in OPT_OUT_WORDS for value in _inject_values(agent))
+
+
+def unknown_inject_values(agent: Agent) -> tuple[str, ...]:
+    """Values of the opt-out annotation that are no word of the contract's, as they were written."""
+    known = (*OPT_OUT_WORDS, *OPT_IN_WORDS)
+    return tuple(value for value in _inject_values(agent) if _word(value) not in known)
+
+
+def _inject_values(agent: Agent) -> tuple[str, ...]:
+    found = (agent.metadata.annotations.inject, agent.template.metadata.annotations.inject)
+    return tuple(value for value in found if value is not None)
+
+
+def _word(value: str) -> str:
+    return value.strip().lower()
 
 
 def _own_environment(

@@ -12,6 +12,9 @@ class AgentAnnotations(KubeStruct):
 
     inject: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("inject"))
 
+    def __post_init__(self) -> None:
+        share_fields(self, "inject")
+
 
 class AgentMeta(ObjectMeta):
     """Metadata of an agent's workload."""
@@ -35,10 +38,20 @@ class InjectedAnnotations(KubeStruct):
         share_fields(self, "experiment_id", "experiment_name", "tracking_uri", "tracking_auth", "left_out")
 
 
+class TemplateAnnotations(InjectedAnnotations):
+    """The annotations of an agent's pod template that are read: the operator's, and the user's one."""
+
+    inject: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("inject"))
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        share_fields(self, "inject")
+
+
 class AgentTemplateMeta(KubeStruct):
     """Metadata of an agent's pod template."""
 
-    annotations: InjectedAnnotations = InjectedAnnotations()
+    annotations: TemplateAnnotations = TemplateAnnotations()
 
 
 class AgentContainer(KubeStruct):

@@ -9,6 +9,7 @@ from kagenti_operator.controllers.agents.events import (
     report_failure,
     report_kept,
     report_reverted,
+    report_unknown_inject,
 )
 from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
@@ -42,6 +43,15 @@ def test_where_all_others_go_with_the_kept_variables_nothing_is_left_out() -> No
     assert "left out" not in report_kept(("agent/MLFLOW_TRACKING_AUTH",), ()).message
 
 
+def test_an_opt_out_that_is_not_understood_is_named_with_the_words_that_are() -> None:
+    report = report_unknown_inject(KAGENTI, ("later",))
+    assert report.reason == "MLflowInjectNotUnderstood"
+    assert "mlflow.kagenti.io/inject is 'later', which is not understood" in report.message
+    assert "one of disabled, false, off, no;" in report.message
+    assert "enabled or true" in report.message
+    assert len(report_unknown_inject(KAGENTI, ("x" * 5000,) * 2).message) < 500
+
+
 def test_a_workload_that_is_reverted_each_time_comes_with_two_ways_out() -> None:
     report = report_reverted(KAGENTI)
     assert report.reason == "MLflowConfigurationUndone"
@@ -72,5 +82,6 @@ def test_every_report_is_a_warning_that_ends_without_another_event() -> None:
         report_denied(KEY, MLflowError(403, "X", "no")),
         report_kept(("a/B",), ()),
         report_reverted(KAGENTI),
+        report_unknown_inject(KAGENTI, ("later",)),
     )
     assert {(report.type, report.over, report.log) for report in reports} == {("Warning", "", False)}

@@ -13,6 +13,7 @@ from kagenti_operator.controllers.agents.injection import (
     is_marked,
     is_opted_out,
     plan_injection,
+    unknown_inject_values,
 )
 from kagenti_operator.kube.objects.agents import AgentSandbox, AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role
@@ -159,9 +160,37 @@ def test_what_others_own_too_is_taken_out_by_position_and_nothing_else() -> None
     assert not any("note" in path for path in paths)
 
 
-@pytest.mark.parametrize(("value", "expected"), [("disabled", True), ("enabled", False), (None, False)])
-def test_opting_out(value: str | None, expected: bool) -> None:
-    assert is_opted_out(build_agent(inject=value)) is expected
+@pytest.mark.parametrize("value", ["disabled", "Disabled", "false", "FALSE", "off", "No", " disabled "])
+def test_people_opt_out_in_any_spelling_and_in_either_place(value: str) -> None:
+    for agent in (build_agent(inject=value), build_agent(pod_inject=value)):
+        assert is_opted_out(agent)
+        assert unknown_inject_values(agent) == ()
+
+
+@pytest.mark.parametrize("value", [None, "enabled", "True"])
+def test_who_says_nothing_or_yes_is_served(value: str | None) -> None:
+    for agent in (build_agent(inject=value), build_agent(pod_inject=value)):
+        assert not is_opted_out(agent)
+        assert unknown_inject_values(agent) == ()
+
+
+def test_one_no_is_enough_whatever_the_other_place_says() -> None:
+    assert is_opted_out(build_agent(inject="enabled", pod_inject="off"))
+    assert is_opted_out(build_agent(inject="off", pod_inject="enabled"))
+
+
+@pytest.mark.parametrize("value", ["later", "", "0"])
+def test_what_is_not_understood_is_served_and_named(value: str) -> None:
+    for agent in (build_agent(inject=value), build_agent(pod_inject=value)):
+        assert not is_opted_out(agent)
+        assert unknown_inject_values(agent) == (value,)
+
+
+def test_the_opt_out_annotation_is_the_users_and_no_mark_of_ours() -> None:
+    assert not is_marked(build_agent(pod_inject="disabled"))
+    annotations = {**INJECTION.annotations(KAGENTI), "mlflow.kagenti.io/inject": "enabled"}
+    agent = build_agent({"name": "agent", "env": environment()}, annotations=annotations)
+    assert plan_injection(KAGENTI, agent, AGENT_DEPLOYMENTS, INJECTION).body is None
 
 
 def test_marks_are_seen() -> None:

@@ -23,20 +23,24 @@ def build_agent(
     *containers: Mapping[str, Any],
     annotations: Mapping[str, str] | None = None,
     inject: str | None = None,
+    pod_inject: str | None = None,
     service_account: str | None = None,
     uid: str = "u1",
     deleted: bool = False,
 ) -> AgentWorkload:
     """A Deployment or StatefulSet; `annotations` are its pod template's."""
     metadata: dict[str, Any] = {"name": "weather", "namespace": "team1", "uid": uid, "resourceVersion": "5"}
-    if inject:
+    if inject is not None:
         metadata["annotations"] = {"mlflow.kagenti.io/inject": inject}
     if deleted:
         metadata["deletionTimestamp"] = "2026-01-01T00:00:00Z"
     spec: dict[str, Any] = {"containers": containers or ({"name": "agent"},)}
     if service_account:
         spec["serviceAccountName"] = service_account
-    template = {"metadata": {"annotations": annotations or {}}, "spec": spec}
+    on_template = dict(annotations or {})
+    if pod_inject is not None:
+        on_template["mlflow.kagenti.io/inject"] = pod_inject
+    template = {"metadata": {"annotations": on_template}, "spec": spec}
     return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, AgentWorkload)
 
 
