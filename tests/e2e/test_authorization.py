@@ -47,7 +47,7 @@ async def test_opting_out_takes_everything_out_and_opting_in_brings_it_back(stag
     left = [name for name in environment(workload) if name.startswith("MLFLOW_")]
     assert left == []
     # What is the user's own stays.
-    assert "REQUESTS_CA_BUNDLE" in environment(workload)
+    assert "PYTHONUNBUFFERED" in environment(workload)
     annotations = workload["spec"]["template"]["metadata"].get("annotations", {})
     assert not any(key.startswith("mlflow.kagenti.io/") for key in annotations)
 

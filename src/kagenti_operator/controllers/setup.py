@@ -38,7 +38,7 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
         features += [
             mlflow.build_feature(dependencies, sources.mlflow),
             collector.build_access_feature(dependencies, sources, leading),
-            agents.build_feature(dependencies, sources.mlflow, sources.agents),
+            agents.build_feature(dependencies, sources.mlflow, sources.agents, is_openshift),
         ]
         if settings.enable_console_link:
             features.append(console_link.build_feature(dependencies, sources.mlflow))

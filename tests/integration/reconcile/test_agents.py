@@ -86,6 +86,45 @@ async def test_a_variable_of_the_user_wins_and_an_event_says_so(agents: Agents, 
     await agents.expect_configured("weather")
 
 
+async def test_an_agent_with_credentials_of_another_server_is_left_as_it_is(
+    agents: Agents, platform: Platform
+) -> None:
+    secret = {"secretKeyRef": {"name": "old-server", "key": "token"}}
+    before = await agents.create("weather", env=[{"name": "MLFLOW_TRACKING_TOKEN", "valueFrom": secret}])
+    reason, kept = "MLflowVariablesKept", "weather/MLFLOW_TRACKING_TOKEN set by the workload itself"
+    await expect_event(platform, agents.namespace, "weather", reason, kept)
+    await expect_unchanged(platform, agents.path("weather"), before, field="generation", seconds=2)
+    # Without it, and with it again.
+    await agents.patch_pod("weather", containers=[{"name": "weather", "image": "example.org/agent:1"}])
+    await agents.expect_configured("weather")
+    token = {"name": "MLFLOW_TRACKING_TOKEN", "value": "x"}
+    late = {"spec": {"template": {"spec": {"containers": [{"name": "weather", "env": [token]}]}}}}
+    path = agents.path("weather")
+    await platform.request("PATCH", path, late, content_type="application/strategic-merge-patch+json")
+
+    async def taken_out() -> None:
+        assert environment(await agents.get("weather")) == {"MLFLOW_TRACKING_TOKEN": "x"}
+
+    await eventually(taken_out)
+
+
+async def test_a_live_manifest_that_is_copied_to_another_namespace_gets_an_experiment_of_there(
+    agents: Agents, platform: Platform, mlflow: MLflow
+) -> None:
+    live = await agents.create_configured("quote")
+    there = Agents(platform, mlflow, f"{agents.namespace}-prod")
+    await platform.namespace(there.namespace)
+    kept = ("name", "labels", "annotations")
+    metadata = {key: value for key, value in live["metadata"].items() if key in kept}
+    copy = {**live, "metadata": {**metadata, "namespace": there.namespace}}
+    copy.pop("status")
+    await platform.put(there.path("quote"), copy)
+    await there.expect_configured("quote")
+    await there.expect_granted("quote")
+    await expect_event(platform, there.namespace, "quote", "MLflowConfigured", there.namespace)
+    assert "MLflowVariablesKept" not in {e["reason"] for e in await platform.events(there.namespace, "quote")}
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 async def test_a_container_and_an_account_that_come_later_are_followed(
     agents: Agents, platform: Platform, kind: str

@@ -139,6 +139,7 @@ class AgentsReconciler:
             experiment_id=known.experiment.id,
             experiment_name=known.experiment.name,
             workspace=key.namespace,
+            service_ca=endpoint.service_ca,
         )
 
     def _recall(self, key: AgentKey, agent: Agent) -> KnownExperiment | None:

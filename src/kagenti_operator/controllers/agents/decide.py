@@ -14,6 +14,7 @@ from kagenti_operator.controllers.agents.events import report_kept, report_unkno
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import (
     Injection,
+    InjectionPlan,
     is_marked,
     is_opted_out,
     plan_injection,
@@ -110,11 +111,15 @@ def decide(names: Names, observed: Observed) -> Plan:
         # Without a grant MLflow would refuse its pods, and remember that for minutes.
         return Plan(grant=grant, reports=reports)
     injection = plan_injection(names, agent, observed.resource, observed.injection)
-    return Plan(
-        grant=grant,
-        change=Inject(injection.body, observed.injection) if injection.body else None,
-        reports=(*reports, *((report_kept(injection.kept, injection.left_out),) if injection.kept else ())),
-    )
+    if injection.kept:
+        reports += (report_kept(injection.kept, injection.left_out, nothing_left=injection.nothing_left),)
+    return Plan(grant=grant, change=_plan_change(agent, injection, observed.injection), reports=reports)
+
+
+def _plan_change(agent: Agent, plan: InjectionPlan, injection: Injection) -> Inject | Release | None:
+    if plan.body:
+        return Inject(plan.body, injection)
+    return Release() if plan.nothing_left and is_marked(agent) else None
 
 
 def plan_grant(names: Names, observed: Observed) -> Grant | None:

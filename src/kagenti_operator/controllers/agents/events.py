@@ -31,9 +31,11 @@ def report_unknown_inject(names: Names, values: tuple[str, ...]) -> Report:
     )
 
 
-def report_kept(kept: tuple[str, ...], left_out: tuple[str, ...]) -> Report:
+def report_kept(kept: tuple[str, ...], left_out: tuple[str, ...], *, nothing_left: bool = False) -> Report:
     """Variables that are the user's and win, and those of ours that do not go with them."""
     without = f"; {', '.join(left_out)} would not go with them and are left out" if left_out else ""
+    if nothing_left:
+        without = ", which would not go with them: nothing is put into this workload"
     return Report(
         reason="MLflowVariablesKept",
         message=f"{', '.join(kept)} set by the workload itself win over the operator's values{without}. "

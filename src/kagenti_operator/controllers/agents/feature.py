@@ -12,14 +12,19 @@ from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_STATEFUL_SE
 from kagenti_operator.runtime.observable import Observable
 
 
-def build_feature(dependencies: Dependencies, mlflow: MLflowFacts, agents: AgentFacts) -> Feature:
+def build_feature(
+    dependencies: Dependencies,
+    mlflow: MLflowFacts,
+    agents: AgentFacts,
+    is_openshift: Observable[bool | None],
+) -> Feature:
     """Build it. Sandboxes are written where they are installed; that it may is seen when it does."""
     endpoint = Observable[Endpoint | None](None)
     return Feature(
         name="agents",
         informers=(mlflow.mlflows, *agents.informers, agents.roles, agents.bindings),
         controllers=(
-            tracking_endpoint.setup(dependencies, mlflow, endpoint),
+            tracking_endpoint.setup(dependencies, mlflow, is_openshift, endpoint),
             controller.setup(dependencies, agents, endpoint),
         ),
         permissions=(

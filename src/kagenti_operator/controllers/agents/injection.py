@@ -8,30 +8,49 @@ import msgspec
 
 from kagenti_operator.contract import (
     AUTH_VARIABLE,
+    CERTIFICATE_VARIABLE,
+    CREDENTIAL_VARIABLES,
     ID_VARIABLE,
+    INSECURE_VARIABLE,
     NAME_VARIABLE,
     OPT_IN_WORDS,
     OPT_OUT_WORDS,
+    SERVICE_CA_FILE,
     TRACKING_AUTH,
     URI_VARIABLE,
     WORKSPACE_VARIABLE,
     Names,
 )
+from kagenti_operator.controllers.agents.addresses import needs_service_ca
 from kagenti_operator.kube.manifests import Manifest, build_patch
 from kagenti_operator.kube.objects.agents import Agent, InjectedAnnotations
 from kagenti_operator.kube.resources import Resource
 
+_VARIABLES = frozenset(
+    {
+        URI_VARIABLE,
+        AUTH_VARIABLE,
+        ID_VARIABLE,
+        NAME_VARIABLE,
+        WORKSPACE_VARIABLE,
+        CERTIFICATE_VARIABLE,
+    }
+)
 _ANNOTATIONS = frozenset(field.encode_name for field in msgspec.structs.fields(InjectedAnnotations))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Injection:
-    """One agent's experiment, and how its client reaches it."""
+    """One agent's experiment, and how its client reaches it.
+
+    `service_ca`: the address has a certificate of OpenShift's service CA, which no client knows by itself.
+    """
 
     tracking_uri: str
     experiment_id: str
     experiment_name: str
     workspace: str
+    service_ca: bool = False
 
     def environment(self) -> Mapping[str, str]:
         """The environment variables of section 2.6 of the contract, as a pod template has them."""
@@ -42,6 +61,9 @@ class Injection:
             NAME_VARIABLE: self.experiment_name,
             WORKSPACE_VARIABLE: self.workspace,
         }
+        if self.service_ca:
+            # Not REQUESTS_CA_BUNDLE, which replaces the CAs of all other hosts as well.
+            values[CERTIFICATE_VARIABLE] = SERVICE_CA_FILE
         # The kubelet makes `$` of `$$`, and looks for a variable in `$(NAME)`.
         return {name: value.replace("$", "$$") for name, value in values.items()}
 
@@ -61,9 +83,11 @@ class InjectionPlan:
     """`body`: what to apply, None when the workload has everything.
 
     `kept`: variables that are the user's, as container/name; `left_out`: ours that do not go with them.
+    `nothing_left`: no container has room for any of ours; what an earlier reconcile put in has to go.
     """
 
     body: Manifest | None
+    nothing_left: bool = False
     kept: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -78,6 +102,7 @@ def injected(agent: Agent) -> Injection | None:
         experiment_id=found.experiment_id,
         experiment_name=found.experiment_name,
         workspace=agent.metadata.namespace,
+        service_ca=needs_service_ca(found.tracking_uri),
     )
 
 
@@ -90,6 +115,13 @@ def _current_annotations(agent: Agent) -> Mapping[str, str]:
 def is_marked(agent: Agent) -> bool:
     """Whether any of our annotations is on the pod template."""
     return any(_current_annotations(agent).values())
+
+
+def has_own_server(agent: Agent) -> bool:
+    """Whether each container has a server or credentials of its own, so that nothing of ours is put in."""
+    own = {URI_VARIABLE, *CREDENTIAL_VARIABLES}
+    containers = agent.template.spec.containers
+    return not is_marked(agent) and all(own & {var.name for var in c.env or ()} for c in containers)
 
 
 def is_opted_out(agent: Agent) -> bool:
@@ -120,25 +152,44 @@ def _own_environment(
     A variable is ours when it holds what our annotations say that we wrote, or what we want: left out of an
     apply, one that is ours would go, and people may have edited the annotations.
     """
-    kept = [
+    kept = [name for name in CREDENTIAL_VARIABLES if name in existing]
+    kept += [
         name
         for name, value in wanted.items()
         if name in existing and existing[name] not in (value, before.get(name, value))
     ]
-    missing = _find_unfit(kept)
+    if _is_brought(existing, wanted, before) and WORKSPACE_VARIABLE in kept:
+        kept.remove(WORKSPACE_VARIABLE)
+    missing = _find_unfit(kept, existing)
     return {name: value for name, value in wanted.items() if name not in (*kept, *missing)}, kept
 
 
-def _find_unfit(kept: Collection[str]) -> Collection[str]:
+def _is_brought(
+    existing: Mapping[str, str | None], wanted: Mapping[str, str], before: Mapping[str, str]
+) -> bool:
+    """Whether a copy of a workload of another namespace brought our variables along, the workspace included.
+
+    The annotations came with them and name an experiment of there: no two workspaces share an id.
+    """
+    if not before or before[ID_VARIABLE] == wanted[ID_VARIABLE]:
+        return False
+    return all(existing.get(name) == before[name] for name in (URI_VARIABLE, AUTH_VARIABLE))
+
+
+def _find_unfit(kept: Collection[str], existing: Mapping[str, str | None]) -> Collection[str]:
     """Which of our variables would work against those that the user keeps.
 
-    With another server than ours, our token and workspace are none of its business. Of an experiment, the
-    client refuses an id and a name that do not belong together.
+    With another server than ours, our token and workspace are none of its business; and credentials of the
+    user's are for another server, and none of ours. Of an experiment, the client refuses an id and a name
+    that do not belong together; and a CA where it is not to verify.
     """
-    if URI_VARIABLE in kept:
-        return (AUTH_VARIABLE, ID_VARIABLE, NAME_VARIABLE, WORKSPACE_VARIABLE)
+    if {URI_VARIABLE, *CREDENTIAL_VARIABLES} & set(kept):
+        return _VARIABLES
     pair = {ID_VARIABLE, NAME_VARIABLE}
-    return pair if pair & set(kept) else ()
+    unfit = pair if pair & set(kept) else set[str]()
+    if INSECURE_VARIABLE in existing and existing[INSECURE_VARIABLE] not in ("false", "False", "0"):
+        unfit.add(CERTIFICATE_VARIABLE)
+    return unfit
 
 
 def plan_injection(
@@ -155,11 +206,14 @@ def plan_injection(
     for container in agent.template.spec.containers:
         existing = {var.name: var.value for var in container.env or ()}
         ours, theirs = _own_environment(existing, wanted, before)
-        kept += [f"{container.name}/{name}" for name in theirs]
+        # Another CA is no other experiment: nothing to tell, and nothing to remove.
+        kept += [f"{container.name}/{name}" for name in theirs if name != CERTIFICATE_VARIABLE]
         left_out += [f"{container.name}/{name}" for name in wanted if name not in (*ours, *theirs)]
         differs = differs or any(existing.get(name) != value for name, value in ours.items())
         env = [{"name": name, "value": value} for name, value in ours.items()]
         containers.append({"name": container.name, "env": env})
+    if not any(container["env"] for container in containers):
+        return InjectionPlan(body=None, nothing_left=True, kept=tuple(kept), left_out=tuple(left_out))
     annotations = dict(injection.annotations(names))
     if left_out:
         # Whether a variable that is there is the user's, or ours and to be taken out, is seen nowhere else.

@@ -8,7 +8,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from kagenti_operator.controllers.agents.facts import AgentFacts
-from kagenti_operator.controllers.agents.injection import injected, is_opted_out
+from kagenti_operator.controllers.agents.injection import has_own_server, injected, is_opted_out
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.runtime.cache.object_cache import Added, Event, Removed, Updated
 
@@ -17,7 +17,7 @@ STATES = ("configured", "waiting", "opted_out")
 
 def state_of(agent: Agent) -> str:
     """Which of STATES an agent is in."""
-    if is_opted_out(agent):
+    if is_opted_out(agent) or has_own_server(agent):
         return "opted_out"
     return "configured" if injected(agent) else "waiting"
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from kagenti_operator import clock
+from kagenti_operator.controllers.agents.addresses import needs_service_ca
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.singleton import build_singleton
@@ -22,10 +23,14 @@ GATEWAY_GONE_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where MLflow is, for agents and for the operator."""
+    """Where MLflow is, for agents and for the operator.
+
+    `service_ca`: agents need OpenShift's service CA there.
+    """
 
     tracking_uri: str
     rest_url: str
+    service_ca: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +43,28 @@ class _Accepted:
 
 
 def setup(
-    dependencies: Dependencies, mlflow: MLflowFacts, endpoint: Observable[Endpoint | None]
+    dependencies: Dependencies,
+    mlflow: MLflowFacts,
+    is_openshift: Observable[bool | None],
+    endpoint: Observable[Endpoint | None],
 ) -> Controller[str]:
     """Watch the MLflow CR; what to use goes into `endpoint`, None while MLflow is not available."""
-    tracking = TrackingEndpoint(endpoint)
+    tracking = TrackingEndpoint(endpoint, is_openshift)
 
     async def reconcile() -> float | None:
         return tracking.observe(mlflow.cr)
 
-    return build_singleton(dependencies, "tracking-endpoint", reconcile, mlflow.mlflows)
+    return build_singleton(
+        dependencies, "tracking-endpoint", reconcile, mlflow.mlflows, follows=(is_openshift,)
+    )
 
 
 class TrackingEndpoint:
     """Follows MLflow's CR."""
 
-    def __init__(self, endpoint: Observable[Endpoint | None]) -> None:
+    def __init__(self, endpoint: Observable[Endpoint | None], is_openshift: Observable[bool | None]) -> None:
         self._endpoint = endpoint
+        self._is_openshift = is_openshift
         self._accepted: _Accepted | None = None
         # A tracking URI that agents do not get yet, and since when it is there.
         self._candidate: tuple[str, float] | None = None
@@ -70,8 +81,17 @@ class TrackingEndpoint:
         accepted = self._accepted
         # Of the MLflow that agents use: another one would give ids that mean something else there, or
         # nothing.
-        self._endpoint.set(Endpoint(accepted.tracking_uri, accepted.rest_url) if accepted else None)
+        self._endpoint.set(self._build(accepted) if accepted else None)
         return wait
+
+    def _build(self, accepted: _Accepted) -> Endpoint | None:
+        service_ca = False
+        if needs_service_ca(accepted.tracking_uri):
+            if self._is_openshift.value is None:
+                # Not known yet: agents would be rolled a second time for the CA.
+                return None
+            service_ca = self._is_openshift.value
+        return Endpoint(accepted.tracking_uri, accepted.rest_url, service_ca)
 
     def _settle(self, cr: MLflow, tracking_uri: str, rest_url: str) -> float | None:
         accepted = self._accepted

@@ -197,15 +197,33 @@ def test_an_owner_that_somebody_added_is_no_reason_to_write() -> None:
 def test_variables_that_are_kept_are_reported_also_when_nothing_changes() -> None:
     theirs = {"name": "agent", "env": [{"name": "MLFLOW_TRACKING_URI", "value": "http://mine"}]}
     first = decide(KAGENTI, observe(build_agent(theirs), experiments=("weather",), injection=INJECTION))
+    assert first.change is None
+    configured = build_agent(
+        {"name": "agent", "env": [*theirs["env"], *environment()[1:]]},
+        annotations=INJECTION.annotations(KAGENTI),
+    )
+    again = decide(KAGENTI, observe(configured, experiments=("weather",), injection=INJECTION))
+    assert again.change == Release()
+    assert again.reports == first.reports
+    (report,) = again.reports
+    assert report.reason == "MLflowVariablesKept"
+    assert "agent/MLFLOW_TRACKING_URI set by the workload itself" in report.message
+    assert "nothing is put into this workload" in report.message
+
+
+def test_a_name_that_is_kept_is_reported_also_when_nothing_changes() -> None:
+    theirs = {"name": "agent", "env": [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]}
+    first = decide(KAGENTI, observe(build_agent(theirs), experiments=("weather",), injection=INJECTION))
     assert isinstance(first.change, Inject)
-    annotations = first.change.body["spec"]["template"]["metadata"]["annotations"]
-    configured = build_agent(theirs, annotations=annotations)
+    template = first.change.body["spec"]["template"]
+    env = [*theirs["env"], *template["spec"]["containers"][0]["env"]]
+    configured = build_agent({"name": "agent", "env": env}, annotations=template["metadata"]["annotations"])
     again = decide(KAGENTI, observe(configured, experiments=("weather",), injection=INJECTION))
     assert again.change is None
     assert again.reports == first.reports
     (report,) = again.reports
     assert report.reason == "MLflowVariablesKept"
-    assert "agent/MLFLOW_TRACKING_URI set by the workload itself" in report.message
+    assert "agent/MLFLOW_EXPERIMENT_NAME set by the workload itself" in report.message
 
 
 def test_where_nothing_is_kept_nothing_is_reported() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from kagenti_operator.controllers.agents.injection import (
     Injection,
     InjectionPlan,
     build_removal,
+    has_own_server,
     is_marked,
     is_opted_out,
     plan_injection,
@@ -97,8 +99,107 @@ def test_a_server_that_the_user_names_after_us_takes_ours_out() -> None:
     env = [e if e["name"] != "MLFLOW_TRACKING_URI" else {**e, "value": "http://mine"} for e in environment()]
     changed = build_agent({"name": "agent", "env": env}, annotations=INJECTION.annotations(KAGENTI))
     plan = plan_injection(KAGENTI, changed, AGENT_DEPLOYMENTS, INJECTION)
-    assert plan.body is not None
+    assert plan.nothing_left
+    assert plan.kept == ("agent/MLFLOW_TRACKING_URI",)
+
+
+@pytest.mark.parametrize(
+    "name", ["MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"]
+)
+@pytest.mark.parametrize("given", [{"value": "x"}, {"valueFrom": {"secretKeyRef": {"name": "old"}}}])
+def test_beside_credentials_of_the_users_nothing_of_ours_goes(name: str, given: dict[str, Any]) -> None:
+    container: dict[str, Any] = {"name": "agent", "env": [{"name": name, **given}]}
+    agent = build_agent(container)
+    plan = plan_injection(KAGENTI, agent, AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.body is None
+    assert plan.nothing_left
+    assert plan.kept == (f"agent/{name}",)
+    assert has_own_server(agent)
+    # Another container of the same pod has none.
+    beside = build_agent(container, {"name": "helper"})
+    plan = plan_injection(KAGENTI, beside, AGENT_DEPLOYMENTS, INJECTION)
     assert names_applied(plan) == []
+    assert len(names_applied(plan, container=1)) == 5
+    assert not has_own_server(beside)
+
+
+def test_what_we_put_in_counts_as_no_server_of_the_users_own() -> None:
+    assert not has_own_server(configured())
+
+
+def with_ca(injection: Injection = INJECTION) -> Injection:
+    return replace(injection, tracking_uri="https://mlflow.opendatahub.svc:8443", service_ca=True)
+
+
+def test_beside_an_address_of_the_service_ca_the_client_is_given_the_ca() -> None:
+    plan = plan_injection(KAGENTI, build_agent(), AGENT_DEPLOYMENTS, with_ca())
+    assert plan.body is not None
+    (container,) = plan.body["spec"]["template"]["spec"]["containers"]
+    ca = "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt"
+    assert container["env"][-1] == {"name": "MLFLOW_TRACKING_SERVER_CERT_PATH", "value": ca}
+    assert "MLFLOW_TRACKING_SERVER_CERT_PATH" not in INJECTION.environment()
+
+
+def test_a_ca_that_the_user_set_is_kept_and_nothing_to_report() -> None:
+    env = [{"name": "MLFLOW_TRACKING_SERVER_CERT_PATH", "value": "/etc/mine.pem"}]
+    plan = plan_injection(KAGENTI, build_agent({"name": "agent", "env": env}), AGENT_DEPLOYMENTS, with_ca())
+    assert "MLFLOW_TRACKING_SERVER_CERT_PATH" not in names_applied(plan)
+    assert len(names_applied(plan)) == 5
+    assert plan.kept == plan.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [({"value": "true"}, False), ({"valueFrom": {}}, False), ({"value": "false"}, True)],
+)
+def test_the_client_refuses_a_ca_where_it_is_not_to_verify(given: dict[str, Any], expected: bool) -> None:
+    container: dict[str, Any] = {"name": "a", "env": [{"name": "MLFLOW_TRACKING_INSECURE_TLS", **given}]}
+    plan = plan_injection(KAGENTI, build_agent(container), AGENT_DEPLOYMENTS, with_ca())
+    assert ("MLFLOW_TRACKING_SERVER_CERT_PATH" in names_applied(plan)) is expected
+    assert plan.kept == ()
+
+
+def test_a_gateway_that_comes_takes_the_ca_out() -> None:
+    agent = configured(values=with_ca())
+    plan = plan_injection(KAGENTI, agent, AGENT_DEPLOYMENTS, INJECTION)
+    assert "MLFLOW_TRACKING_SERVER_CERT_PATH" not in names_applied(plan)
+
+
+def copied(**changed: str) -> AgentWorkload:
+    """A live manifest of team0, whose experiment is 3, applied in team1."""
+    there = Injection(
+        tracking_uri=INJECTION.tracking_uri,
+        experiment_id="3",
+        experiment_name="weather",
+        workspace="team0",
+    )
+    env = [{**e, "value": changed.get(e["name"], e["value"])} for e in environment(there)]
+    return build_agent({"name": "agent", "env": env}, annotations=there.annotations(KAGENTI))
+
+
+def test_what_a_copy_brought_from_another_namespace_is_ours() -> None:
+    plan = plan_injection(KAGENTI, copied(), AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == plan.left_out == ()
+    assert plan.body is not None
+    assert plan.body["spec"]["template"]["spec"]["containers"][0]["env"] == environment()
+
+
+def test_a_copy_keeps_what_the_user_set_there() -> None:
+    plan = plan_injection(KAGENTI, copied(MLFLOW_EXPERIMENT_NAME="x"), AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == ("agent/MLFLOW_EXPERIMENT_NAME",)
+    assert "MLFLOW_WORKSPACE" in names_applied(plan)
+
+
+def test_a_workspace_that_the_user_changes_in_place_is_no_copy() -> None:
+    env = [e if e["name"] != "MLFLOW_WORKSPACE" else {**e, "value": "team0"} for e in environment()]
+    changed = build_agent({"name": "agent", "env": env}, annotations=INJECTION.annotations(KAGENTI))
+    plan = plan_injection(KAGENTI, changed, AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == ("agent/MLFLOW_WORKSPACE",)
+
+
+def test_a_server_of_the_users_own_keeps_its_workspace_whatever_the_annotations_say() -> None:
+    plan = plan_injection(KAGENTI, copied(MLFLOW_TRACKING_URI="https://x"), AGENT_DEPLOYMENTS, INJECTION)
+    assert plan.kept == ("agent/MLFLOW_TRACKING_URI", "agent/MLFLOW_WORKSPACE")
 
 
 def test_the_kubelet_makes_of_a_value_what_mlflow_has() -> None:

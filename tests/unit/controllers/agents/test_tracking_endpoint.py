@@ -40,7 +40,8 @@ class Agents:
 
     def __init__(self) -> None:
         self._endpoint = Observable[Endpoint | None](None)
-        self.observe = TrackingEndpoint(self._endpoint).observe
+        self.is_openshift = Observable[bool | None](False)
+        self.observe = TrackingEndpoint(self._endpoint, self.is_openshift).observe
 
     @property
     def endpoint(self) -> Endpoint | None:
@@ -136,3 +137,40 @@ async def test_another_mlflow_begins_anew(agents: Agents) -> None:
     agents.observe(mlflow(url=GATEWAY))
     agents.observe(mlflow(url="https://other.example", uid="u2"))
     assert agents.tracking_uri == "https://other.example"
+
+
+@pytest.mark.parametrize(
+    ("address", "is_openshift", "expected"),
+    [
+        ("https://mlflow.opendatahub.svc:8443/mlflow", True, True),
+        ("https://mlflow.opendatahub.svc.cluster.local:8443", True, True),
+        ("https://mlflow.opendatahub.svc:8443", False, False),
+        ("http://mlflow.opendatahub.svc:5000", True, False),
+        ("https://mlflow.svc.example.com", True, False),
+    ],
+)
+async def test_the_service_ca_is_for_services_of_openshift(
+    agents: Agents, address: str, is_openshift: bool, expected: bool
+) -> None:
+    agents.is_openshift.set(is_openshift)
+    agents.observe(mlflow(address))
+    skip(GATEWAY_SECONDS)
+    agents.observe(mlflow(address))
+    assert agents.endpoint == Endpoint(address, address, expected)
+
+
+async def test_a_gateways_certificate_is_none_of_the_service_ca(agents: Agents) -> None:
+    agents.is_openshift.set(True)
+    agents.observe(mlflow(url=GATEWAY))
+    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS, service_ca=False)
+
+
+async def test_agents_wait_until_it_is_known_whether_they_need_the_service_ca(agents: Agents) -> None:
+    agents.is_openshift.set(None)
+    agents.observe(mlflow(since="2026-01-01T00:00:00Z"))
+    skip(GATEWAY_SECONDS)
+    agents.observe(mlflow(since="2026-01-01T00:00:00Z"))
+    assert agents.endpoint is None
+    agents.is_openshift.set(True)
+    agents.observe(mlflow(since="2026-01-01T00:00:00Z"))
+    assert agents.endpoint == Endpoint(ADDRESS, ADDRESS, service_ca=True)
