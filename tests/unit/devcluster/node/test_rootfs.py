@@ -136,6 +136,12 @@ def test_a_volume_over_a_private_directory_takes_its_place() -> None:
     assert steps_at(steps, "/tmp") == [["dir", "/tmp"], ["bind", "/tmp", "/state/tmp"]]
 
 
+def test_what_has_to_stay_visible_does_in_a_volume_over_a_private_directory_too() -> None:
+    steps = plan_root(Files(tmp__work=None), [Mount("/tmp", "/state/tmp")], visible=["/tmp/work"])
+    volume, shown = ["bind", "/tmp", "/state/tmp"], ["bind-ro", "/tmp/work", "/tmp/work"]
+    assert steps.index(volume) < steps.index(["dir", "/tmp/work"]) < steps.index(shown)
+
+
 def test_links_that_go_round_in_a_circle_are_told() -> None:
     files = Files(a="/b", b="/a")
     with pytest.raises(DevClusterError, match="/a/x: too many symbolic links"):
