@@ -5,7 +5,8 @@ from pathlib import Path
 
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.host.paths import StatePaths
-from kagenti_devcluster.node.logs import previous_part, remove_tree
+from kagenti_devcluster.node.logs import previous_part
+from kagenti_devcluster.trees import remove_tree
 
 
 def check_own(paths: StatePaths) -> None:

@@ -27,7 +27,7 @@ class NodeContext:
     """The node's parts, as a pod uses them; functions of a namespace where a pod only sees its own.
 
     `visible` are directories of the machine that containers can always see, `egress` the variables that lead
-    to the outside.
+    to the outside; `reconcile` has the pod of a uid reconciled, because its status changed.
     """
 
     name: str
@@ -40,4 +40,5 @@ class NodeContext:
     claim_directory: Callable[[str], ClaimDirectory]
     hosts: Callable[[str], Sequence[Entry]]
     egress: Mapping[str, str]
+    reconcile: Callable[[str], None]
     tell: TellAbout

@@ -11,8 +11,8 @@ from pathlib import Path
 import structlog
 
 from kagenti_devcluster.host.paths import StatePaths
-from kagenti_devcluster.node.pod import remove_tree
 from kagenti_devcluster.process.logfile import MAX_BYTES, previous
+from kagenti_devcluster.trees import remove_tree
 
 log = structlog.get_logger(__name__)
 

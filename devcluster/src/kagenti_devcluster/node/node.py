@@ -18,17 +18,19 @@ from kagenti_devcluster.node.models import PODS, Pod
 from kagenti_devcluster.node.network import PodNetworks
 from kagenti_devcluster.node.objects import CLAIMS, FULL_CONFIG_MAPS, FULL_SERVICES, SECRETS, SLICES
 from kagenti_devcluster.node.pod import PodWorker
-from kagenti_devcluster.node.registration import NODE_NAME, keep_registered, node_labels
+from kagenti_devcluster.node.registration import NODE_NAME, node_labels, register
 from kagenti_devcluster.node.scheduler import Scheduler
 from kagenti_devcluster.node.services import BY_SERVICE, ServiceProxies, index_by_service
 from kagenti_devcluster.node.state import State
 from kagenti_devcluster.node.tasks import log_failure
 from kagenti_devcluster.node.volumes import ClaimDirectory
+from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Event, Removed, Selection
+from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
@@ -36,8 +38,7 @@ log = structlog.get_logger(__name__)
 
 # What the node's Events are found by: the operator's are found by the operator's own name.
 REPORTING_CONTROLLER = "devcluster-node"
-# Many Services change at once when something is installed.
-_HOSTS_SETTLE_SECONDS = 0.05
+_POD_WORKERS = 8
 
 
 class Node:
@@ -58,6 +59,7 @@ class Node:
         self._client = client
         self._paths = paths
         self._version = version
+        self._began = clock.now()
         self._rng = rng
         self._events = EventRecorder(client, controller=REPORTING_CONTROLLER, instance=NODE_NAME, rng=rng)
         self._pods = self._follow(PODS)
@@ -76,7 +78,9 @@ class Node:
         self._binder = ClaimBinder(client, self._claims, paths.claims, metrics=metrics, rng=rng)
         self._workers: dict[str, PodWorker] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._hosts_changed = asyncio.Event()
+        self._registration = build_controller("registration", self._register, metrics, rng)
+        self._registration.enqueue(NODE_NAME)
+        self._statuses = build_controller("pods", self._reconcile_pod, metrics, rng, workers=_POD_WORKERS)
         self._context = NodeContext(
             name=NODE_NAME,
             client=client,
@@ -88,11 +92,13 @@ class Node:
             claim_directory=self._claim_directory,
             hosts=self._hosts,
             egress=egress,
+            reconcile=self._statuses.enqueue,
             tell=self._tell,
         )
+        self._host_files = build_controller("hosts", self._refresh_hosts, metrics, rng, expected=(OSError,))
+        self._host_files.watches(self._services, lambda _: tuple(self._workers))
+        self._host_files.watches(self._slices, lambda _: tuple(self._workers))
         self._pods.subscribe(self._on_pod)
-        self._services.subscribe(self._on_names)
-        self._slices.subscribe(self._on_names)
         for informer in (self._config_maps, self._secrets, self._claims):
             informer.subscribe(self._on_source)
 
@@ -117,18 +123,17 @@ class Node:
                 if informer is self._pods:
                     await asyncio.gather(*(i.wait_synced() for i in informers if i is not informer))
                 group.create_task(informer.run(), name=informer.name)
-            group.create_task(keep_registered(self._client, self._version), name="registration")
+            controllers = (self._registration, self._statuses, self._host_files)
+            for controller in (*controllers, self._scheduler.controller, self._binder.controller):
+                group.create_task(controller.run(), name=controller.name)
             group.create_task(self._proxies.run(), name="services")
-            group.create_task(self._scheduler.controller.run(), name="scheduler")
-            group.create_task(self._binder.controller.run(), name="claims")
             group.create_task(self._events.run(), name="events")
-            group.create_task(self._refresh_hosts(), name="hosts")
             group.create_task(bound_logs(self._paths, self.has_pod), name="logs")
 
     async def stop_pods(self, grace_seconds: float) -> None:
         """End all pods, without telling the API server; returns when none is left."""
         for worker in self._workers.values():
-            worker.stop(grace_seconds)
+            worker.vanish(grace_seconds)
         if self._running:
             await asyncio.wait(set(self._running))
 
@@ -163,19 +168,16 @@ class Node:
             if worker.namespace == event.object.metadata.namespace:
                 worker.retry()
 
-    def _on_names(self, _: Event[Any]) -> None:
-        self._hosts_changed.set()
+    async def _register(self, _: str) -> float:
+        return await register(self._client, self._began, self._version)
 
-    async def _refresh_hosts(self) -> None:
-        while True:
-            await self._hosts_changed.wait()
-            await asyncio.sleep(_HOSTS_SETTLE_SECONDS)
-            self._hosts_changed.clear()
-            for worker in tuple(self._workers.values()):
-                try:
-                    worker.refresh_hosts()
-                except OSError as error:
-                    log.warning("A pod's hosts file could not be written", error=str(error))
+    async def _reconcile_pod(self, uid: str) -> float | None:
+        worker = self._workers.get(uid)
+        return await worker.reconcile() if worker else None
+
+    async def _refresh_hosts(self, uid: str) -> None:
+        if worker := self._workers.get(uid):
+            worker.refresh_hosts()
 
     def service_address(self, namespace: str, name: str) -> str | None:
         """The address of a Service, None where there is none."""

@@ -2,23 +2,22 @@
 
 import asyncio
 import json
-import shutil
-from pathlib import Path
 from typing import Any
 
 import structlog
 
 from kagenti_devcluster.node.context import NodeContext
 from kagenti_devcluster.node.environ import PodFacts, SourceMissing
-from kagenti_devcluster.node.hosts import render_hosts
 from kagenti_devcluster.node.launch import Launch
 from kagenti_devcluster.node.models import PODS, Container, Pod
 from kagenti_devcluster.node.network import NODE_ADDRESS, PodNetwork
-from kagenti_devcluster.node.prepare import RESOLV_CONF, PodFiles, prepare, write_in_place
+from kagenti_devcluster.node.podfiles import PodFiles
+from kagenti_devcluster.node.prepare import prepare
 from kagenti_devcluster.node.runner import ContainerRunner
 from kagenti_devcluster.node.state import ContainerRecord, State, Waiting, build_status
 from kagenti_devcluster.node.tasks import log_failure
 from kagenti_devcluster.node.volumes import PodVolumes
+from kagenti_devcluster.trees import remove_tree
 from kagenti_operator import clock
 from kagenti_operator.kube.errors import ApiError, KubeError
 
@@ -37,6 +36,7 @@ class PodWorker:
         self._pod = pod
         self._began = clock.now()
         self._directory = context.paths.pods / pod.metadata.uid
+        self._files = PodFiles(self._directory, pod)
         self._network: PodNetwork | None = None
         namespace = pod.metadata.namespace
         self._volumes = PodVolumes(
@@ -51,11 +51,11 @@ class PodWorker:
         self._main = [ContainerRecord(c) for c in pod.spec.containers]
         self._runners: list[ContainerRunner] = []
         self._sources_changed = asyncio.Event()
-        self._changed = asyncio.Event()
         self._stop = asyncio.Event()
         self._grace_seconds = 0.0
-        self._delete = False
-        self._hosts = ""
+        # Whether the object is to be deleted in the end, whether it is time for that, and whether it is done.
+        self._delete = self._ended = False
+        self._gone = asyncio.Event()
         self._reported: dict[str, Any] | None = None
 
     @property
@@ -78,10 +78,11 @@ class PodWorker:
             self.stop(pod.spec.termination_grace_period_seconds if grace is None else grace)
         self._volumes.refresh()
 
-    def vanish(self) -> None:
-        """The object is gone."""
+    def vanish(self, grace_seconds: float = _VANISHED_GRACE_SECONDS) -> None:
+        """End the pod without its object, which is gone, or which the node leaves to itself."""
         self._delete = False
-        self.stop(_VANISHED_GRACE_SECONDS)
+        self._gone.set()
+        self.stop(grace_seconds)
 
     def stop(self, grace_seconds: float) -> None:
         """End the pod: SIGTERM now, SIGKILL after the grace period."""
@@ -98,13 +99,8 @@ class PodWorker:
 
     def refresh_hosts(self) -> None:
         """The Services changed."""
-        if self._network is None:
-            return
-        entries = self._context.hosts(self._pod.metadata.namespace)
-        content = render_hosts(self._network.address, self._names(), entries)
-        if content != self._hosts:
-            self._hosts = content
-            write_in_place(PodFiles(self._directory).hosts, content)
+        if self._network:
+            self._files.write_hosts(self._network.address, self._context.hosts(self.namespace))
 
     # --- its life ------------------------------------------------------------------------------------
 
@@ -113,29 +109,26 @@ class PodWorker:
         name = f"{self._pod.metadata.namespace}/{self._pod.metadata.name}"
         life = asyncio.create_task(self._live(), name=f"pod {name}")
         life.add_done_callback(log_failure)
-        reporting = asyncio.create_task(self._report(), name=f"status of pod {name}")
-        reporting.add_done_callback(log_failure)
         try:
             await self._stop.wait()
             await self._end(life)
             if self._delete:
-                self._changed.set()
-                await self._delete_object()
+                self._ended = True
+                self._changed()
+                await self._gone.wait()
         finally:
             life.cancel()
-            reporting.cancel()
-            await asyncio.gather(life, reporting, return_exceptions=True)
+            await asyncio.gather(life, return_exceptions=True)
             await self._clean_up()
 
     async def _live(self) -> None:
-        network = await self._set_up()
-        keeping = asyncio.create_task(self._volumes.keep_tokens(), name="tokens")
-        keeping.add_done_callback(log_failure)
         try:
+            network = await self._set_up()
             async with asyncio.TaskGroup() as group:
                 await self._run_containers(network, group)
         finally:
-            keeping.cancel()
+            # From here on nothing is written into its directory any more.
+            self._volumes.close()
 
     async def _run_containers(self, network: PodNetwork, group: asyncio.TaskGroup) -> None:
         sidecars: list[ContainerRunner] = []
@@ -161,7 +154,7 @@ class PodWorker:
             record.ready = True
         for record in self._main:
             record.state = Waiting("ContainerCreating")
-        self._changed.set()
+        self._changed()
         async with asyncio.TaskGroup() as group:
             for record in self._main:
                 if not self._stop.is_set():
@@ -174,8 +167,9 @@ class PodWorker:
             try:
                 if self._network is None:
                     self._network = await self._context.networks.connect()
-                    self._write_files()
-                    self._changed.set()
+                    self._files.write()
+                    self.refresh_hosts()
+                    self._changed()
                 await self._volumes.mount()
             except (SourceMissing, KubeError, OSError) as error:
                 self._wait_because(str(error))
@@ -191,7 +185,7 @@ class PodWorker:
         state = Waiting("ContainerCreating", message)
         for record in (*self._init, *self._main):
             record.state = state
-        self._changed.set()
+        self._changed()
         self._context.tell(self._pod, "FailedSetUp", message, warning=True)
 
     async def _end(self, life: asyncio.Task[None]) -> None:
@@ -211,20 +205,6 @@ class PodWorker:
         address = self._network.address if self._network else ""
         return PodFacts(self._pod, address, self._context.name, NODE_ADDRESS)
 
-    def _names(self) -> list[str]:
-        metadata, spec = self._pod.metadata, self._pod.spec
-        hostname = spec.hostname or metadata.name
-        if not spec.subdomain:
-            return [hostname]
-        return [f"{hostname}.{spec.subdomain}.{metadata.namespace}.svc.cluster.local", hostname]
-
-    def _write_files(self) -> None:
-        self._directory.mkdir(parents=True, exist_ok=True)
-        files = PodFiles(self._directory)
-        files.resolv_conf.write_text(RESOLV_CONF)
-        files.hostname.write_text(f"{self._pod.spec.hostname or self._pod.metadata.name}\n")
-        self.refresh_hosts()
-
     def _make_runner(self, record: ContainerRecord, network: PodNetwork) -> ContainerRunner:
         spec = self._pod.spec
         policy = spec.restart_policy
@@ -240,7 +220,7 @@ class PodWorker:
             grace_seconds=spec.termination_grace_period_seconds,
             address=network.address,
             prepare=lambda: self._prepare(record.container, network),
-            changed=self._changed.set,
+            changed=self._changed,
             tell=tell,
         )
         self._runners.append(runner)
@@ -254,29 +234,28 @@ class PodWorker:
             facts=self._facts(),
             volumes=self._volumes,
             network=network,
-            directory=self._directory,
+            files=self._files,
         )
 
     # --- what the API server hears -------------------------------------------------------------------
 
-    async def _report(self) -> None:
-        """Write the status whenever it changed, until cancelled or the object is gone."""
-        while True:
-            await self._changed.wait()
-            self._changed.clear()
-            try:
-                await self._write_status()
-            except ApiError as error:
-                if error.not_found:
-                    return
-                await self._try_again(error)
-            except KubeError as error:
-                await self._try_again(error)
+    def _changed(self) -> None:
+        self._context.reconcile(self._pod.metadata.uid)
 
-    async def _try_again(self, error: KubeError) -> None:
-        log.warning("A pod's status could not be written, will try again", error=str(error))
-        await asyncio.sleep(_RETRY_SECONDS)
-        self._changed.set()
+    async def reconcile(self) -> float | None:
+        """Write the status if it changed, and replace tokens; in the end delete the object.
+
+        Returns after how many seconds a token is due. Raises KubeError.
+        """
+        try:
+            await self._write_status()
+            if self._ended:
+                await self._delete_object()
+        except ApiError as error:
+            if not error.not_found:
+                raise
+            self._gone.set()
+        return None if self._gone.is_set() else await self._volumes.renew_tokens()
 
     async def _write_status(self) -> None:
         status = build_status(
@@ -301,45 +280,18 @@ class PodWorker:
 
     async def _delete_object(self) -> None:
         metadata = self._pod.metadata
-        options = {
-            "apiVersion": "v1",
-            "kind": "DeleteOptions",
-            "gracePeriodSeconds": 0,
-            "preconditions": {"uid": metadata.uid},
-        }
-        while self._delete:
-            try:
-                await self._context.client.raw(
-                    "DELETE",
-                    PODS.path(metadata.namespace, metadata.name),
-                    body=json.dumps(options).encode(),
-                )
-            except ApiError as error:
-                if error.not_found or error.conflict:
-                    return
-                log.warning("A pod's object could not be deleted, will try again", error=str(error))
-            except KubeError as error:
-                log.warning("A pod's object could not be deleted, will try again", error=str(error))
-            else:
-                return
-            await asyncio.sleep(_RETRY_SECONDS)
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": metadata.uid}}
+        path = PODS.path(metadata.namespace, metadata.name)
+        try:
+            await self._context.client.raw("DELETE", path, body=json.dumps(options).encode())
+        except ApiError as error:
+            # Another pod has its name by now.
+            if not error.conflict:
+                raise
+        self._gone.set()
 
     async def _clean_up(self) -> None:
-        # From here on nothing is written into its directory any more.
-        self._volumes.close()
         network, self._network = self._network, None
         if network is not None:
             self._context.networks.disconnect(network)
         await asyncio.to_thread(remove_tree, self._directory)
-
-
-def remove_tree(directory: Path) -> None:
-    """Remove a directory, also what a program made unwritable in it."""
-    if not directory.exists():
-        return
-    for folder, names, _ in directory.walk():
-        for name in names:
-            inner = folder / name
-            if not inner.is_symlink():
-                inner.chmod(0o700)
-    shutil.rmtree(directory)

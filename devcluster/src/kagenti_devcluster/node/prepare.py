@@ -1,7 +1,6 @@
 """Puts together what a container is started with: command, environment, root file system."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from kagenti_devcluster.node.context import NodeContext
@@ -9,7 +8,8 @@ from kagenti_devcluster.node.environ import PodFacts, build_command, build_envir
 from kagenti_devcluster.node.images import Image, ImageError
 from kagenti_devcluster.node.launch import Launch
 from kagenti_devcluster.node.models import Container
-from kagenti_devcluster.node.network import NODE_ADDRESS, PodNetwork
+from kagenti_devcluster.node.network import PodNetwork
+from kagenti_devcluster.node.podfiles import PodFiles
 from kagenti_devcluster.node.rootfs import Machine, Mount, plan_root
 from kagenti_devcluster.node.volumes import PodVolumes
 
@@ -21,47 +21,6 @@ _KUBERNETES_VARIABLES = {
     "KUBERNETES_PORT": f"tcp://{KUBERNETES_ADDRESS}:443",
 }
 _MAX_HOSTNAME = 63
-# Nobody answers there, at once: a name that is not in the hosts file is not waited for.
-RESOLV_CONF = f"nameserver {NODE_ADDRESS}\noptions attempts:1 timeout:1\n"
-
-
-@dataclass(frozen=True, slots=True)
-class PodFiles:
-    """The files that every container of a pod sees in /etc."""
-
-    directory: Path
-
-    @property
-    def hosts(self) -> Path:
-        """Names and addresses; changed in place, because containers see this very file."""
-        return self.directory / "hosts"
-
-    @property
-    def resolv_conf(self) -> Path:
-        """Where names are asked for."""
-        return self.directory / "resolv.conf"
-
-    @property
-    def hostname(self) -> Path:
-        """The pod's name."""
-        return self.directory / "hostname"
-
-    @property
-    def mounts(self) -> list[Mount]:
-        """Where containers see them."""
-        return [
-            Mount("/etc/hosts", str(self.hosts), "file"),
-            Mount("/etc/resolv.conf", str(self.resolv_conf), "file"),
-            Mount("/etc/hostname", str(self.hostname), "file"),
-        ]
-
-
-def write_in_place(path: Path, content: str) -> None:
-    """Replace a file's content without replacing the file, in one write."""
-    encoded = content.encode()
-    with path.open("r+b" if path.exists() else "w+b", buffering=0) as file:
-        file.write(encoded)
-        file.truncate(len(encoded))
 
 
 def short_hostname(name: str) -> str:
@@ -76,7 +35,7 @@ def prepare(
     facts: PodFacts,
     volumes: PodVolumes,
     network: PodNetwork,
-    directory: Path,
+    files: PodFiles,
 ) -> Launch:
     """Describe a container's start. Raises SourceMissing or ImageError with what is missing."""
     metadata = facts.pod.metadata
@@ -88,7 +47,6 @@ def prepare(
     command = build_command(container, image, environment)
     if not command:
         raise ImageError(f"image {container.image} has no entrypoint and the pod has no command")
-    files = PodFiles(directory)
     mounts = [*files.mounts, *_image_files(image), *volumes.mounts(container, environment)]
     visible = [*context.visible, *_named_files(command, image)]
     # The administrator's credentials are in there.
@@ -98,7 +56,7 @@ def prepare(
         environment=environment,
         directory=container.working_dir or image.directory,
         hostname=short_hostname(facts.pod.spec.hostname or metadata.name),
-        root=directory / "root" / container.name,
+        root=files.directory / "root" / container.name,
         steps=plan_root(Machine(), mounts, visible, hidden),
         network=network.namespace,
         log=context.paths.container_log(metadata.namespace, metadata.name, container.name),

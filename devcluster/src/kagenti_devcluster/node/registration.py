@@ -1,12 +1,9 @@
 """The Node object: what the cluster knows of the node, kept there as long as the node runs."""
 
-import asyncio
 import os
 import platform
 from datetime import datetime
 from typing import Any
-
-import structlog
 
 from kagenti_devcluster.node.kubelet import PORT as KUBELET_PORT
 from kagenti_devcluster.node.network import NODE_ADDRESS, POD_CIDR
@@ -14,15 +11,11 @@ from kagenti_devcluster.node.objects import NODES
 from kagenti_devcluster.node.state import to_time
 from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import KubeError
-
-log = structlog.get_logger(__name__)
 
 NODE_NAME = "devcluster"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 # As often as the kubelet reports a status that did not change.
 _REPORT_SECONDS = 300.0
-_RETRY_SECONDS = 5.0
 _FIELD_MANAGER = "devcluster-node"
 _MANY = "1000"
 
@@ -73,21 +66,8 @@ def _build_status(now: datetime, since: datetime, version: str) -> dict[str, Any
     }
 
 
-async def keep_registered(client: KubeClient, version: str) -> None:
-    """Register the node and keep it ready, until cancelled."""
-    since = clock.now()
-    while True:
-        try:
-            await register(client, clock.now(), since, version)
-        except KubeError as error:
-            log.warning("The node could not be registered, will try again", error=str(error))
-            await asyncio.sleep(_RETRY_SECONDS)
-        else:
-            await asyncio.sleep(_REPORT_SECONDS)
-
-
-async def register(client: KubeClient, now: datetime, since: datetime, version: str) -> None:
-    """Make the Node object what it should be. Raises KubeError."""
+async def register(client: KubeClient, since: datetime, version: str) -> float:
+    """Make the Node object what it should be; returns after how many seconds again. Raises KubeError."""
     node = {
         "apiVersion": "v1",
         "kind": "Node",
@@ -95,4 +75,5 @@ async def register(client: KubeClient, now: datetime, since: datetime, version: 
         "spec": {"podCIDR": str(POD_CIDR), "podCIDRs": [str(POD_CIDR)]},
     }
     await client.apply(NODES, node, field_manager=_FIELD_MANAGER)
-    await client.patch_status(NODES, NODE_NAME, _build_status(now, since, version))
+    await client.patch_status(NODES, NODE_NAME, _build_status(clock.now(), since, version))
+    return _REPORT_SECONDS

@@ -1,6 +1,5 @@
 """A pod's volumes as directories on this machine, and what of them a container sees where."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -14,11 +13,8 @@ from kagenti_devcluster.node.rootfs import Mount
 from kagenti_devcluster.node.tokens import Token, request_token
 from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import KubeError
 
 log = structlog.get_logger(__name__)
-
-_RETRY_SECONDS = 10.0
 
 # The directory of a claim; raises SourceMissing while the claim is not bound.
 type ClaimDirectory = Callable[[str], Path]
@@ -71,22 +67,18 @@ class PodVolumes:
                 log.info("A volume keeps its old files", volume=volume.name, reason=str(error))
 
     def close(self) -> None:
-        """The pod ends: what changes from now on is not written."""
+        """The pod ends: what changes from now on is not written, and no token is renewed."""
         self._written.clear()
+        self._renew_at.clear()
 
-    async def keep_tokens(self) -> None:
-        """Replace tokens before they expire, until cancelled."""
-        while self._renew_at:
-            due = min(self._renew_at.values())
-            await asyncio.sleep(due - clock.monotonic())
-            try:
-                for volume in self._volumes:
-                    await self._renew_tokens(volume)
-            except KubeError as error:
-                log.warning("A token could not be renewed, will try again", error=str(error))
-                await asyncio.sleep(_RETRY_SECONDS)
-                continue
-            self.refresh()
+    async def renew_tokens(self) -> float | None:
+        """Replace tokens that are due; returns in how many seconds the next one is. Raises KubeError."""
+        if not self._renew_at:
+            return None
+        for volume in self._volumes:
+            await self._renew_tokens(volume)
+        self.refresh()
+        return min(self._renew_at.values()) - clock.monotonic()
 
     async def _renew_tokens(self, volume: Volume) -> None:
         for source in tokens_of(volume):
