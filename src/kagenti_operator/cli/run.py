@@ -44,7 +44,7 @@ from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.mlflow.client import MLflowClient
-from kagenti_operator.runtime.cache.informer import SharedInformers
+from kagenti_operator.runtime.cache.shared_informers import SharedInformers
 from kagenti_operator.runtime.control.manager import Manager, Runnable
 from kagenti_operator.runtime.election.fencing import FencedClient
 from kagenti_operator.runtime.election.leader import (

@@ -8,7 +8,7 @@ from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.runtime.cache.informer import SharedInformers
+from kagenti_operator.runtime.cache.shared_informers import SharedInformers
 from kagenti_operator.runtime.control.controller import Controller, Reconcile
 from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.telemetry.events import EventRecorder

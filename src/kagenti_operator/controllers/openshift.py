@@ -10,8 +10,8 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
-from kagenti_operator.runtime.cache.informer import SharedInformers
 from kagenti_operator.runtime.cache.object_cache import Added, Event, ObjectCache, Selection
+from kagenti_operator.runtime.cache.shared_informers import SharedInformers
 from kagenti_operator.runtime.observable import Observable
 
 log = structlog.get_logger(__name__)

@@ -45,6 +45,11 @@ def traces_url(mlflow: MLflow) -> str | None:
     return None
 
 
+def address(mlflow: MLflow) -> str | None:
+    """The URL inside the cluster, as the status has it."""
+    return _usable(_address_url(mlflow))
+
+
 def tracking_uri(mlflow: MLflow) -> str | None:
     """The URL for MLflow clients, as the status has it: the gateway, else the address."""
     return _usable(_gateway_url(mlflow)) or _usable(_address_url(mlflow))

@@ -10,7 +10,6 @@ from kagenti_devcluster.testing.platform import (
     DSC_CRD,
     INTEGRATION,
     MLFLOW_CRD,
-    MLFLOW_NAMESPACE,
     OPENSHIFT_CRD,
     RBAC,
     SYSTEM,
@@ -108,8 +107,7 @@ async def test_everything_may_come_and_go_in_any_order(
     async with asyncio.TaskGroup() as group:
         group.create_task(report_available(platform, mlflow.url))
         group.create_task(happen(changes.arrivals, rng))
-    for namespace in (team, MLFLOW_NAMESPACE):
-        await expect_binding(platform, namespace)
+    await expect_binding(platform, team)
     # If MLflow refused the operator before the ClusterRole came, it is asked again half a minute later.
     await agents.expect_configured("weather", seconds=120)
     await expect_config(platform, "traces/mlflow", "traces/phoenix")

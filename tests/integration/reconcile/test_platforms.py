@@ -12,7 +12,8 @@ from kagenti_devcluster.testing.platform import (
     eventually,
 )
 from tests.support.agents import MLFLOW_ONLY
-from tests.support.collector import expect_binding
+from tests.support.collector import expect_binding, expect_no_binding
+from tests.support.expectations import expect_event
 from tests.support.operator_process import StartOperator
 
 OPERAND = f"{MLFLOWS}/mlflows/mlflow"
@@ -66,3 +67,27 @@ async def test_an_uninstallation_of_the_platform_ends_and_keeps_access_until_rem
 
     await eventually(made_again)
     assert (await expect_binding(platform, team))["metadata"]["uid"] == granted["metadata"]["uid"]
+
+
+async def test_mlflow_is_found_in_the_namespace_that_its_address_names(
+    start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    applications = f"{team}-applications"
+    await platform.namespace(applications)
+    await platform.managed_and_ready(f"https://mlflow.{applications}.svc:8443/mlflow")
+    await platform.workload(team, "weather")
+    running = start_operator(features=MLFLOW_ONLY)
+    # The endpoint in the other namespace is somebody else's.
+    event = await expect_event(platform, "default", "mlflow", "NoReadyEndpoint", applications)
+    assert event["type"] == "Warning"
+    assert await platform.binding(team) is None
+    await platform.set_mlflow_endpoint(ready=True, namespace=applications)
+    await expect_binding(platform, team)
+    await expect_binding(platform, applications)
+    assert await platform.binding(MLFLOW_NAMESPACE) is None
+
+    # Then it moves.
+    await platform.set_mlflow_status(address=ADDRESS)
+    await expect_binding(platform, MLFLOW_NAMESPACE)
+    await expect_no_binding(platform, applications)
+    assert running.process.poll() is None

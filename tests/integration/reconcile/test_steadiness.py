@@ -81,7 +81,7 @@ async def test_nothing_is_requested_while_nothing_differs(
     await agents.create("weather")
     running = start_with_mlflow("--leader-elect", f"--mlflow-workspace={agents.namespace}")
     await agents.expect_configured("weather")
-    await expect_binding(platform, MLFLOW_NAMESPACE)
+    await expect_binding(platform, agents.namespace)
     experiment = await running.expect_log("Created/found MLflow experiment")
     config = await expect_headers(platform, agents.namespace, experiment["experimentID"])
     rolled = await expect_rolled(platform, config)

@@ -181,20 +181,20 @@ class Platform:
             status["address"] = {"url": address}
         await self.patch(f"{_mlflow_path(namespace)}/status", {"status": status})
 
-    async def set_mlflow_endpoint(self, *, ready: bool) -> None:
+    async def set_mlflow_endpoint(self, *, ready: bool, namespace: str = MLFLOW_NAMESPACE) -> None:
         body = {
             "apiVersion": "discovery.k8s.io/v1",
             "kind": "EndpointSlice",
             "metadata": {
                 "name": "mlflow-1",
-                "namespace": MLFLOW_NAMESPACE,
+                "namespace": namespace,
                 "labels": {"kubernetes.io/service-name": "mlflow"},
             },
             "addressType": "IPv4",
             "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}}],
             "ports": [{"name": "https", "port": 8443}],
         }
-        path = f"/apis/discovery.k8s.io/v1/namespaces/{MLFLOW_NAMESPACE}/endpointslices/mlflow-1"
+        path = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices/mlflow-1"
         await self.put(path, body)
 
     async def binding(self, namespace: str) -> Object | None:

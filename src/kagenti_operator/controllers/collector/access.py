@@ -50,6 +50,7 @@ class Platform:
     state: str | None
     ready: bool
     cluster_role: str | None
+    mlflow_namespace: str | None = contract.MLFLOW_NAMESPACE
     # Of the operator's own ClusterRole, with which the bindings go; empty where there is none.
     owner_uid: str = ""
 
@@ -152,7 +153,7 @@ class AccessReconciler:
     async def reconcile(self, namespace: str) -> float | None:
         """Bring the binding of a namespace to what is decided."""
         current = self._access.binding(namespace)
-        wanted = namespace == contract.MLFLOW_NAMESPACE or self._agents.has_agents(namespace)
+        wanted = namespace == self._mlflow.namespace or self._agents.has_agents(namespace)
         ours = current is not None and current.metadata.labels.managed_by == self._names.manager
         match decide(self._observe(), wanted=wanted, ours=ours):
             case Grant(cluster_role):
@@ -195,6 +196,7 @@ class AccessReconciler:
             state=self._mlflow.state,
             ready=self._mlflow.ready,
             cluster_role=self._access.cluster_role,
+            mlflow_namespace=self._mlflow.namespace,
             owner_uid=role.metadata.uid if role else "",
         )
 
@@ -206,4 +208,5 @@ class AccessReconciler:
         self._platform = platform
         self._reporter.report("platform", self._mlflow.subject, report_missing_role(platform))
         bound = {binding.metadata.namespace for binding in self._access.bindings.cache.values()}
-        return sorted({contract.MLFLOW_NAMESPACE} | bound | self._agents.namespaces())
+        own = {platform.mlflow_namespace} if platform.mlflow_namespace else set[str]()
+        return sorted(own | bound | self._agents.namespaces())

@@ -2,7 +2,7 @@
 
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
-from kagenti_operator.controllers.mlflow import operand, ui_config
+from kagenti_operator.controllers.mlflow import operand, readiness, ui_config
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.metrics import MLflowMetrics
 
@@ -12,6 +12,10 @@ def build_feature(dependencies: Dependencies, mlflow: MLflowFacts) -> Feature:
     return Feature(
         name="mlflow",
         informers=(*mlflow.informers, ui_config.config_map(dependencies)),
-        controllers=(operand.setup(dependencies, mlflow), ui_config.setup(dependencies, mlflow)),
+        controllers=(
+            operand.setup(dependencies, mlflow),
+            readiness.setup(dependencies, mlflow),
+            ui_config.setup(dependencies, mlflow),
+        ),
         metrics=(MLflowMetrics(mlflow),),
     )

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, assert_never, cast
+from typing import assert_never
 
 import structlog
 
@@ -299,23 +299,3 @@ class Informer[T: KubeObject]:
 def _same(known: KubeObject, obj: KubeObject) -> bool:
     a, b = known.metadata, obj.metadata
     return a.resource_version == b.resource_version and a.uid == b.uid
-
-
-class SharedInformers:
-    """One informer per selection, made when somebody first asks for it."""
-
-    def __init__(self, client: KubeClient, rng: random.Random) -> None:
-        self._client = client
-        self._rng = rng
-        self._informers: dict[Selection[Any], Informer[Any]] = {}
-
-    def get[T: KubeObject](self, selection: Selection[T]) -> Informer[T]:
-        """Return the informer of that selection."""
-        known = self._informers.get(selection)
-        if known is None:
-            known = self._informers[selection] = Informer(self._client, selection, self._rng)
-        return cast("Informer[T]", known)
-
-    def all(self) -> tuple[Informer[Any], ...]:
-        """Return every informer that was asked for."""
-        return tuple(self._informers.values())

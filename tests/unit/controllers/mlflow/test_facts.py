@@ -1,16 +1,20 @@
-"""Which DataScienceCluster decides, and what it then says."""
+"""Which DataScienceCluster decides, which MLflow CR counts, and which Service is MLflow's."""
 
+import msgspec
 import pytest
 
-from kagenti_operator.controllers.mlflow.facts import MLflowFacts, choose_data_science_cluster
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts, choose_cr, choose_data_science_cluster
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.objects.models import (
     DataScienceCluster,
     DataScienceClusterComponents,
     DataScienceClusterSpec,
+    EndpointSlice,
     ManagedComponent,
+    MLflow,
     ObjectMeta,
 )
+from kagenti_operator.mlflow.service import Service
 from tests.unit.controllers.dependencies import open_dependencies, put
 
 
@@ -45,3 +49,72 @@ def test_of_several_the_one_that_stays_and_says_something_decides() -> None:
     assert choose_data_science_cluster([going, silent, cluster("c")]) == cluster("c")
     assert choose_data_science_cluster([going, silent]) == silent
     assert choose_data_science_cluster([going]) == going
+
+
+def cr(address: str | None, *, url: str | None = None, available: bool = True, namespace: str = "") -> MLflow:
+    status = {
+        "conditions": [{"type": "Available", "status": "True" if available else "False"}],
+        "address": {"url": address} if address else None,
+        "url": url,
+    }
+    metadata = {"name": "mlflow", "namespace": namespace}
+    return msgspec.convert({"metadata": metadata, "status": status}, MLflow)
+
+
+READY = msgspec.convert(
+    {
+        "metadata": {"name": "mlflow-1", "namespace": "opendatahub"},
+        "endpoints": [{"conditions": {"ready": True}}],
+    },
+    EndpointSlice,
+)
+
+
+async def test_the_service_and_its_namespace_are_those_of_the_address() -> None:
+    async with open_dependencies(Settings()) as dependencies:
+        facts = MLflowFacts(dependencies.informers)
+        assert facts.namespace == "redhat-ods-applications"
+        put(facts.mlflows, cr("https://tracking.opendatahub.svc:8443/mlflow"))
+        assert facts.service == Service(namespace="opendatahub", name="tracking")
+        assert facts.endpoints.selection.namespace == "opendatahub"
+        assert facts.endpoints.selection.label_selector == "kubernetes.io/service-name=tracking"
+        assert not facts.ready
+        put(facts.endpoints, READY)
+        assert facts.ready
+
+
+async def test_endpoints_of_the_service_before_do_not_count_for_the_next() -> None:
+    async with open_dependencies(Settings()) as dependencies:
+        facts = MLflowFacts(dependencies.informers)
+        put(facts.endpoints, READY)
+        put(facts.mlflows, cr("https://mlflow.elsewhere.svc:8443"))
+        assert not facts.ready
+
+
+async def test_a_service_stays_known_while_the_address_or_the_cr_is_missing() -> None:
+    async with open_dependencies(Settings()) as dependencies:
+        facts = MLflowFacts(dependencies.informers)
+        put(facts.mlflows, cr("https://mlflow.opendatahub.svc:8443"))
+        put(facts.endpoints, READY)
+        put(facts.mlflows, cr(None))
+        facts.mlflows.cache.clear()
+        assert facts.namespace == "opendatahub"
+        assert facts.ready
+
+
+@pytest.mark.parametrize("address", ["https://mlflow.example.com", None])
+async def test_without_a_service_the_condition_alone_counts(address: str | None) -> None:
+    async with open_dependencies(Settings()) as dependencies:
+        facts = MLflowFacts(dependencies.informers)
+        put(facts.mlflows, cr(address, url="https://gateway.example.com/mlflow", available=False))
+        assert not facts.ready
+        put(facts.mlflows, cr(address, url="https://gateway.example.com/mlflow"))
+        assert facts.ready
+
+
+def test_a_cr_of_any_namespace_counts_and_the_defaults_first() -> None:
+    elsewhere, default = cr(None, namespace="opendatahub"), cr(None, namespace="redhat-ods-applications")
+    assert choose_cr([elsewhere]) == elsewhere
+    assert choose_cr([elsewhere, default]) == default
+    other = MLflow(metadata=ObjectMeta(name="another"))
+    assert choose_cr([other]) is None

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.cache.informer import SharedInformers
 from kagenti_operator.runtime.cache.object_cache import Selection
+from kagenti_operator.runtime.cache.shared_informers import SharedInformers
 from tests.support.widget import ALL_GADGETS, GADGETS, Gadget
 
 
@@ -41,3 +41,11 @@ def test_what_selects_other_objects_or_indexes_them_otherwise_has_its_own() -> N
     ]
     assert informers.all() == tuple(found)
     assert len({id(informer) for informer in found}) == 5
+
+
+def test_a_movable_informer_is_shared_by_where_it_begins() -> None:
+    informers = make_informers()
+    first = informers.get_movable(ALL_GADGETS)
+    assert informers.get_movable(ALL_GADGETS) is first
+    assert informers.get(ALL_GADGETS) is not first
+    assert first in informers.all()

@@ -1,0 +1,24 @@
+"""Pure: which Service of the cluster an address names."""
+
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+_HOST = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.cluster\.local)?\.?")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Service by its namespace and name."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"'{self.name}' of namespace '{self.namespace}'"
+
+
+def service_of(url: str) -> Service | None:
+    """The Service in the host of a URL; None where the host is no name of a Service."""
+    match = _HOST.fullmatch(urlsplit(url).hostname or "")
+    return Service(namespace=match[2], name=match[1]) if match else None
