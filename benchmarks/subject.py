@@ -127,11 +127,11 @@ class Operator:
         """Tasks, and entries of collections, counted by the process itself."""
         self._counts.unlink(missing_ok=True)
         self._process.send_signal(signal.SIGUSR1)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self._counts.exists():
             self.check()
             if time.monotonic() > deadline:
-                raise TimeoutError("the operator did not count what it holds within 30 s")
+                raise TimeoutError("the operator did not count what it holds within 60 s")
             await asyncio.sleep(0.05)
         return json.loads(self._counts.read_text())
 
@@ -139,7 +139,7 @@ class Operator:
         """End it in order; return how many seconds that took."""
         began = time.monotonic()
         self._process.send_signal(signal.SIGTERM)
-        status = await asyncio.to_thread(self._process.wait, 30)
+        status = await asyncio.to_thread(self._process.wait, 60)
         if status:
             raise RuntimeError(f"the operator ended with {status}; see {self.log}")
         return time.monotonic() - began

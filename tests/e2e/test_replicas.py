@@ -24,7 +24,8 @@ from tests.support.leader_terms import Write, collect_terms, find_writes_out_of_
 from tests.support.leaks import find_leaks, mounted_tokens, secret_values
 from tests.support.recorded_requests import RecordRequests
 
-HANDOVER_SECONDS = 5.0
+# Where the lease of 15 s has to run out, it takes 13 s at least; on an idle machine it takes 1 to 3 s.
+HANDOVER_SECONDS = 12.0
 VALUES = (f"controllerManager.replicas={COUNT}", "mlflow.enable=true", "platform=kubernetes")
 
 
@@ -122,7 +123,9 @@ async def test_a_leader_that_is_cut_off_is_followed_and_writes_nothing_when_it_i
     expect_one_at_a_time(replicas)
 
 
-async def test_a_rollout_hands_over_within_five_seconds_each_time(replicas: Replicas) -> None:
+async def test_a_rollout_hands_over_long_before_the_lease_would_have_run_out(
+    replicas: Replicas,
+) -> None:
     old = await replicas.settle()
     former = len(replicas.terms()) - 1
     restarted = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}

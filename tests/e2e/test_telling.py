@@ -107,5 +107,5 @@ async def test_each_write_is_one_line_of_the_log(stage: Stage):
             raise NotYet(f"{len(work)} writes, {lines} lines")
 
     await stage.until(
-        "a line for each write", told, seconds=30, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR)
+        "a line for each write", told, seconds=60, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR)
     )

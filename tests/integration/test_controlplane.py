@@ -42,13 +42,13 @@ async def test_controllers_make_a_deployments_pods(admin: KubeClient, namespace:
             },
         },
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not json.loads(await admin.raw("GET", f"/api/v1/namespaces/{namespace}/pods"))["items"]:
             await asyncio.sleep(0.1)
 
 
 async def test_rbac_is_enforced_for_service_account_tokens(cluster: Cluster, namespace: str) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         async with cluster.as_admin() as admin:
             account = f"/api/v1/namespaces/{namespace}/serviceaccounts/default"
             while not await _exists(admin, account):

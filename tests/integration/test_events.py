@@ -16,7 +16,7 @@ from kagenti_operator.kube.resources import CLUSTER_ROLES, CONFIG_MAPS
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 from tests.support.cluster import Cluster
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 
 import pytest
@@ -64,16 +65,18 @@ async def test_reads_pass_and_writes_only_while_the_gate_is_open(gated: Gated) -
 
 
 async def test_a_write_that_waits_for_its_connection_is_held_back_when_it_gets_it(gated: Gated) -> None:
-    connected = asyncio.Event()
+    connected, closed = asyncio.Event(), asyncio.Event()
     page = await gated.client.list_page(CONFIG_MAPS, namespace=gated.namespace)
     await gated.write("early")
 
     async def occupy() -> None:
         events = gated.client.watch(
-            CONFIG_MAPS, namespace=gated.namespace, resource_version=page.resource_version, timeout_seconds=2
+            CONFIG_MAPS, namespace=gated.namespace, resource_version=page.resource_version, timeout_seconds=60
         )
-        async for _ in events:
+        async with aclosing(events):
+            await anext(events)
             connected.set()
+            await closed.wait()
 
     occupying = asyncio.create_task(occupy())
     await connected.wait()
@@ -83,6 +86,7 @@ async def test_a_write_that_waits_for_its_connection_is_held_back_when_it_gets_i
         await asyncio.sleep(0)
     assert not writing.done()
     gated.open = False
+    closed.set()
     with pytest.raises(NotLeading):
         await writing
     await occupying

@@ -165,7 +165,7 @@ async def test_a_leader_that_was_stopped_while_it_was_alone_leads_on(
         assert first.poll() is None
 
 
-async def test_an_orderly_end_hands_over_within_five_seconds(
+async def test_an_orderly_end_hands_over_long_before_the_lease_would_have_run_out(
     cluster: Cluster, admin: KubeClient, namespace: str, tmp_path: Path
 ) -> None:
     async with competing(cluster, admin, namespace, tmp_path) as replicas:
@@ -176,10 +176,10 @@ async def test_an_orderly_end_hands_over_within_five_seconds(
         first.terminate()
         assert await exit_status(first) == 0
         await replicas.wait_for_writes_of("second")
-        # An upper bound that the lease alone, 15 s long, would miss by far.
         last, then = replicas.writes_of("first")[-1], replicas.writes_of("second")[0]
         assert last < then
-        assert (then - last).total_seconds() < 5
+        # Where the lease of 15 s has to run out, it is 13 s at least; on an idle machine it is 1 to 3 s.
+        assert (then - last).total_seconds() < 12
 
 
 async def test_a_leader_whose_lease_is_taken_leaves(

@@ -25,7 +25,7 @@ from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from kagenti_operator.runtime.telemetry.metrics import Metrics, build_metrics_app
 from tests.support.cluster import Cluster
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 LEASE = "copier"
 
 

@@ -17,7 +17,7 @@ from kagenti_devcluster.host.options import ClusterOptions
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.host.status import read_status
 from kagenti_operator.kube.errors import KubeError
-from tests.support.node_cluster import Bench, NodeCluster, build_options, pod_spec
+from tests.support.node_cluster import DEADLINE_SECONDS, Bench, NodeCluster, build_options, pod_spec
 from tests.support.processes import find_descendants, find_program
 
 _OWNER = """
@@ -115,7 +115,7 @@ def signals_held_back(options: ClusterOptions) -> int:
 def assert_ended(handles: list[int]) -> None:
     for handle in handles:
         # Readable when the process has ended.
-        ready, _, _ = select.select([handle], [], [], 10)
+        ready, _, _ = select.select([handle], [], [], DEADLINE_SECONDS)
         os.close(handle)
         assert ready, "a process is left"
 

@@ -34,7 +34,7 @@ def running(log: Path, *command: str | Path, **environment: str) -> Generator[su
             yield process
         finally:
             process.terminate()
-            process.wait(timeout=20)
+            process.wait(timeout=60)
             assert process.stdout is not None
             process.stdout.close()
 

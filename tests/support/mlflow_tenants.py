@@ -20,7 +20,7 @@ EXPERIMENTS = "/api/2.0/mlflow/experiments"
 TRACE_SEARCH = "/api/3.0/mlflow/traces/search"
 ALL_VERBS = ("create", "get", "list", "update", "delete")
 
-_DEADLINE_SECONDS = 30.0
+_DEADLINE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 
 IMAGES = """\

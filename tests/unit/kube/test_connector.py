@@ -18,7 +18,7 @@ from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.auth.rotation import TlsFiles
 from kagenti_operator.kube.client import KubeClient
 
-DEADLINE_SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 class Mute:
