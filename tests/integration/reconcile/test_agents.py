@@ -125,6 +125,37 @@ async def test_a_live_manifest_that_is_copied_to_another_namespace_gets_an_exper
     assert "MLflowVariablesKept" not in {e["reason"] for e in await platform.events(there.namespace, "quote")}
 
 
+async def test_an_agent_that_mounts_no_token_is_told_so_and_not_that_its_traces_go_anywhere(
+    agents: Agents, platform: Platform
+) -> None:
+    await agents.create_configured("librarian", pod={"automountServiceAccountToken": False})
+    await expect_event(
+        platform, agents.namespace, "librarian", "MLflowNotUsable", "automountServiceAccountToken"
+    )
+    reasons = {event["reason"] for event in await platform.events(agents.namespace, "librarian")}
+    assert "MLflowConfigured" not in reasons
+    await agents.patch_pod("librarian", automountServiceAccountToken=True)
+    await expect_event(
+        platform, agents.namespace, "librarian", "MLflowConfigured", "go to experiment 'librarian'"
+    )
+
+
+async def test_a_statefulset_whose_pods_are_not_replaced_is_told_to_delete_them(
+    agents: Agents, platform: Platform
+) -> None:
+    strategy = {"type": "OnDelete"}
+    await agents.create_configured("ledger", kind="StatefulSet", replicas=1, updateStrategy=strategy)
+    await expect_event(
+        platform, agents.namespace, "ledger", "MLflowNotRolledOut", "OnDelete: delete its pods"
+    )
+    reasons = {event["reason"] for event in await platform.events(agents.namespace, "ledger")}
+    assert "MLflowConfigured" not in reasons
+    ready = {"replicas": 1, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    status = {"observedGeneration": 99, **ready}
+    await platform.patch(f"{agents.path('ledger', 'StatefulSet')}/status", {"status": status})
+    await expect_event(platform, agents.namespace, "ledger", "MLflowConfigured", "go to experiment 'ledger'")
+
+
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet"])
 async def test_a_container_and_an_account_that_come_later_are_followed(
     agents: Agents, platform: Platform, kind: str

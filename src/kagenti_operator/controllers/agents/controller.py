@@ -9,7 +9,7 @@ from kagenti_operator import clock
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.access import Grantee
 from kagenti_operator.controllers.agents.decide import Grant, Observed, Plan, decide, is_served
-from kagenti_operator.controllers.agents.events import report_denied, report_failure
+from kagenti_operator.controllers.agents.events import describe_configured, report_denied, report_failure
 from kagenti_operator.controllers.agents.experiments import (
     AgentExperiments,
     KnownExperiment,
@@ -19,6 +19,7 @@ from kagenti_operator.controllers.agents.experiments import (
 from kagenti_operator.controllers.agents.facts import KINDS, AgentFacts, AgentKey, key_of_agent, reference
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.agents.retry_after_denied import RetryAfterDenied
+from kagenti_operator.controllers.agents.rollout import SLOW_SECONDS
 from kagenti_operator.controllers.agents.rollout_slots import RolloutSlots
 from kagenti_operator.controllers.agents.state import AgentStates
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
@@ -94,6 +95,7 @@ class AgentsReconciler:
         settings = dependencies.settings
         self._names = settings.names
         self._client = dependencies.client
+        self._events = dependencies.events
         self._applier = Applier(dependencies.client)
         self._facts = facts
         self._endpoint = endpoint
@@ -176,6 +178,8 @@ class AgentsReconciler:
             experiments=names_to_grant(known, clock.monotonic()),
             common_id=common_id(known),
             injection=injection,
+            pending=states.pending(key),
+            now=clock.monotonic(),
         )
 
     # --- act -------------------------------------------------------------------------------------------
@@ -189,6 +193,8 @@ class AgentsReconciler:
             wrote, wait = await self._carry_out(observed, plan, reports)
         finally:
             self._states.reporter.report(key, reference(key, agent) if agent else None, reports)
+        if plan.announce:
+            self._announce(observed)
         if plan.over:
             return wait if wait is not None else self._forget(observed)
         if isinstance(found, MLflowError):
@@ -198,7 +204,18 @@ class AgentsReconciler:
         known = self._states.known(key)
         if wait is None and known and found:
             wait = known.next_look(clock.monotonic())
+        if pending := self._states.pending(key):
+            # To see whether its pods take too long.
+            late = pending.since + SLOW_SECONDS - clock.monotonic()
+            wait = min(wait or late, late) if late > 0 else wait
         return min(wait or CONFIRM_SECONDS, CONFIRM_SECONDS) if wrote else wait
+
+    def _announce(self, observed: Observed) -> None:
+        key, agent = observed.key, observed.agent
+        if agent and (pending := self._states.pending(key)):
+            text = describe_configured(key.kind, pending.injection, running=agent.has_pods)
+            self._events.normal(reference(key, agent), "MLflowConfigured", text)
+            self._states.get(key).pending = None
 
     async def _carry_out(
         self, observed: Observed, plan: Plan, reports: list[Report]

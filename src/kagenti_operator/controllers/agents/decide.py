@@ -20,6 +20,12 @@ from kagenti_operator.controllers.agents.injection import (
     plan_injection,
     unknown_inject_values,
 )
+from kagenti_operator.controllers.agents.obstacles import (
+    UNUSABLE,
+    report_literal_references,
+    report_obstacles,
+)
+from kagenti_operator.controllers.agents.rollout import Pending, report_rollout
 from kagenti_operator.kube.manifests import Manifest
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
@@ -34,7 +40,7 @@ class Observed:
     `agent`: its workload, None where that is gone. `served`: it is an agent, and did not opt out. `grantees`:
     the workloads that share its Role, this one included, as far as they are served. `experiments`: the names
     that these have to be granted; `common_id`: the id, where all have the same one. `injection`: what it is
-    to use, None while MLflow does not say.
+    to use, None while MLflow does not say. `pending`: what was written into it and is not announced yet.
     """
 
     key: AgentKey
@@ -47,6 +53,8 @@ class Observed:
     experiments: tuple[str, ...]
     common_id: str | None
     injection: Injection | None
+    pending: Pending | None = None
+    now: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,13 +87,15 @@ class Plan:
 
     The right ends at once, also where the workload waits for its turn to roll, or may not be changed. The
     Role stays until the workload is clean: it is how a restarted operator knows that something is left to do.
-    `over`: nothing of the agent is left afterwards.
+    `over`: nothing of the agent is left afterwards. `announce`: its pods have what was written, and can use
+    it.
     """
 
     grant: Grant | None = None
     revoke: bool = False
     change: Inject | Release | None = None
     over: bool = False
+    announce: bool = False
     reports: tuple[Report, ...] = ()
 
 
@@ -113,7 +123,22 @@ def decide(names: Names, observed: Observed) -> Plan:
     injection = plan_injection(names, agent, observed.resource, observed.injection)
     if injection.kept:
         reports += (report_kept(injection.kept, injection.left_out, nothing_left=injection.nothing_left),)
-    return Plan(grant=grant, change=_plan_change(agent, injection, observed.injection), reports=reports)
+    change = _plan_change(agent, injection, observed.injection)
+    obstacles = () if injection.nothing_left else _find_obstacles(agent, observed.injection, injection)
+    reports += obstacles
+    pending, rollout = observed.pending, None
+    settled = pending is not None and change is None and agent.metadata.generation >= pending.generation
+    if pending and settled:
+        rollout = report_rollout(agent, observed.now - pending.since)
+        reports += (rollout,) if rollout else ()
+    unusable = any(report.reason == UNUSABLE for report in obstacles)
+    announce = settled and agent.is_rolled_out and not unusable
+    return Plan(grant=grant, change=change, announce=announce, reports=reports)
+
+
+def _find_obstacles(agent: Agent, injection: Injection, plan: InjectionPlan) -> tuple[Report, ...]:
+    found = (report_obstacles(agent, injection, plan), report_literal_references(agent))
+    return tuple(report for report in found if report)
 
 
 def _plan_change(agent: Agent, plan: InjectionPlan, injection: Injection) -> Inject | Release | None:

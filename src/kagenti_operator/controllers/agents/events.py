@@ -12,6 +12,10 @@ from kagenti_operator.runtime.telemetry.reporter import Report
 _RESTART = {"Sandbox": " A running pod goes on without: suspend and resume the Sandbox."}
 
 
+# The client takes workspace and token for any server that a program names by itself.
+_NAMED_IN_CODE = " An agent whose code names another server has to opt out: see 'Tokens' in docs/security.md."
+
+
 def report_denied(key: AgentKey, error: MLflowError) -> Report:
     """MLflow did not make, find or show the agent's experiment."""
     return Report(
@@ -59,9 +63,10 @@ def report_failure(reason: str, consequence: str, error: ApiError) -> tuple[Repo
     return (Report(reason=reason, message=text),) if text is not None else ()
 
 
-def describe_configured(kind: str, injection: Injection) -> str:
-    """The Event's text for a workload that has its environment now."""
+def describe_configured(kind: str, injection: Injection, *, running: bool) -> str:
+    """The Event's text for a workload whose pods have their environment, or will when they are started."""
+    whose = "Traces and runs" if running else "Traces and runs of pods that start from now on"
     return (
-        f"Traces and runs go to experiment '{injection.experiment_name}' ({injection.experiment_id}) of "
-        f"workspace '{injection.workspace}'.{_RESTART.get(kind, '')}"
+        f"{whose} go to experiment '{injection.experiment_name}' ({injection.experiment_id}) of "
+        f"workspace '{injection.workspace}'.{_RESTART.get(kind, '')}{_NAMED_IN_CODE}"
     )

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from kagenti_operator.contract import (
+    AGENT_VARIABLES,
     AUTH_VARIABLE,
     CERTIFICATE_VARIABLE,
     CREDENTIAL_VARIABLES,
@@ -26,16 +27,6 @@ from kagenti_operator.kube.manifests import Manifest, build_patch
 from kagenti_operator.kube.objects.agents import Agent, InjectedAnnotations
 from kagenti_operator.kube.resources import Resource
 
-_VARIABLES = frozenset(
-    {
-        URI_VARIABLE,
-        AUTH_VARIABLE,
-        ID_VARIABLE,
-        NAME_VARIABLE,
-        WORKSPACE_VARIABLE,
-        CERTIFICATE_VARIABLE,
-    }
-)
 _ANNOTATIONS = frozenset(field.encode_name for field in msgspec.structs.fields(InjectedAnnotations))
 
 
@@ -184,7 +175,7 @@ def _find_unfit(kept: Collection[str], existing: Mapping[str, str | None]) -> Co
     that do not belong together; and a CA where it is not to verify.
     """
     if {URI_VARIABLE, *CREDENTIAL_VARIABLES} & set(kept):
-        return _VARIABLES
+        return AGENT_VARIABLES
     pair = {ID_VARIABLE, NAME_VARIABLE}
     unfit = pair if pair & set(kept) else set[str]()
     if INSECURE_VARIABLE in existing and existing[INSECURE_VARIABLE] not in ("false", "False", "0"):

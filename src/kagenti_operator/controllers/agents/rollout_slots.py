@@ -23,7 +23,7 @@ class _Rollout:
     def is_over(self, agent: Agent) -> bool:
         if self.changing or self.generation is None or agent.metadata.generation < self.generation:
             return False
-        return agent.is_rolled_out
+        return not agent.is_rolling
 
 
 class RolloutSlots:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from kagenti_operator.controllers.agents.experiments import KnownExperiment
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.retry_after_denied import RetryAfterDenied
+from kagenti_operator.controllers.agents.rollout import Pending
 from kagenti_operator.controllers.agents.rollout_slots import RolloutSlots
 from kagenti_operator.runtime.control.write_backoff import WriteBackoff
 from kagenti_operator.runtime.telemetry.reporter import Reporter
@@ -12,9 +13,10 @@ from kagenti_operator.runtime.telemetry.reporter import Reporter
 
 @dataclass(slots=True)
 class AgentState:
-    """`experiment`: what is known of it; None before MLflow was asked."""
+    """`experiment`: what is known of it; None before MLflow was asked. `pending`: written, not announced."""
 
     experiment: KnownExperiment | None = None
+    pending: Pending | None = None
 
 
 class AgentStates:
@@ -41,6 +43,11 @@ class AgentStates:
         """What is known of the agent's experiment."""
         state = self._states.get(key)
         return state.experiment if state else None
+
+    def pending(self, key: AgentKey) -> Pending | None:
+        """What was written into the agent's workload and is not announced yet."""
+        state = self._states.get(key)
+        return state.pending if state else None
 
     def forget(self, key: AgentKey) -> None:
         """Nothing of the agent is left."""

@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 import structlog
 
+from kagenti_operator import clock
 from kagenti_operator.controllers.agents.decide import Inject, Observed, Release
-from kagenti_operator.controllers.agents.events import describe_configured, report_reverted
-from kagenti_operator.controllers.agents.facts import AgentFacts, reference
+from kagenti_operator.controllers.agents.events import report_reverted
+from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.injection import build_release, build_removal, injected, is_marked
+from kagenti_operator.controllers.agents.rollout import Pending
 from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS
 from kagenti_operator.controllers.agents.state import AgentStates
 from kagenti_operator.controllers.dependencies import Dependencies
@@ -27,7 +29,6 @@ class AgentWorkloads:
     def __init__(self, dependencies: Dependencies, facts: AgentFacts, states: AgentStates) -> None:
         self._names = dependencies.settings.names
         self._client = dependencies.client
-        self._events = dependencies.events
         self._facts = facts
         self._states = states
 
@@ -57,11 +58,13 @@ class AgentWorkloads:
         states.writes.wrote(key, what)
         fields = {"kind": key.kind, "namespace": key.namespace, "name": key.name}
         if isinstance(change, Release):
+            states.get(key).pending = None
             log.info("Released workload from MLflow", **fields)
             return None
         log.info("Configured agent for MLflow", experimentID=change.injection.experiment_id, **fields)
-        text = describe_configured(key.kind, change.injection)
-        self._events.normal(reference(key, agent), "MLflowConfigured", text)
+        states.get(key).pending = Pending(
+            injection=change.injection, generation=changed.metadata.generation, since=clock.monotonic()
+        )
         return None
 
     async def _write(self, resource: Resource[Any], agent: Agent, change: Inject | Release) -> Agent:

@@ -1,10 +1,34 @@
 """Agents, partial: there may be ten thousand, so only what is read of their workloads is kept."""
 
+import re
+
 import msgspec
 
-from kagenti_operator.contract import KAGENTI, VARIABLE_PREFIX
+from kagenti_operator.contract import (
+    AGENT_VARIABLES,
+    CREDENTIAL_VARIABLES,
+    INSECURE_VARIABLE,
+    KAGENTI,
+    SERVICE_ACCOUNT_FOLDER,
+)
 from kagenti_operator.kube.objects.models import KubeObject, KubeStruct, ObjectMeta, share, share_fields
-from kagenti_operator.kube.objects.workloads import EnvVar, RolloutStatus, is_rolled_out
+from kagenti_operator.kube.objects.workloads import EnvVar, RolloutStatus, VolumeMount, is_rolled_out
+
+# By these a client finds out whether it goes by a proxy.
+PROXY_VARIABLES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
+_READ = frozenset((*AGENT_VARIABLES, *CREDENTIAL_VARIABLES, INSECURE_VARIABLE)) | {
+    spelling for name in PROXY_VARIABLES for spelling in (name, name.upper())
+}
+# `$$(NAME)` is no reference.
+_REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*(\$\((?:" + "|".join(AGENT_VARIABLES) + r")\))")
+
+
+def _read_of(var: EnvVar) -> EnvVar | None:
+    """What is kept of a variable: the whole of those that are read, of others only references to ours."""
+    if var.name in _READ:
+        return share(var)
+    found: list[str] = _REFERENCE.findall(var.value) if var.value and "$(MLFLOW_" in var.value else []
+    return share(EnvVar(name=var.name, value="".join(found))) if found else None
 
 
 class AgentAnnotations(KubeStruct):
@@ -55,15 +79,23 @@ class AgentTemplateMeta(KubeStruct):
 
 
 class AgentContainer(KubeStruct):
-    """A container of an agent; of its environment only the `MLFLOW_*` variables are kept."""
+    """A container of an agent, with the variables that are read, and a mount of a token of its own."""
 
     name: str
     env: tuple[EnvVar, ...] | None = None
+    volume_mounts: tuple[VolumeMount, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.env:
-            kept = tuple(share(var) for var in self.env if var.name.startswith(VARIABLE_PREFIX))
+            kept = tuple(read for var in self.env if (read := _read_of(var)))
             msgspec.structs.force_setattr(self, "env", kept or None)
+        if self.volume_mounts:
+            mounts = tuple(
+                share(mount)
+                for mount in self.volume_mounts
+                if mount.mount_path.rstrip("/") == SERVICE_ACCOUNT_FOLDER
+            )
+            msgspec.structs.force_setattr(self, "volume_mounts", mounts or None)
         share_fields(self, "name")
 
 
@@ -73,6 +105,7 @@ class AgentPodSpec(KubeStruct):
     service_account_name: str | None = None
     # Deprecated. The API server copies it for its own kinds, but nobody does in a Sandbox.
     service_account: str | None = None
+    automount_service_account_token: bool | None = None
     containers: tuple[AgentContainer, ...] = ()
 
 
@@ -83,11 +116,47 @@ class AgentPodTemplate(KubeStruct):
     spec: AgentPodSpec = AgentPodSpec()
 
 
+class PartitionedUpdate(KubeStruct):
+    """Of a StatefulSet: pods with a lower ordinal keep their template."""
+
+    partition: int = 0
+
+
+class UpdateStrategy(KubeStruct):
+    """How a StatefulSet replaces pods."""
+
+    type: str = ""
+    rolling_update: PartitionedUpdate | None = None
+
+
 class AgentWorkloadSpec(KubeStruct):
     """Spec of a Deployment or StatefulSet that is an agent."""
 
     replicas: int = 1
+    paused: bool = False
+    update_strategy: UpdateStrategy | None = None
     template: AgentPodTemplate = AgentPodTemplate()
+
+    def __post_init__(self) -> None:
+        share_fields(self, "update_strategy")
+
+
+class AgentCondition(KubeStruct):
+    """A condition of a Deployment."""
+
+    type: str
+    status: str = ""
+    message: str = ""
+
+
+class AgentStatus(RolloutStatus):
+    """How far a rollout is; of the conditions only that pods cannot be made, as by a quota, is kept."""
+
+    conditions: tuple[AgentCondition, ...] | None = None
+
+    def __post_init__(self) -> None:
+        found = tuple(c for c in self.conditions or () if (c.type, c.status) == ("ReplicaFailure", "True"))
+        msgspec.structs.force_setattr(self, "conditions", found or None)
 
 
 class AgentWorkload(KubeObject):
@@ -95,7 +164,7 @@ class AgentWorkload(KubeObject):
 
     metadata: AgentMeta
     spec: AgentWorkloadSpec = AgentWorkloadSpec()
-    status: RolloutStatus = RolloutStatus()
+    status: AgentStatus = AgentStatus()
 
     @property
     def template(self) -> AgentPodTemplate:
@@ -107,6 +176,43 @@ class AgentWorkload(KubeObject):
         """Whether every replica runs the current template."""
         wanted = self.spec.replicas
         return wanted == 0 or is_rolled_out(self.metadata.generation, wanted, self.status)
+
+    @property
+    def held_back(self) -> str | None:
+        """What keeps a new template from running pods: `paused`, `OnDelete`, `partition`, or nothing."""
+        strategy = self.spec.update_strategy
+        if self.spec.paused:
+            return "paused"
+        if strategy and strategy.type == "OnDelete":
+            return "OnDelete"
+        return "partition" if self.partition else None
+
+    @property
+    def partition(self) -> int:
+        """How many of the first pods of a StatefulSet keep their template."""
+        strategy = self.spec.update_strategy
+        return strategy.rolling_update.partition if strategy and strategy.rolling_update else 0
+
+    @property
+    def is_rolling(self) -> bool:
+        """Whether pods are still being replaced, other than those that wait for somebody to act."""
+        if self.is_rolled_out or self.held_back in ("paused", "OnDelete"):
+            return False
+        if not self.partition:
+            return True
+        wanted = max(self.spec.replicas - self.partition, 0)
+        seen = self.status.observed_generation >= self.metadata.generation
+        return wanted > 0 and not (seen and self.status.updated_replicas >= wanted)
+
+    @property
+    def has_pods(self) -> bool:
+        """Whether any pod is wanted."""
+        return self.spec.replicas > 0
+
+    @property
+    def failure(self) -> str | None:
+        """Why pods cannot be made, in the API server's words."""
+        return self.status.conditions[0].message if self.status.conditions else None
 
 
 class AgentSandboxSpec(KubeStruct):
@@ -130,6 +236,12 @@ class AgentSandbox(KubeObject):
     def is_rolled_out(self) -> bool:
         """A Sandbox does not replace its running pod when its template changes."""
         return True
+
+    held_back = None
+    failure = None
+    is_rolling = False
+    # Whether there is one is not known, and one that runs does not have the new template.
+    has_pods = False
 
 
 type Agent = AgentWorkload | AgentSandbox

@@ -9,7 +9,8 @@ from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import build_access
 from kagenti_operator.controllers.agents.decide import Inject, Observed, Plan, Release, decide, is_served
 from kagenti_operator.controllers.agents.injection import Injection
-from kagenti_operator.kube.objects.agents import AgentWorkload
+from kagenti_operator.controllers.agents.rollout import Pending
+from kagenti_operator.kube.objects.agents import AgentStatus, AgentWorkload
 from kagenti_operator.kube.objects.models import OwnerReference
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding, RoleRef
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
@@ -34,6 +35,7 @@ def observe(
     experiments: tuple[str, ...] = (),
     injection: Injection | None = None,
     granted_to: AgentWorkload | None = None,
+    pending: Pending | None = None,
 ) -> Observed:
     """`granted_to`: there are Role and RoleBinding, which were made for that one."""
     served = labelled and is_served(agent)
@@ -54,6 +56,8 @@ def observe(
         experiments=experiments,
         common_id="7" if experiments else None,
         injection=injection,
+        pending=pending,
+        now=100.0,
     )
 
 
@@ -228,3 +232,51 @@ def test_a_name_that_is_kept_is_reported_also_when_nothing_changes() -> None:
 
 def test_where_nothing_is_kept_nothing_is_reported() -> None:
     assert decide(KAGENTI, observe(NEW, experiments=("weather",), injection=INJECTION)).reports == ()
+
+
+def pending(generation: int = 2) -> Pending:
+    return Pending(injection=INJECTION, generation=generation, since=100.0)
+
+
+def with_pods(agent: AgentWorkload, *, updated: int, generation: int = 2) -> AgentWorkload:
+    """One pod is wanted, and so many have the template."""
+    status = AgentStatus(
+        observed_generation=generation, replicas=1, updated_replicas=updated, available_replicas=1
+    )
+    metadata = msgspec.structs.replace(agent.metadata, generation=generation)
+    return msgspec.structs.replace(agent, metadata=metadata, status=status)
+
+
+@pytest.mark.parametrize(
+    ("agent", "expected"),
+    [
+        pytest.param(with_pods(CONFIGURED, updated=1), True, id="its pod has it"),
+        pytest.param(with_pods(CONFIGURED, updated=0), False, id="its pod does not have it"),
+        pytest.param(with_pods(CONFIGURED, updated=1, generation=1), False, id="seen before the write"),
+        pytest.param(with_pods(NEW, updated=1), False, id="somebody took it out again"),
+    ],
+)
+def test_where_traces_go_is_said_once_a_pod_has_it(agent: AgentWorkload, expected: bool) -> None:
+    observed = observe(agent, experiments=("weather",), injection=INJECTION, pending=pending())
+    assert decide(KAGENTI, observed).announce is expected
+    assert not decide(KAGENTI, replace(observed, pending=None)).announce
+
+
+def test_where_traces_go_is_not_said_of_who_cannot_use_it() -> None:
+    spec = msgspec.structs.replace(CONFIGURED.spec.template.spec, automount_service_account_token=False)
+    template = msgspec.structs.replace(CONFIGURED.spec.template, spec=spec)
+    hardened = msgspec.structs.replace(
+        CONFIGURED, spec=msgspec.structs.replace(CONFIGURED.spec, template=template)
+    )
+    agent = with_pods(hardened, updated=1)
+    plan = decide(KAGENTI, observe(agent, experiments=("weather",), injection=INJECTION, pending=pending()))
+    assert not plan.announce
+    assert [report.reason for report in plan.reports] == ["MLflowNotUsable"]
+
+
+def test_what_keeps_a_template_from_pods_is_reported_until_it_is_rolled_out() -> None:
+    spec = msgspec.structs.replace(CONFIGURED.spec, paused=True)
+    agent = with_pods(msgspec.structs.replace(CONFIGURED, spec=spec), updated=0)
+    plan = decide(KAGENTI, observe(agent, experiments=("weather",), injection=INJECTION, pending=pending()))
+    assert not plan.announce
+    assert [report.reason for report in plan.reports] == ["MLflowNotRolledOut"]

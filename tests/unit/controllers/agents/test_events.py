@@ -72,9 +72,18 @@ def test_a_refusal_that_passes_by_itself_is_not_reported() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_is_configured_learns_where_traces_go_and_whether_the_pod_has_to_be_restarted(kind: str) -> None:
-    text = describe_configured(kind, INJECTION)
+    text = describe_configured(kind, INJECTION, running=True)
     assert text.startswith("Traces and runs go to experiment 'renamed' (7) of workspace 'team1'.")
-    assert text.endswith("suspend and resume the Sandbox.") is (kind == "Sandbox")
+    later = describe_configured(kind, INJECTION, running=False)
+    assert later.startswith("Traces and runs of pods that start from now on go to experiment 'renamed' (7)")
+    assert ("suspend and resume the Sandbox." in text) is (kind == "Sandbox")
+
+
+def test_who_labels_an_agent_is_pointed_to_what_concerns_servers_that_code_names() -> None:
+    text = describe_configured("Deployment", INJECTION, running=True)
+    assert text.endswith(
+        "An agent whose code names another server has to opt out: see 'Tokens' in docs/security.md."
+    )
 
 
 def test_every_report_is_a_warning_that_ends_without_another_event() -> None:
