@@ -23,7 +23,7 @@ def sent_token(collector: Collector) -> str:
 def test_a_renewed_token_is_sent_without_a_restart_as_the_version_is_believed_to_do(tmp_path: Path) -> None:
     otelcol = binaries.find("otelcol")
     done = subprocess.run([otelcol, "--version"], capture_output=True, text=True, check=True, timeout=60)
-    assert not keeps_first_token(f"collector:{done.stdout.split()[-1]}")
+    assert not keeps_first_token(f"otel/opentelemetry-collector:{done.stdout.split()[-1]}")
     folder = tmp_path / "serviceaccount"
     renew(folder, "first")
     with run_collector(otelcol, tmp_path, folder / "token") as collector:
