@@ -38,7 +38,8 @@ async def in_parallel[T](width: int, work: Callable[[T], Awaitable[object]], ite
 
 
 def build_body(namespace: str, name: str) -> dict[str, Any]:
-    body = dict(build_binding(KAGENTI, namespace, "view", collector_namespace=KAGENTI.namespace, owner=None))
+    account = (KAGENTI.namespace, "otel-collector")
+    body = dict(build_binding(KAGENTI, namespace, "view", account=account, owner=None))
     body["metadata"] = {"name": name, "namespace": namespace, "labels": {"benchmark": "bare"}}
     return body
 

@@ -21,9 +21,13 @@ CA_HASH = "kagenti.io/otel-ca-hash"
 
 
 async def install_collector(
-    platform: Platform, image: str = "otel/opentelemetry-collector-contrib:0.152.0"
+    platform: Platform,
+    image: str = "otel/opentelemetry-collector-contrib:0.152.0",
+    account: str = "otel-collector",
 ) -> Object:
-    return await platform.workload(SYSTEM, "otel-collector", agent=False, image=image)
+    return await platform.workload(
+        SYSTEM, "otel-collector", agent=False, image=image, pod={"serviceAccountName": account}
+    )
 
 
 def parsed(config: Object) -> Object:
@@ -37,7 +41,12 @@ def mlflow_exporter(config: Object) -> Object | None:
 
 
 async def expect_binding(
-    platform: Platform, namespace: str, role: str = INTEGRATION, *, seconds: float = 60
+    platform: Platform,
+    namespace: str,
+    role: str = INTEGRATION,
+    *,
+    account: str = "otel-collector",
+    seconds: float = 60,
 ) -> Object:
     """The collector's RoleBinding in that namespace, once it grants the role to the collector alone."""
 
@@ -46,9 +55,7 @@ async def expect_binding(
         assert found is not None
         assert (found["roleRef"]["kind"], found["roleRef"]["name"]) == ("ClusterRole", role)
         assert found["metadata"].get("labels", {}).get("app.kubernetes.io/managed-by") == "kagenti-operator"
-        assert found.get("subjects") == [
-            {"kind": "ServiceAccount", "name": "otel-collector", "namespace": SYSTEM}
-        ]
+        assert found.get("subjects") == [{"kind": "ServiceAccount", "name": account, "namespace": SYSTEM}]
         return found
 
     return await eventually(granted, seconds=seconds)

@@ -14,7 +14,7 @@ from kagenti_devcluster.testing.platform import (
     workload_path,
 )
 from tests.support.agents import MLFLOW_ONLY, NO_LABEL
-from tests.support.collector import expect_binding, expect_no_binding
+from tests.support.collector import COLLECTOR, expect_binding, expect_no_binding, install_collector
 from tests.support.expectations import expect_event, expect_unchanged
 from tests.support.operator_process import StartOperator
 
@@ -65,6 +65,28 @@ async def test_removed_takes_every_grant_of_ours_and_managed_brings_them_back(
     await platform.set_state("Managed")
     await expect_binding(platform, team)
     await expect_binding(platform, MLFLOW_NAMESPACE)
+
+
+@pytest.mark.usefixtures("granted")
+async def test_the_account_that_the_collector_runs_as_is_granted_and_followed(
+    platform: Platform, team: str
+) -> None:
+    await install_collector(platform, account="telemetry")
+    await expect_binding(platform, team, account="telemetry")
+    await expect_binding(platform, MLFLOW_NAMESPACE, account="telemetry")
+    await platform.patch(
+        COLLECTOR, {"spec": {"template": {"spec": {"serviceAccountName": "otel-collector"}}}}
+    )
+    await expect_binding(platform, team)
+
+
+@pytest.mark.usefixtures("granted")
+async def test_a_collector_that_is_replaced_keeps_its_grant(platform: Platform, team: str) -> None:
+    await install_collector(platform, account="telemetry")
+    granted = await expect_binding(platform, team, account="telemetry")
+    await platform.delete(COLLECTOR)
+    path = f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}"
+    await expect_unchanged(platform, path, granted, seconds=2)
 
 
 async def test_a_flapping_mlflow_costs_no_grant(granted: Object, platform: Platform, team: str) -> None:

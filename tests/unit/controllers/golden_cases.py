@@ -47,7 +47,7 @@ SANDBOX = msgspec.convert(
 
 def build_collector_binding(*, owned: bool) -> Manifest:
     role, owner = "mlflow-operator-mlflow-integration", CHART_ROLE if owned else None
-    return build_binding(KAGENTI, "team1", role, collector_namespace="kagenti-system", owner=owner)
+    return build_binding(KAGENTI, "team1", role, account=("kagenti-system", "telemetry"), owner=owner)
 
 
 def build_config(*, owned: bool) -> Manifest:

@@ -9,7 +9,7 @@ import structlog
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.facts import AgentFacts
-from kagenti_operator.controllers.collector.access_facts import AccessFacts, is_granted
+from kagenti_operator.controllers.collector.access_facts import AccessFacts, names_role
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
@@ -18,6 +18,7 @@ from kagenti_operator.kube.manifests import Manifest, build_owner, build_role_bi
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.objects.rbac import RoleBinding
 from kagenti_operator.kube.resources import CLUSTER_ROLES, ROLE_BINDINGS
+from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Event, Updated
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
@@ -38,7 +39,13 @@ def setup(
     for informer in agents.informers:
         controller.watches(informer, namespace_of_new_agent)
     controller.watches(access.bindings, lambda event: (event.object.metadata.namespace,))
-    for informer in (*mlflow.informers, *access.roles, access.own_role):
+    platform: tuple[Informer[Any], ...] = (
+        *mlflow.informers,
+        *access.roles,
+        access.own_role,
+        access.deployments,
+    )
+    for informer in platform:
         controller.watches(informer, reconciler.namespaces_of_platform)
     return controller
 
@@ -51,6 +58,8 @@ class Platform:
     ready: bool
     cluster_role: str | None
     mlflow_namespace: str | None = contract.MLFLOW_NAMESPACE
+    # That Deployment otel-collector runs as, None without one.
+    account: str | None = None
     # Of the operator's own ClusterRole, with which the bindings go; empty where there is none.
     owner_uid: str = ""
 
@@ -90,10 +99,16 @@ def decide(platform: Platform, *, wanted: bool, ours: bool) -> Decision:
 
 
 def build_binding(
-    names: Names, namespace: str, cluster_role: str, *, collector_namespace: str, owner: KubeObject | None
+    names: Names,
+    namespace: str,
+    cluster_role: str,
+    *,
+    account: tuple[str, str],
+    owner: KubeObject | None,
 ) -> Manifest:
     """Build the RoleBinding of section 2.2 of the contract.
 
+    `account`: namespace and name of the ServiceAccount that the collector runs as.
     `owner`: the operator's own ClusterRole, because nobody else deletes the grants when it is uninstalled.
     """
     return build_role_binding(
@@ -101,7 +116,7 @@ def build_binding(
         namespace,
         role=CLUSTER_ROLES,
         role_name=cluster_role,
-        accounts=[(collector_namespace, contract.COLLECTOR)],
+        accounts=[account],
         labels=names.managed_labels,
         owners=[build_owner(CLUSTER_ROLES, owner)] if owner else [],
     )
@@ -140,7 +155,6 @@ class AccessReconciler:
     def __init__(
         self, dependencies: Dependencies, mlflow: MLflowFacts, access: AccessFacts, agents: AgentFacts
     ) -> None:
-        self._settings = dependencies.settings
         self._names = dependencies.settings.names
         self._mlflow = mlflow
         self._access = access
@@ -170,7 +184,7 @@ class AccessReconciler:
 
     async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> bool:
         """Make the binding grant that; return whether it had to be written."""
-        if current is not None and not is_granted(current, cluster_role):
+        if current is not None and not names_role(current, cluster_role):
             # The API refuses to change a roleRef.
             await self._applier.delete(ROLE_BINDINGS, current)
             current = None
@@ -178,7 +192,7 @@ class AccessReconciler:
             self._names,
             namespace,
             cluster_role,
-            collector_namespace=self._settings.namespace,
+            account=self._access.account(namespace),
             owner=None if has_foreign_owner(self._names, current) else self._access.operator_role,
         )
         try:
@@ -197,6 +211,7 @@ class AccessReconciler:
             ready=self._mlflow.ready,
             cluster_role=self._access.cluster_role,
             mlflow_namespace=self._mlflow.namespace,
+            account=self._access.collector_account,
             owner_uid=role.metadata.uid if role else "",
         )
 

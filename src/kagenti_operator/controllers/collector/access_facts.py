@@ -5,18 +5,23 @@ from typing import Any
 from kagenti_operator import contract
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.kube.objects.rbac import RoleBinding
-from kagenti_operator.kube.resources import CLUSTER_ROLES, ROLE_BINDINGS
+from kagenti_operator.kube.objects.rbac import RoleBinding, Subject
+from kagenti_operator.kube.resources import CLUSTER_ROLES, DEPLOYMENTS, ROLE_BINDINGS
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Selection
 
 
 class AccessFacts:
-    """The ClusterRoles that the collector can be bound to, its RoleBindings, and the operator's own role."""
+    """The collector's account and RoleBindings, the ClusterRoles to bind it to, and the operator's own."""
 
     def __init__(self, dependencies: Dependencies) -> None:
-        informers, names = dependencies.informers, dependencies.settings.names
+        informers, settings = dependencies.informers, dependencies.settings
+        names = settings.names
         self._own_name = names.deployment
+        self._namespace = settings.namespace
+        self._manager = names.manager
+        # The selection of CollectorFacts, so that one informer serves both.
+        self.deployments = informers.get(Selection(resource=DEPLOYMENTS, namespace=settings.namespace))
         self.integration_role = informers.get(
             Selection(resource=CLUSTER_ROLES, name=contract.INTEGRATION_ROLE)
         )
@@ -28,7 +33,7 @@ class AccessFacts:
     @property
     def informers(self) -> tuple[Informer[Any], ...]:
         """All of them."""
-        return (*self.roles, self.own_role, self.bindings)
+        return (*self.roles, self.own_role, self.bindings, self.deployments)
 
     @property
     def roles(self) -> tuple[Informer[KubeObject], ...]:
@@ -50,14 +55,49 @@ class AccessFacts:
         """The collector's RoleBinding in a namespace."""
         return self.bindings.cache.get(namespace, contract.COLLECTOR_BINDING)
 
+    @property
+    def collector_account(self) -> str | None:
+        """Name of the ServiceAccount that the collector runs as, None without its Deployment."""
+        collector = self.deployments.cache.get(self._namespace, contract.COLLECTOR)
+        # What the API server takes for a pod that names none.
+        return (collector.spec.template.spec.service_account_name or "default") if collector else None
+
+    def account(self, namespace: str) -> tuple[str, str]:
+        """Namespace and name of the ServiceAccount to bind in a namespace."""
+        binding = self.binding(namespace)
+        ours = binding is not None and binding.metadata.labels.managed_by == self._manager
+        return self._namespace, choose_account(
+            self.collector_account, bound_account(binding, self._namespace) if ours else None
+        )
+
     def is_granted(self, namespace: str) -> bool:
-        """Whether the collector is bound to the ClusterRole in a namespace."""
-        return is_granted(self.binding(namespace), self.cluster_role)
+        """Whether the account that the collector runs as is bound to the ClusterRole in a namespace."""
+        return is_granted(self.binding(namespace), self.cluster_role, self.account(namespace))
 
 
-def is_granted(binding: RoleBinding | None, cluster_role: str | None) -> bool:
-    """Whether that binding grants the collector that ClusterRole."""
-    if binding is None or cluster_role is None:
-        return False
+def choose_account(running_as: str | None, bound: str | None) -> str:
+    """Choose the account to bind: while the Deployment is away, for example replaced, who was bound stays."""
+    return running_as or bound or contract.COLLECTOR
+
+
+def bound_account(binding: RoleBinding | None, namespace: str) -> str | None:
+    """Name of the only account that a binding grants to, where it is a ServiceAccount of that namespace."""
+    match binding.subjects if binding else None:
+        case (Subject(kind="ServiceAccount", name=name, namespace=found),) if found == namespace:
+            return name
+        case _:
+            return None
+
+
+def names_role(binding: RoleBinding, cluster_role: str) -> bool:
+    """Whether that binding is one to that ClusterRole."""
     # A Role of the namespace may have the same name, and any rules.
     return (binding.role_ref.kind, binding.role_ref.name) == (CLUSTER_ROLES.kind, cluster_role)
+
+
+def is_granted(binding: RoleBinding | None, cluster_role: str | None, account: tuple[str, str]) -> bool:
+    """Whether that binding grants that ClusterRole to the account, given by namespace and name."""
+    if binding is None or cluster_role is None or not names_role(binding, cluster_role):
+        return False
+    subjects = binding.subjects or ()
+    return any(it.kind == "ServiceAccount" and (it.namespace, it.name) == account for it in subjects)

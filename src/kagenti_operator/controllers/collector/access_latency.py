@@ -29,7 +29,8 @@ class AccessLatency:
             informer.subscribe(self._on_agent)
         access.bindings.subscribe(lambda event: self._settle(event.object.metadata.namespace))
         for role in access.roles:
-            role.subscribe(self._on_role)
+            role.subscribe(self._on_platform)
+        access.deployments.subscribe(self._on_platform)
 
     def _on_agent(self, event: Event[Any]) -> None:
         metadata = event.object.metadata
@@ -45,8 +46,8 @@ class AccessLatency:
             case Added() | Updated():
                 pass
 
-    def _on_role(self, _: Event[Any]) -> None:
-        # Bindings may have outlived the ClusterRole that they name.
+    def _on_platform(self, _: Event[Any]) -> None:
+        # Bindings may have outlived the ClusterRole and the account that they name.
         for namespace in tuple(self._waiting):
             self._settle(namespace)
 

@@ -10,18 +10,24 @@ from kagenti_operator.controllers.collector.access import (
     decide,
     has_foreign_owner,
 )
-from kagenti_operator.controllers.collector.access_facts import is_granted
+from kagenti_operator.controllers.collector.access_facts import bound_account, choose_account, is_granted
 from kagenti_operator.kube.objects.models import OwnerReference
-from kagenti_operator.kube.objects.rbac import RbacLabels, RbacMeta, RoleBinding, RoleRef
+from kagenti_operator.kube.objects.rbac import RbacLabels, RbacMeta, RoleBinding, RoleRef, Subject
 
 READY = Platform(state="Managed", ready=True, cluster_role="integration")
 
 
-def binding(*, ours: bool = True, role: str = "integration", kind: str = "ClusterRole") -> RoleBinding:
+COLLECTOR = Subject(kind="ServiceAccount", name="telemetry", namespace="kagenti-system")
+
+
+def binding(
+    *subjects: Subject, ours: bool = True, role: str = "integration", kind: str = "ClusterRole"
+) -> RoleBinding:
     labels = RbacLabels(managed_by="kagenti-operator" if ours else None)
     return RoleBinding(
         metadata=RbacMeta(name="otel-collector-mlflow", namespace="team1", labels=labels),
         role_ref=RoleRef(kind=kind, name=role),
+        subjects=subjects or (COLLECTOR,),
     )
 
 
@@ -76,7 +82,41 @@ def test_decision(facts: Platform, wanted: bool, ours: bool, expected: Decision)
 def test_only_the_clusterrole_itself_counts_as_granted(
     current: RoleBinding | None, role: str | None, expected: bool
 ) -> None:
-    assert is_granted(current, role) is expected
+    assert is_granted(current, role, ("kagenti-system", "telemetry")) is expected
+
+
+@pytest.mark.parametrize(
+    "account",
+    [("kagenti-system", "otel-collector"), ("team1", "telemetry"), ("kagenti-system", "default")],
+)
+def test_a_grant_to_another_account_is_none_to_the_collector(account: tuple[str, str]) -> None:
+    assert not is_granted(binding(), "integration", account)
+
+
+def test_the_account_to_bind_is_the_one_that_the_deployment_runs_as() -> None:
+    assert choose_account("telemetry", None) == "telemetry"
+    assert choose_account("telemetry", "otel-collector") == "telemetry"
+
+
+def test_without_a_deployment_who_is_bound_stays_else_it_is_the_usual_account() -> None:
+    assert choose_account(None, "telemetry") == "telemetry"
+    assert choose_account(None, None) == "otel-collector"
+
+
+@pytest.mark.parametrize(
+    ("current", "expected"),
+    [
+        (None, None),
+        (binding(), "telemetry"),
+        (binding(COLLECTOR, COLLECTOR), None),
+        (binding(Subject(kind="ServiceAccount", name="telemetry", namespace="team1")), None),
+        (binding(Subject(kind="User", name="somebody")), None),
+    ],
+)
+def test_only_one_account_of_the_platforms_namespace_counts_as_bound(
+    current: RoleBinding | None, expected: str | None
+) -> None:
+    assert bound_account(current, "kagenti-system") == expected
 
 
 def owner(name: str) -> OwnerReference:
