@@ -8,6 +8,7 @@ from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.config import MLflowSources
 from kagenti_operator.controllers.collector.experiment import Resolved
 from kagenti_operator.controllers.collector.facts import CollectorFacts
+from kagenti_operator.controllers.collector.traces_url import TracesURL
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.metrics import BuildMetrics, Leading
@@ -34,9 +35,10 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
             AccessFacts(dependencies),
             AgentFacts(dependencies),
             Observable[Resolved | None](None),
+            Observable[TracesURL | None](None),
         )
         features += [
-            mlflow.build_feature(dependencies, sources.mlflow),
+            mlflow.build_feature(dependencies, sources.mlflow, sources.traces),
             collector.build_access_feature(dependencies, sources, leading),
             agents.build_feature(dependencies, sources.mlflow, sources.agents, is_openshift),
         ]

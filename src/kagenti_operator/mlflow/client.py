@@ -98,6 +98,10 @@ class MLflowClient:
         """Take an experiment out of the trash; False where it does not lie there."""
         return await self._calls(base_url, workspace).restore(experiment_id)
 
+    async def ask_for_otlp(self, url: str) -> int:
+        """The status code with which MLflow answers no spans, sent there without a token that works."""
+        return await self._transport.ask_for_otlp(url)
+
     async def close(self) -> None:
         """Close all connections."""
         await self._transport.close()

@@ -32,17 +32,10 @@ def _available(mlflow: MLflow) -> Condition | None:
     return next((c for c in conditions if c.type == "Available" and c.status == "True"), None)
 
 
-def traces_url(mlflow: MLflow) -> str | None:
-    """The URL of OTLP ingestion, or None while there is no address.
-
-    The address loses its path and the gateway, which routes by path, keeps it: section 2.3 of the contract.
-    A server that was itself started with a prefix does not serve OTLP there (docs/notes-mlflow.md).
-    """
-    if address := _parse(_address_url(mlflow)):
-        return f"{address.scheme}://{address.netloc}{OTLP_TRACES_PATH}"
-    if gateway := _parse(_gateway_url(mlflow)):
-        return f"{_without_trailing_slash(gateway)}{OTLP_TRACES_PATH}"
-    return None
+def gateway_traces_url(mlflow: MLflow) -> str | None:
+    """The URL of OTLP ingestion through the gateway, which routes by path; None while there is none."""
+    gateway = _parse(_gateway_url(mlflow))
+    return f"{_without_trailing_slash(gateway)}{OTLP_TRACES_PATH}" if gateway else None
 
 
 def address(mlflow: MLflow) -> str | None:

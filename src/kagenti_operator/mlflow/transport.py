@@ -12,6 +12,7 @@ from kagenti_operator.contract import WORKSPACE_HEADER
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
+from kagenti_operator.mlflow.otlp_path import NO_TOKEN
 from kagenti_operator.mlflow.responses import Request, build_refusal
 from kagenti_operator.mlflow.retry import RetryPolicy, parse_retry_after
 from kagenti_operator.mlflow.tls import TrustStore
@@ -72,6 +73,23 @@ class Transport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+    async def ask_for_otlp(self, url: str) -> int:
+        """The status code for an empty OTLP message; the operator's token is not sent."""
+        timeout = aiohttp.ClientTimeout(total=self._policy.try_timeout)
+        headers = {"Authorization": f"Bearer {NO_TOKEN}", "Content-Type": "application/x-protobuf"}
+        try:
+            async with self._open_session().post(
+                url,
+                data=b"",
+                headers=headers,
+                ssl=self._trust.context(),
+                allow_redirects=False,
+                timeout=timeout,
+            ) as response:
+                return response.status
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise MLflowUnreachable(f"no answer from {url}: it {explain(error, timeout)}") from error
 
     async def _try_once(self, request: Request) -> bytes:
         timeout = aiohttp.ClientTimeout(total=self._policy.try_timeout)

@@ -10,6 +10,7 @@ import yaml
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.kube.quantity import parse_bytes
 from kagenti_operator.mlflow import status
+from kagenti_operator.mlflow.otlp_path import guess
 from kagenti_operator.otelcol import Facts, MLflowDestination, has_modern_exporter_names, render
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -49,10 +50,16 @@ def facts_of(case: dict[str, Any]) -> Facts:
 def destination_of(mlflow: dict[str, Any]) -> MLflowDestination:
     cr = msgspec.convert({"metadata": {"name": "mlflow"}, "status": mlflow["status"]}, MLflow)
     return MLflowDestination(
-        traces_endpoint=status.traces_url(cr) or "",
+        traces_endpoint=guess_endpoint(cr),
         workspace=mlflow.get("workspace"),
         experiment_id=mlflow.get("experimentID"),
     )
+
+
+def guess_endpoint(cr: MLflow) -> str:
+    """What is written where MLflow does not answer: these cases have no server to ask."""
+    address, version = status.address(cr), cr.status.version if cr.status else None
+    return (guess(address, version) if address else status.gateway_traces_url(cr)) or ""
 
 
 def golden_cases() -> list[GoldenCase]:

@@ -19,6 +19,7 @@ from kagenti_operator.controllers.collector.rollout import (
     collector_image,
     collector_memory_bytes,
 )
+from kagenti_operator.controllers.collector.traces_url import TracesURL
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
@@ -55,7 +56,7 @@ def setup(
     if sources:
         # Whether the workspace's access is one to wait for, and whether it is the right one.
         informers += [sources.mlflow.mlflows, sources.mlflow.data_science_clusters, *sources.access.roles]
-        follows.append(sources.resolved)
+        follows += [sources.resolved, sources.traces]
     name = "collector-config"
     controller = build_singleton(dependencies, name, reconciler.reconcile, *informers, follows=tuple(follows))
     if sources:
@@ -77,11 +78,13 @@ class MLflowSources:
         access: AccessFacts,
         agents: AgentFacts,
         resolved: Observable[Resolved | None],
+        traces: Observable[TracesURL | None],
     ) -> None:
         self.mlflow = mlflow
         self.access = access
         self.agents = agents
         self.resolved = resolved
+        self.traces = traces
 
 
 def build_collector_config(names: Names, namespace: str, text: str, owner: Workload | None) -> Manifest:
@@ -178,6 +181,7 @@ class CollectorConfigReconciler:
                 openshift=openshift,
                 workspace=workspace,
                 resolved=sources.resolved.value,
+                traces=sources.traces.value,
                 granted=workspace is None or _is_granted(sources, workspace),
                 last_known=self._last_known,
             )

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.collector.traces_url import TracesURL, find_traces_url
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.mlflow import status
 from kagenti_operator.otelcol.model import MLflowDestination
@@ -19,6 +20,7 @@ class MLflowView:
     openshift: bool
     workspace: str | None
     resolved: Resolved | None
+    traces: TracesURL | None
     granted: bool
     last_known: MLflowDestination | None
 
@@ -30,7 +32,7 @@ def choose_destination(view: MLflowView) -> MLflowDestination | None:
     """
     if view.cr is None:
         return None
-    endpoint = status.traces_url(view.cr) if status.is_available(view.cr) else None
+    endpoint = find_traces_url(view.cr, view.traces) if status.is_available(view.cr) else None
     if endpoint is None:
         return view.last_known
     if not view.openshift or not view.workspace:

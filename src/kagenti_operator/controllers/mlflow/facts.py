@@ -63,6 +63,12 @@ class MLflowFacts:
         return any(piece.ready for piece in self.endpoints.cache.values())
 
     @property
+    def endpoint_versions(self) -> frozenset[tuple[str, str]]:
+        """What changes when the Service's endpoints do."""
+        pieces = (piece.metadata for piece in self.endpoints.cache.values())
+        return frozenset((piece.name, piece.resource_version) for piece in pieces)
+
+    @property
     def ready(self) -> bool:
         """Whether the Service has a ready endpoint; without a Service, whether the CR is Available."""
         cr = self.cr

@@ -1,19 +1,23 @@
 """MLflow as a feature: the operand, and its address for the platform's user interface."""
 
+from kagenti_operator.controllers.collector.traces_url import TracesURL
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.mlflow import operand, readiness, ui_config
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.metrics import MLflowMetrics
+from kagenti_operator.runtime.observable import Observable
 
 
-def build_feature(dependencies: Dependencies, mlflow: MLflowFacts) -> Feature:
+def build_feature(
+    dependencies: Dependencies, mlflow: MLflowFacts, traces: Observable[TracesURL | None]
+) -> Feature:
     """Build it. The CR is made once, if ever, and the ConfigMap may not exist: no write is sure."""
     return Feature(
         name="mlflow",
         informers=(*mlflow.informers, ui_config.config_map(dependencies)),
         controllers=(
-            operand.setup(dependencies, mlflow),
+            operand.setup(dependencies, mlflow, traces),
             readiness.setup(dependencies, mlflow),
             ui_config.setup(dependencies, mlflow),
         ),

@@ -4,6 +4,7 @@ import structlog
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
+from kagenti_operator.controllers.collector.traces_url import TracesURL, find_traces_url
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import record_failure
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
@@ -16,22 +17,25 @@ from kagenti_operator.kube.resources import DATA_SCIENCE_CLUSTERS, MLFLOWS
 from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
 from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.events import ObjectRef
 from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
 
 
-def setup(dependencies: Dependencies, mlflow: MLflowFacts) -> Controller[str]:
+def setup(
+    dependencies: Dependencies, mlflow: MLflowFacts, traces: Observable[TracesURL | None]
+) -> Controller[str]:
     """Watch what decides whether an operand is wanted. A CRD without objects matters here: one may be due."""
-    reconciler = OperandReconciler(dependencies, mlflow)
+    reconciler = OperandReconciler(dependencies, mlflow, traces)
     return build_singleton(
         dependencies,
         "mlflow-operand",
         reconciler.reconcile,
         mlflow.data_science_clusters,
         mlflow.mlflows,
-        follows=(mlflow.mlflows.cache.served,),
+        follows=(mlflow.mlflows.cache.served, traces),
     )
 
 
@@ -62,11 +66,14 @@ def wants_operand(state: str | None, *, served: bool, current: MLflow | None) ->
 class OperandReconciler:
     """Makes the MLflow CR where it is wanted and missing, and logs what is found."""
 
-    def __init__(self, dependencies: Dependencies, mlflow: MLflowFacts) -> None:
+    def __init__(
+        self, dependencies: Dependencies, mlflow: MLflowFacts, traces: Observable[TracesURL | None]
+    ) -> None:
         self._client = dependencies.client
         self._events = dependencies.events
         self._names = dependencies.settings.names
         self._mlflow = mlflow
+        self._traces = traces
         # The CRD, and the address of an available CR.
         self._found = Standing[str]()
 
@@ -89,7 +96,7 @@ class OperandReconciler:
             return
         for problem in status.malformed_urls(cr):
             self._events.warning(ObjectRef.of(MLFLOWS, cr), "MalformedAddress", problem)
-        url = status.traces_url(cr) if status.is_available(cr) else None
+        url = find_traces_url(cr, self._traces.value) if status.is_available(cr) else None
         # A flapping server is not worth a line; another address, or a CR that was gone in between, is.
         if url and self._found.holds("cr", url):
             log.info(contract.LOG_CR_AVAILABLE, name=contract.MLFLOW, tracesURL=url)

@@ -131,6 +131,7 @@ class MLflowStatus(KubeStruct):
     conditions: tuple[Condition, ...] | None = None
     address: MLflowAddress | None = None
     url: str | None = None
+    version: str | None = None
 
 
 class MLflow(KubeObject):

@@ -4,6 +4,7 @@ import msgspec
 
 from kagenti_operator.controllers.collector.destination import MLflowView, choose_destination
 from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.collector.traces_url import TracesURL
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.otelcol.model import MLflowDestination
@@ -22,7 +23,13 @@ def mlflow(*, available: bool = True) -> MLflow:
 
 
 VIEW = MLflowView(
-    cr=mlflow(), openshift=True, workspace="team1", resolved=RESOLVED, granted=True, last_known=None
+    cr=mlflow(),
+    openshift=True,
+    workspace="team1",
+    resolved=RESOLVED,
+    traces=TracesURL(ADDRESS, TRACES),
+    granted=True,
+    last_known=None,
 )
 
 
@@ -64,3 +71,16 @@ def test_without_a_workspace_there_are_no_headers() -> None:
 def test_elsewhere_than_openshift_the_endpoint_is_enough() -> None:
     view = replace(VIEW, openshift=False, resolved=None)
     assert choose_destination(view) == MLflowDestination(traces_endpoint=TRACES)
+
+
+def test_a_path_that_is_not_known_for_this_address_changes_nothing() -> None:
+    for traces in (None, TracesURL("https://elsewhere", "https://elsewhere/v1/traces")):
+        assert choose_destination(replace(VIEW, traces=traces)) is None
+        assert choose_destination(replace(VIEW, traces=traces, last_known=EARLIER)) == EARLIER
+
+
+def test_the_path_that_was_found_is_taken() -> None:
+    below = TracesURL(ADDRESS, f"{ADDRESS}/mlflow/v1/traces")
+    found = choose_destination(replace(VIEW, traces=below))
+    assert found is not None
+    assert found.traces_endpoint == f"{ADDRESS}/mlflow/v1/traces"
