@@ -87,6 +87,12 @@ def add_parser(commands: Commands) -> None:
         default=False,
         text="keep a link to MLflow in OpenShift's web console, with --enable-mlflow",
     )
+    add_boolean(
+        parser,
+        "--mlflow-create-operand",
+        default=True,
+        text="make the MLflow CR where MLflow is Managed and nobody made one (default: true)",
+    )
     parser.add_argument(
         "--mlflow-workspace",
         type=namespace,
@@ -169,6 +175,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         enable_mlflow=args.enable_mlflow,
         enable_otel_bootstrap=args.enable_otel_bootstrap,
         enable_console_link=args.enable_console_link,
+        mlflow_create_operand=args.mlflow_create_operand,
         mlflow_workspace=args.mlflow_workspace or None,
         mlflow_experiment_name=args.mlflow_experiment_name.strip(),
         mlflow_ca_file=ca_file,

@@ -16,6 +16,8 @@ class Settings:
     enable_mlflow: bool = False
     enable_otel_bootstrap: bool = False
     enable_console_link: bool = False
+    # Off where people bring an MLflow CR of their own: ours would be there before it.
+    mlflow_create_operand: bool = True
     mlflow_workspace: str | None = None
     mlflow_experiment_name: str = contract.KAGENTI.default_experiment
     mlflow_ca_file: Path | None = None

@@ -71,6 +71,7 @@ class OperandReconciler:
     ) -> None:
         self._client = dependencies.client
         self._events = dependencies.events
+        self._settings = dependencies.settings
         self._names = dependencies.settings.names
         self._mlflow = mlflow
         self._traces = traces
@@ -80,7 +81,8 @@ class OperandReconciler:
     async def reconcile(self) -> float | None:
         """Make the CR where that is due."""
         self._log_found()
-        if wants_operand(self._mlflow.state, served=self._mlflow.served, current=self._mlflow.cr):
+        mlflow, permitted = self._mlflow, self._settings.mlflow_create_operand
+        if permitted and wants_operand(mlflow.state, served=mlflow.served, current=mlflow.cr):
             await self._create()
             return CONFIRM_SECONDS
         return None
