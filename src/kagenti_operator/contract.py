@@ -11,9 +11,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Names:
-    """The names that follow the platform's name, which is the prefix of all of them."""
+    """The names that follow the platform's name, which is the prefix of all of them.
+
+    `operator`: the operator's own Deployment and ClusterRole, where its chart was given a name for them.
+    """
 
     prefix: str
+    operator: str = ""
 
     @property
     def domain(self) -> str:
@@ -58,7 +62,7 @@ class Names:
     @property
     def deployment(self) -> str:
         """The operator's Deployment and ClusterRole, as its chart names them."""
-        return f"{self.prefix}-controller-manager"
+        return self.operator or f"{self.prefix}-controller-manager"
 
     @property
     def console_link_role(self) -> str:
@@ -100,6 +104,8 @@ class Names:
 
 
 KAGENTI = Names("kagenti")
+ROSSOCTL = Names("rossoctl")
+PLATFORMS = {names.prefix: names for names in (KAGENTI, ROSSOCTL)}
 
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 

@@ -24,13 +24,15 @@ _ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 type Manifest = dict[str, Any]
 
 
-def render_permissions(*, account: str = ACCOUNT, platform: str = "openshift") -> list[Manifest]:
-    """The ServiceAccount and all that it is granted with every feature on.
+def render_permissions(
+    *, account: str = ACCOUNT, platform: str = "openshift", more: Sequence[str] = ()
+) -> list[Manifest]:
+    """The ServiceAccount and all that it is granted with every feature on, and with `more` values.
 
     Another account gets roles and bindings of its own, named after it.
     """
     features = ("mlflow.enable", "otelBootstrap.enable", "openshiftConsole.link")
-    values = (f"platform={platform}", f"controllerManager.serviceAccountName={account}")
+    values = (f"platform.kind={platform}", f"controllerManager.serviceAccountName={account}", *more)
     sets = [f"--set={value}" for value in (*(f"{feature}=true" for feature in features), *values)]
     call = [binaries.find("helm"), "template", "x", CHART, "--namespace", NAMESPACE, *sets]
     with tempfile.TemporaryDirectory() as home:

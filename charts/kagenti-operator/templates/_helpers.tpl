@@ -1,5 +1,43 @@
+{{- /* Which platform this is, as YAML. A text is the value of charts before 0.2, and means `kind`. */}}
+{{- define "kagenti-operator.platform" -}}
+{{- $platform := .Values.platform }}
+{{- if kindIs "string" $platform }}
+{{- $platform = dict "kind" $platform }}
+{{- end }}
+{{- $own := dict "name" "kagenti" "kind" "auto" "namespace" .Release.Namespace }}
+{{- range $key, $value := $platform }}
+{{- if $value }}
+{{- $_ := set $own $key $value }}
+{{- end }}
+{{- end }}
+{{- toYaml $own }}
+{{- end }}
+
+{{- /* What the platform's names begin with. */}}
+{{- define "kagenti-operator.prefix" -}}
+{{ (include "kagenti-operator.platform" . | fromYaml).name }}
+{{- end }}
+
+{{- /* Where collector, Phoenix and the platform's interface are. */}}
+{{- define "kagenti-operator.platformNamespace" -}}
+{{ (include "kagenti-operator.platform" . | fromYaml).namespace }}
+{{- end }}
+
 {{- define "kagenti-operator.fullname" -}}
-kagenti-controller-manager
+{{ .Values.fullnameOverride | default (printf "%s-controller-manager" (include "kagenti-operator.prefix" .)) }}
+{{- end }}
+
+{{- define "kagenti-operator.serviceAccount" -}}
+{{ .Values.controllerManager.serviceAccountName | default .Values.fullnameOverride | default "controller-manager" }}
+{{- end }}
+
+{{- define "kagenti-operator.lease" -}}
+{{ (.Values.leaderElection).id | default .Values.fullnameOverride | default (printf "b7c4ae34.%s.dev" (include "kagenti-operator.prefix" .)) }}
+{{- end }}
+
+{{- /* The ClusterRole of those who may scrape. */}}
+{{- define "kagenti-operator.metricsReader" -}}
+{{ .Values.fullnameOverride | default (include "kagenti-operator.prefix" .) }}-metrics-reader
 {{- end }}
 
 {{- define "kagenti-operator.selectorLabels" -}}
@@ -10,7 +48,7 @@ app.kubernetes.io/component: controller-manager
 
 {{- define "kagenti-operator.labels" -}}
 {{ include "kagenti-operator.selectorLabels" . }}
-app.kubernetes.io/part-of: kagenti
+app.kubernetes.io/part-of: {{ include "kagenti-operator.prefix" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
@@ -29,9 +67,10 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- /* "true" on OpenShift, else empty. */}}
 {{- define "kagenti-operator.openshift" -}}
-{{- if eq .Values.platform "openshift" -}}
+{{- $kind := (include "kagenti-operator.platform" . | fromYaml).kind }}
+{{- if eq $kind "openshift" -}}
 true
-{{- else if and (eq .Values.platform "auto") (.Capabilities.APIVersions.Has "config.openshift.io/v1") -}}
+{{- else if and (eq $kind "auto") (.Capabilities.APIVersions.Has "config.openshift.io/v1") -}}
 true
 {{- end }}
 {{- end }}
@@ -45,7 +84,7 @@ true
 
 {{- define "kagenti-operator.subjects" -}}
 - kind: ServiceAccount
-  name: {{ .Values.controllerManager.serviceAccountName | quote }}
+  name: {{ include "kagenti-operator.serviceAccount" . | quote }}
   namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
@@ -54,4 +93,9 @@ true
 {{- if and .Values.metrics.enable .Values.metrics.secure -}}
 {{ .Values.metrics.certificateSecret | default "" }}
 {{- end }}
+{{- end }}
+
+{{- define "kagenti-operator.platformArguments" -}}
+- --platform-name={{ include "kagenti-operator.prefix" . }}
+- --platform-namespace={{ include "kagenti-operator.platformNamespace" . }}
 {{- end }}

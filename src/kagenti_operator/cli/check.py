@@ -13,7 +13,7 @@ import aiohttp
 
 from kagenti_operator import clock, contract
 from kagenti_operator.cli.errors import UsageError
-from kagenti_operator.cli.flags import Commands, add_boolean, own_namespace, seconds
+from kagenti_operator.cli.flags import Commands, add_boolean, add_platform, own_namespace, seconds
 from kagenti_operator.controllers.collector.config_check import describe, find_problem
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
@@ -42,6 +42,7 @@ def add_parser(commands: Commands) -> None:
         default=False,
         text="the operator was started with it: the collector's configuration has to be in place",
     )
+    add_platform(parser)
     parser.add_argument(
         "--selector",
         default=SELECTOR,
@@ -67,7 +68,7 @@ def add_parser(commands: Commands) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Look until everything is well, and say what is; raise UsageError with what is not."""
-    namespace = own_namespace(os.environ)
+    namespace = own_namespace(args.platform_name, os.environ)
     try:
         client = KubeClient(load_connection(os.environ))
         said = asyncio.run(_look_until_well(args, client, namespace))
@@ -104,7 +105,9 @@ async def _look(
         )
     said = [await _ask_probes(session, pod, args.health_probe_port) for pod in pods]
     if args.enable_otel_bootstrap:
-        said.append(await _find_configuration(client, namespace))
+        said.append(
+            await _find_configuration(client, args.platform_name, args.platform_namespace or namespace)
+        )
     return said
 
 
@@ -133,10 +136,10 @@ def _unreachable_is_reported(name: str, path: str) -> Generator[None]:
         ) from error
 
 
-async def _find_configuration(client: KubeClient, namespace: str) -> str:
+async def _find_configuration(client: KubeClient, names: contract.Names, namespace: str) -> str:
     config_map = await client.get(CONFIG_MAPS, contract.COLLECTOR_CONFIG, namespace)
     collector = await client.get(DEPLOYMENTS, contract.COLLECTOR, namespace)
-    problem = find_problem(contract.KAGENTI, config_map, collector)
+    problem = find_problem(names, config_map, collector)
     if problem or config_map is None:
         raise NotWell(problem or "")
-    return f"the collector's configuration is in place: {describe(contract.KAGENTI, config_map)}"
+    return f"the collector's configuration is in place: {describe(names, config_map)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kagenti_operator.cli.errors import UsageError
-from kagenti_operator.contract import KAGENTI
+from kagenti_operator.contract import KAGENTI, PLATFORMS, Names
 from kagenti_operator.runtime.telemetry.listener import BadAddressError, BindAddress, parse_bind_address
 
 
@@ -82,12 +82,40 @@ def namespace(text: str) -> str:
     return name
 
 
-def own_namespace(environ: Mapping[str, str]) -> str:
+def platform_names(text: str) -> Names:
+    """Parse the platform's name. Raises ArgumentTypeError on one that is not known."""
+    try:
+        return PLATFORMS[text.strip()]
+    except KeyError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is not the name of a platform: {' or '.join(PLATFORMS)}"
+        ) from error
+
+
+def add_platform(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which platform this is, and where."""
+    parser.add_argument(
+        "--platform-name",
+        type=platform_names,
+        default=KAGENTI,
+        metavar="|".join(PLATFORMS),
+        help="the platform's name, which labels, annotations and names begin with (default: kagenti)",
+    )
+    parser.add_argument(
+        "--platform-namespace",
+        type=namespace,
+        default="",
+        metavar="NAMESPACE",
+        help="where collector, Phoenix and the platform's interface are (default: the operator's own)",
+    )
+
+
+def own_namespace(names: Names, environ: Mapping[str, str]) -> str:
     """The operator's namespace. Raises UsageError."""
     try:
-        return namespace(environ.get("POD_NAMESPACE", "")) or KAGENTI.namespace
+        return namespace(environ.get("POD_NAMESPACE", "")) or names.namespace
     except argparse.ArgumentTypeError as error:
         raise UsageError(
-            f"POD_NAMESPACE={error}. Unset it for kagenti-system, or set it by the downward API "
+            f"POD_NAMESPACE={error}. Unset it for {names.namespace}, or set it by the downward API "
             "(fieldPath: metadata.namespace)"
         ) from error

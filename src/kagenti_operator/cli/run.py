@@ -9,6 +9,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import (
     Commands,
     add_boolean,
+    add_platform,
     address,
     count,
     namespace,
@@ -64,7 +66,6 @@ from kagenti_operator.runtime.telemetry.serving_certificate import CertificateEr
 
 log = structlog.get_logger(__name__)
 
-NAMES = contract.KAGENTI
 # What OpenShift projects into every pod; MLflow's certificate is signed by it.
 SERVICE_CA_FILE = Path(contract.SERVICE_CA_FILE)
 
@@ -93,6 +94,13 @@ def add_parser(commands: Commands) -> None:
         default=True,
         text="make the MLflow CR where MLflow is Managed and nobody made one (default: true)",
     )
+    add_platform(parser)
+    parser.add_argument(
+        "--operator-name",
+        default="",
+        metavar="NAME",
+        help="the operator's own Deployment and ClusterRole (default: as its chart names them)",
+    )
     parser.add_argument(
         "--mlflow-workspace",
         type=namespace,
@@ -102,9 +110,8 @@ def add_parser(commands: Commands) -> None:
     )
     parser.add_argument(
         "--mlflow-experiment-name",
-        default=NAMES.default_experiment,
         metavar="NAME",
-        help="experiment that the collector's spans go to (default: %(default)s)",
+        help="experiment that the collector's spans go to (default: kagenti-traces, by the platform's name)",
     )
     parser.add_argument(
         "--mlflow-ca-file",
@@ -132,6 +139,12 @@ def add_parser(commands: Commands) -> None:
         "--leader-elect",
         default=False,
         text="work only while holding the lease, for several replicas",
+    )
+    parser.add_argument(
+        "--leader-election-id",
+        default="",
+        metavar="NAME",
+        help="the lease, in the operator's namespace (default: b7c4ae34.kagenti.dev, by the platform's name)",
     )
     metrics_server.add_flags(parser)
     parser.add_argument(
@@ -168,16 +181,22 @@ def build_settings(args: argparse.Namespace) -> Settings:
         check_ca_file(ca_file)
     if args.enable_console_link and not args.enable_mlflow:
         raise UsageError("--enable-console-link links to MLflow: add --enable-mlflow, or leave it out")
-    if not args.mlflow_experiment_name.strip():
+    names: contract.Names = replace(args.platform_name, operator=args.operator_name)
+    experiment: str | None = args.mlflow_experiment_name
+    if experiment is not None and not experiment.strip():
         raise UsageError("--mlflow-experiment-name is empty: name an experiment, or leave the flag out")
+    own = own_namespace(names, os.environ)
     return Settings(
-        namespace=own_namespace(os.environ),
+        names=names,
+        namespace=args.platform_namespace or own,
+        own_namespace=own,
+        lease=args.leader_election_id or names.lease,
         enable_mlflow=args.enable_mlflow,
         enable_otel_bootstrap=args.enable_otel_bootstrap,
         enable_console_link=args.enable_console_link,
         mlflow_create_operand=args.mlflow_create_operand,
         mlflow_workspace=args.mlflow_workspace or None,
-        mlflow_experiment_name=args.mlflow_experiment_name.strip(),
+        mlflow_experiment_name=(experiment or names.default_experiment).strip(),
         mlflow_ca_file=ca_file,
         mlflow_poll_seconds=args.mlflow_poll_interval,
         max_concurrent_rolls=args.max_concurrent_rolls,
@@ -209,12 +228,14 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         connection.token()
     async with AsyncExitStack() as open_things:
         # The lease is written to gain it; everything else only while leading.
-        plain = KubeClient(connection, rng=rng, observer=metrics.observe_request)
+        manager_name = settings.names.manager
+        plain = KubeClient(connection, field_manager=manager_name, rng=rng, observer=metrics.observe_request)
         open_things.push_async_callback(plain.close)
         # What was refused comes again by its work queue: a worker that waited instead would hold up others.
         client = FencedClient(
             connection,
             may_write=leadership.held if args.leader_elect else lambda: True,
+            field_manager=manager_name,
             rng=rng,
             observer=metrics.observe_request,
             patience_seconds=0,
@@ -238,7 +259,7 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
             informers=SharedInformers(client, rng),
             mlflow=mlflow,
             agents_mlflow=agents_mlflow,
-            events=EventRecorder(client, instance=instance, rng=rng),
+            events=EventRecorder(client, instance=instance, rng=rng, controller=manager_name),
             metrics=metrics,
             rng=rng,
         )
@@ -266,7 +287,7 @@ async def check_permissions(
     needed = [permission for feature in features for permission in feature.permissions]
     needed += permit_reads(dependencies.informers.all())
     if args.leader_elect:
-        needed += permit_lease(dependencies.settings.namespace, NAMES.lease)
+        needed += permit_lease(dependencies.settings.own_namespace, dependencies.settings.lease)
     if metrics_server.is_secure(args):
         needed += permit_reviews()
     if missing := await find_missing(client, tuple(dict.fromkeys(needed))):
@@ -274,10 +295,10 @@ async def check_permissions(
 
 
 def _build_elector(client: KubeClient, leadership: Leadership, dependencies: Dependencies) -> LeaderElector:
-    namespace = dependencies.settings.namespace
+    namespace, lease = dependencies.settings.own_namespace, dependencies.settings.lease
     return LeaderElector(
-        LeaseClient(client, namespace, NAMES.lease),
-        LeaseSettings(name=NAMES.lease, namespace=namespace, identity=process_identity()),
+        LeaseClient(client, namespace, lease),
+        LeaseSettings(name=lease, namespace=namespace, identity=process_identity()),
         leadership,
         recorder=dependencies.events,
         metrics=dependencies.metrics,

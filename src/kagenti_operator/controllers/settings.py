@@ -9,10 +9,15 @@ from kagenti_operator.contract import Names
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How this operator was started; `namespace` is the platform's and the operator's own."""
+    """How this operator was started.
+
+    `namespace`: the platform's, where collector and Phoenix are; `own_namespace`: the operator's.
+    """
 
     names: Names = contract.KAGENTI
     namespace: str = contract.KAGENTI.namespace
+    own_namespace: str = contract.KAGENTI.namespace
+    lease: str = contract.KAGENTI.lease
     enable_mlflow: bool = False
     enable_otel_bootstrap: bool = False
     enable_console_link: bool = False

@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass, replace
 
+from kagenti_operator.contract import Names
 from kagenti_operator.kube.objects import agents as agent_models
 from kagenti_operator.kube.objects import models
 from kagenti_operator.kube.objects import rbac as rbac_models
 from kagenti_operator.kube.objects import workloads as workload_models
 from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.kube.objects.naming import model_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Resource[T: KubeObject]:
     def crd_name(self) -> str:
         """The name of the CustomResourceDefinition that would serve this resource."""
         return f"{self.plural}.{self.group}"
+
+    def for_names(self, names: Names) -> "Resource[T]":
+        """This resource with the annotations of that platform."""
+        return replace(self, model=model_for(self.model, names.domain))
 
     def path(
         self, namespace: str | None = None, name: str | None = None, subresource: str | None = None

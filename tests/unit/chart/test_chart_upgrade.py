@@ -30,7 +30,7 @@ def added(values: Mapping[str, Any], before: Mapping[str, Any], path: str = "") 
     for key, value in values.items():
         if key not in before:
             yield path + key
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and isinstance(before[key], dict):
             yield from added(cast("dict[str, Any]", value), before[key], f"{path}{key}.")
 
 
@@ -63,6 +63,15 @@ def find_empty(value: Any, path: str = "") -> Iterator[str]:
     elif isinstance(value, list):
         for index, inner in enumerate(cast("list[Any]", value)):
             yield from find_empty(inner, f"{path}[{index}]")
+
+
+@pytest.mark.parametrize("kind", ["openshift", "kubernetes"])
+def test_the_platform_may_be_a_text_as_it_was(kind: str, helm: Helm) -> None:
+    assert (
+        helm("template", f"--set=platform={kind}").stdout
+        == helm("template", f"--set=platform.kind={kind}").stdout
+    )
+    assert "platform" in helm("template", "--set=platform=eks").stderr
 
 
 def test_a_block_and_a_value_that_came_later_are_known() -> None:

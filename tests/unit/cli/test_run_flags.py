@@ -10,6 +10,7 @@ import pytest
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.main import build_parser, main
 from kagenti_operator.cli.run import build_settings
+from kagenti_operator.contract import ROSSOCTL
 from kagenti_operator.runtime.telemetry.listener import BindAddress
 
 
@@ -22,7 +23,7 @@ def test_everything_is_off_by_default() -> None:
     assert not args.enable_mlflow
     assert not args.enable_otel_bootstrap
     assert not args.leader_elect
-    assert args.mlflow_experiment_name == "kagenti-traces"
+    assert build_settings(args).mlflow_experiment_name == "kagenti-traces"
     assert build_settings(args).max_concurrent_rolls == 32
 
 
@@ -54,6 +55,7 @@ def test_an_address_of_0_switches_a_listener_off(text: str, expected: BindAddres
         "--enable-mlflow=maybe",
         "--metrics-bind-address=8080",
         "--mlflow-workspace=Team_1",
+        "--platform-namespace=Team_1",
         "--mlflow-poll-interval=0",
         "--mlflow-poll-interval=often",
         "--max-concurrent-rolls=0",
@@ -93,6 +95,30 @@ def test_the_namespace_is_the_pods(monkeypatch: pytest.MonkeyPatch) -> None:
     assert build_settings(parse()).namespace == "kagenti-system"
     monkeypatch.setenv("POD_NAMESPACE", "elsewhere")
     assert build_settings(parse()).namespace == "elsewhere"
+
+
+def test_all_names_follow_the_platforms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("POD_NAMESPACE", raising=False)
+    settings = build_settings(parse("--platform-name=rossoctl"))
+    assert settings.names == ROSSOCTL
+    assert (settings.namespace, settings.own_namespace) == ("rossoctl-system", "rossoctl-system")
+    assert (settings.lease, settings.mlflow_experiment_name) == ("b7c4ae34.rossoctl.dev", "rossoctl-traces")
+    assert settings.names.agent_selector == "rossoctl.io/type=agent"
+    assert settings.names.deployment == "rossoctl-controller-manager"
+
+
+def test_the_platform_may_be_in_another_namespace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAMESPACE", "traces")
+    settings = build_settings(parse("--platform-namespace=kagenti-system", "--operator-name=second"))
+    assert (settings.namespace, settings.own_namespace) == ("kagenti-system", "traces")
+    assert (settings.names.deployment, settings.lease) == ("second", "b7c4ae34.kagenti.dev")
+    assert build_settings(parse("--leader-election-id=third")).lease == "third"
+
+
+def test_an_unknown_platform_is_told_with_those_that_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse("--platform-name=openshift")
+    assert "'openshift' is not the name of a platform: kagenti or rossoctl" in capsys.readouterr().err
 
 
 def test_a_namespace_that_cannot_be_one_is_told_with_the_variable(

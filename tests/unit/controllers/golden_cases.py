@@ -88,7 +88,7 @@ def build_removal_of_all() -> list[Mapping[str, Any]]:
         "spec": {"containers": [{"name": "proxy"}, {"name": "agent", "env": environment()}]},
     }
     workload = {"metadata": {"resourceVersion": "5"}, "spec": {"template": template}}
-    return build_removal(workload, AGENT_DEPLOYMENTS, INJECTION)
+    return build_removal(KAGENTI, workload, AGENT_DEPLOYMENTS, INJECTION)
 
 
 # --- the collector -----------------------------------------------------------------------------------------

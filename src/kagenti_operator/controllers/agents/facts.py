@@ -62,7 +62,7 @@ class AgentFacts:
         self.workloads: Mapping[str, Informer[Any]] = {
             kind: informers.get(
                 Selection(
-                    resource=resource,
+                    resource=resource.for_names(names),
                     label_selector=self.selector,
                     indexes=((BY_NAMESPACE, _namespace),),
                 )
@@ -70,8 +70,8 @@ class AgentFacts:
             for kind, resource in KINDS.items()
         }
         ours = f"{contract.MANAGED_BY_LABEL}={names.manager}"
-        self.roles = informers.get(Selection(resource=ROLES, label_selector=ours))
-        self.bindings = informers.get(Selection(resource=ROLE_BINDINGS, label_selector=ours))
+        self.roles = informers.get(Selection(resource=ROLES.for_names(names), label_selector=ours))
+        self.bindings = informers.get(Selection(resource=ROLE_BINDINGS.for_names(names), label_selector=ours))
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:

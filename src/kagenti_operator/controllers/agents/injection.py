@@ -27,7 +27,7 @@ from kagenti_operator.kube.manifests import Manifest, build_patch
 from kagenti_operator.kube.objects.agents import Agent, InjectedAnnotations
 from kagenti_operator.kube.resources import Resource
 
-_ANNOTATIONS = frozenset(field.encode_name for field in msgspec.structs.fields(InjectedAnnotations))
+_ANNOTATIONS = tuple(f.encode_name.split("/")[1] for f in msgspec.structs.fields(InjectedAnnotations))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +100,7 @@ def injected(agent: Agent) -> Injection | None:
 def _current_annotations(agent: Agent) -> Mapping[str, str]:
     """Ours on the pod template, as `Injection.annotations` names them."""
     found: Mapping[str, str | None] = msgspec.to_builtins(agent.template.metadata.annotations)
-    return {name: value for name, value in found.items() if name in _ANNOTATIONS and value is not None}
+    return {k: v for k, v in found.items() if k.rpartition("/")[2] in _ANNOTATIONS and v is not None}
 
 
 def is_marked(agent: Agent) -> bool:
@@ -227,7 +227,7 @@ def _template_field(resource: Resource[Any]) -> str:
 
 
 def build_removal(
-    workload: Mapping[str, Any], resource: Resource[Any], injection: Injection | None
+    names: Names, workload: Mapping[str, Any], resource: Resource[Any], injection: Injection | None
 ) -> list[Mapping[str, Any]]:
     """A JSON patch that takes our annotations, and the variables of an injection, out of a whole workload.
 
@@ -237,8 +237,9 @@ def build_removal(
     version, field = workload["metadata"]["resourceVersion"], _template_field(resource)
     ops: list[Mapping[str, Any]] = [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}]
     template = workload["spec"][field]
+    marks = {names.mlflow_annotation(name) for name in _ANNOTATIONS}
     for name in template["metadata"].get("annotations", {}):
-        if name in _ANNOTATIONS:
+        if name in marks:
             escaped = name.replace("~", "~0").replace("/", "~1")
             ops.append({"op": "remove", "path": f"/spec/{field}/metadata/annotations/{escaped}"})
     ours = injection.environment() if injection else dict[str, str]()

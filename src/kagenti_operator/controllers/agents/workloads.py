@@ -77,5 +77,5 @@ class AgentWorkloads:
         meta = agent.metadata
         path = resource.path(meta.namespace, meta.name)
         workload: dict[str, Any] = msgspec.json.decode(await self._client.raw("GET", path))
-        operations = build_removal(workload, resource, injected(released))
+        operations = build_removal(self._names, workload, resource, injected(released))
         return await self._client.json_patch(resource, meta.name, operations, meta.namespace)

@@ -23,7 +23,8 @@ class CollectorFacts:
         settings, informers = dependencies.settings, dependencies.informers
         self.openshift = openshift
         self._namespace = settings.namespace
-        self._operator_names = (settings.names.deployment, contract.CONTROLLER_MANAGER)
+        own = settings.own_namespace == settings.namespace
+        self._operator_names = (settings.names.deployment, contract.CONTROLLER_MANAGER) if own else ()
         self.deployments = informers.get(Selection(resource=DEPLOYMENTS, namespace=settings.namespace))
         self.phoenix_service = informers.get(
             Selection(resource=SERVICES, namespace=settings.namespace, name=contract.PHOENIX)
@@ -75,7 +76,7 @@ class CollectorFacts:
 
     @property
     def operator(self) -> Workload | None:
-        """The operator's own Deployment, where it runs from one."""
+        """The operator's own Deployment, where it runs from one in the platform's namespace."""
         found = (self.deployments.cache.get(self._namespace, name) for name in self._operator_names)
         return next(filter(None, found), None)
 

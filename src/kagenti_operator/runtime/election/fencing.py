@@ -11,6 +11,7 @@ import aiohttp
 from aiohttp.connector import Connection as AiohttpConnection
 from aiohttp.tracing import Trace
 
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.connector import Connector
@@ -37,6 +38,7 @@ class FencedClient(KubeClient):
         *,
         may_write: Callable[[], bool],
         rng: random.Random,
+        field_manager: str = KAGENTI.manager,
         observer: Observer | None = None,
         max_connections: int = 100,
         request_seconds: float = REQUEST_SECONDS,
@@ -51,7 +53,7 @@ class FencedClient(KubeClient):
             patience_seconds=patience_seconds,
             build_connector=partial(_build_connector, may_write=may_write),
         )
-        super().__init__(connection, transport=transport)
+        super().__init__(connection, field_manager=field_manager, transport=transport)
 
 
 def _open_socket(address: tuple[Any, ...]) -> socket.socket:

@@ -250,7 +250,7 @@ def test_what_others_own_too_is_taken_out_by_position_and_nothing_else() -> None
         "spec": {"containers": [{"name": "proxy"}, {"name": "agent", "env": env}]},
     }
     workload = {"metadata": {"resourceVersion": "5"}, "spec": {"template": template}}
-    lock, *removals = build_removal(workload, AGENT_DEPLOYMENTS, INJECTION)
+    lock, *removals = build_removal(KAGENTI, workload, AGENT_DEPLOYMENTS, INJECTION)
     assert lock == {"op": "replace", "path": "/metadata/resourceVersion", "value": "5"}
     assert {op["op"] for op in removals} == {"remove"}
     paths = [op["path"] for op in removals]
