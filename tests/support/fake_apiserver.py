@@ -13,7 +13,7 @@ from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Added, Event, Removed, Selection, Updated
 from kagenti_operator.runtime.cache.watch_states import BACKOFF
 from tests.support.peer import Peer, PeerRequest, running_peer
-from tests.support.widget import ALL_GADGETS, Gadget, page
+from tests.support.widget import ALL_WIDGETS, Widget, page
 
 # Longer than the first backoff, shorter than the second.
 FIRST_BACKOFF = 2 * BACKOFF.first
@@ -21,7 +21,7 @@ FIRST_BACKOFF = 2 * BACKOFF.first
 MARGIN = 0.01
 
 
-def sign(event: Event[Gadget]) -> str:
+def sign(event: Event[Widget]) -> str:
     """An event in short: `+a`, `~a` or `-a` for an object `a`."""
     match event:
         case Added(obj):
@@ -32,10 +32,10 @@ def sign(event: Event[Gadget]) -> str:
             return f"-{obj.metadata.name}"
 
 
-class Desk:
+class FakeApiServer:
     """The informer, the peer it talks to, and the events that it had."""
 
-    def __init__(self, peer: Peer, informer: Informer[Gadget]) -> None:
+    def __init__(self, peer: Peer, informer: Informer[Widget]) -> None:
         self.peer = peer
         self.informer = informer
         self.events: list[str] = []
@@ -80,15 +80,15 @@ class Desk:
 
 
 @asynccontextmanager
-async def opened_desk(
-    selection: Selection[Gadget] = ALL_GADGETS, *, silence_seconds: float = SILENCE_SECONDS
-) -> AsyncGenerator[Desk]:
+async def run_fake_apiserver(
+    selection: Selection[Widget] = ALL_WIDGETS, *, silence_seconds: float = SILENCE_SECONDS
+) -> AsyncGenerator[FakeApiServer]:
     async with running_peer() as peer, KubeClient(Connection(peer.url)) as client:
         informer = Informer(client, selection, random.Random(7), silence_seconds=silence_seconds)
-        desk = Desk(peer, informer)
+        api = FakeApiServer(peer, informer)
         before = asyncio.all_tasks()
         task = asyncio.ensure_future(informer.run())
-        yield desk
+        yield api
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         left_behind = asyncio.all_tasks() - before - peer.connections - {asyncio.current_task()}

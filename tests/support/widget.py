@@ -9,20 +9,20 @@ from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.cache.object_cache import Selection
 
 
-class Gadget(KubeObject):
+class Widget(KubeObject):
     """A kind with a field of its own that must be a number."""
 
     size: int = 0
 
 
-GADGETS = Resource("example.com", "v1", "gadgets", "Gadget", Gadget)
-ALL_GADGETS = Selection(resource=GADGETS)
+WIDGETS = Resource("example.com", "v1", "widgets", "Widget", Widget)
+ALL_WIDGETS = Selection(resource=WIDGETS)
 
 
 def wire(
     name: str, version: int, size: object = 0, *, namespace: str = "team1", uid: str = ""
 ) -> dict[str, Any]:
-    """The JSON of a gadget."""
+    """The JSON of a widget."""
     metadata = {
         "name": name,
         "namespace": namespace,
@@ -32,9 +32,9 @@ def wire(
     return {"metadata": metadata, "size": size}
 
 
-def gadget(name: str, version: int, size: int = 0, *, namespace: str = "team1", uid: str = "") -> Gadget:
-    """A decoded gadget."""
-    return msgspec.convert(wire(name, version, size, namespace=namespace, uid=uid), Gadget)
+def widget(name: str, version: int, size: int = 0, *, namespace: str = "team1", uid: str = "") -> Widget:
+    """A decoded widget."""
+    return msgspec.convert(wire(name, version, size, namespace=namespace, uid=uid), Widget)
 
 
 def page(version: int, *items: dict[str, Any], more: str = "") -> dict[str, Any]:

@@ -22,17 +22,17 @@ from kagenti_operator.kube.watch import (
 )
 
 
-class GadgetSpec(KubeStruct):
+class WidgetSpec(KubeStruct):
     size: int
 
 
-class Gadget(KubeObject):
+class Widget(KubeObject):
     """A kind whose model insists on a field."""
 
-    spec: GadgetSpec
+    spec: WidgetSpec
 
 
-def gadget(name: str, size: object = 1, version: str = "5") -> dict[str, object]:
+def widget(name: str, size: object = 1, version: str = "5") -> dict[str, object]:
     metadata = {"name": name, "namespace": "team1", "resourceVersion": version, "managedFields": [{"a": 1}]}
     return {"metadata": metadata, "spec": {"size": size, "colour": "red"}, "status": {"x": [1, 2]}}
 
@@ -43,26 +43,26 @@ def line(kind: str, obj: object) -> bytes:
 
 def test_a_page_carries_objects_version_and_where_to_go_on() -> None:
     metadata = {"resourceVersion": "12", "continue": "abc", "remainingItemCount": 3}
-    page = decode_page(Gadget, json.dumps({"metadata": metadata, "items": [gadget("a", 3)]}).encode())
+    page = decode_page(Widget, json.dumps({"metadata": metadata, "items": [widget("a", 3)]}).encode())
     assert [(g.metadata.name, g.spec.size) for g in page.items] == [("a", 3)]
     assert (page.resource_version, page.continue_) == ("12", "abc")
     assert page.unreadable == ()
 
 
 def test_null_items_are_an_empty_page() -> None:
-    page = decode_page(Gadget, b'{"metadata": {"resourceVersion": "1"}, "items": null}')
+    page = decode_page(Widget, b'{"metadata": {"resourceVersion": "1"}, "items": null}')
     assert list(page.items) == []
     assert page.continue_ == ""
 
 
 def test_an_object_that_does_not_fit_spoils_only_itself() -> None:
     items = [
-        gadget("a"),
-        gadget("b", "large"),
+        widget("a"),
+        widget("b", "large"),
         {"metadata": {"name": "c", "namespace": "team2"}},
-        gadget("d"),
+        widget("d"),
     ]
-    page = decode_page(Gadget, json.dumps({"metadata": {"resourceVersion": "9"}, "items": items}).encode())
+    page = decode_page(Widget, json.dumps({"metadata": {"resourceVersion": "9"}, "items": items}).encode())
     assert [g.metadata.name for g in page.items] == ["a", "d"]
     assert [(u.metadata.namespace, u.metadata.name) for u in page.unreadable] == [
         ("team1", "b"),
@@ -74,36 +74,36 @@ def test_an_object_that_does_not_fit_spoils_only_itself() -> None:
 
 def test_what_is_not_a_list_is_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
-        decode_page(Gadget, b"<html>please log in</html>")
+        decode_page(Widget, b"<html>please log in</html>")
 
 
 @pytest.mark.parametrize(("kind", "event"), [("ADDED", Added), ("MODIFIED", Modified), ("DELETED", Deleted)])
 def test_an_event_is_what_its_type_says(kind: str, event: type[object]) -> None:
-    decoded = decode_event(Gadget, line(kind, gadget("a", 7)))
+    decoded = decode_event(Widget, line(kind, widget("a", 7)))
     assert isinstance(decoded, event)
     assert isinstance(decoded, Added | Modified | Deleted)
     assert decoded.object.spec.size == 7
 
 
 def test_the_type_may_come_after_the_object() -> None:
-    decoded = decode_event(Gadget, json.dumps({"object": gadget("a"), "type": "DELETED"}).encode())
+    decoded = decode_event(Widget, json.dumps({"object": widget("a"), "type": "DELETED"}).encode())
     assert isinstance(decoded, Deleted)
 
 
 def test_a_bookmark_needs_nothing_that_the_model_insists_on() -> None:
     empty = {"metadata": {"resourceVersion": "88", "creationTimestamp": None}, "spec": {"size": None}}
-    decoded = decode_event(Gadget, line("BOOKMARK", empty))
+    decoded = decode_event(Widget, line("BOOKMARK", empty))
     assert isinstance(decoded, Bookmark)
     assert decoded.object.metadata.resource_version == "88"
 
 
 def test_an_error_carries_the_servers_status() -> None:
-    decoded = decode_event(Gadget, line("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"}))
+    decoded = decode_event(Widget, line("ERROR", {"kind": "Status", "code": 410, "reason": "Expired"}))
     assert decoded == Refused(Status(code=410, reason="Expired"))
 
 
 def test_an_event_whose_object_does_not_fit_still_names_it() -> None:
-    decoded = decode_event(Gadget, line("MODIFIED", gadget("a", None, "31")))
+    decoded = decode_event(Widget, line("MODIFIED", widget("a", None, "31")))
     assert isinstance(decoded, Unreadable)
     assert (decoded.metadata.namespace, decoded.metadata.name) == ("team1", "a")
     assert decoded.metadata.resource_version == "31"
@@ -112,7 +112,7 @@ def test_an_event_whose_object_does_not_fit_still_names_it() -> None:
 
 def test_half_a_line_is_no_event() -> None:
     with pytest.raises(msgspec.DecodeError):
-        decode_event(Gadget, line("ADDED", gadget("a"))[:-10])
+        decode_event(Widget, line("ADDED", widget("a"))[:-10])
 
 
 def test_a_line_longer_than_any_buffer_is_put_together() -> None:

@@ -1,13 +1,13 @@
-"""An informer of all gadgets, on an API server that the test plays."""
+"""An informer of all widgets, on an API server that the test plays."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.fake_apiserver import Desk, opened_desk
+from tests.support.fake_apiserver import FakeApiServer, run_fake_apiserver
 
 
 @pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    async with opened_desk() as opened:
+async def api() -> AsyncIterator[FakeApiServer]:
+    async with run_fake_apiserver() as opened:
         yield opened

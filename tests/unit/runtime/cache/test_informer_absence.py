@@ -5,106 +5,108 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from tests.support.fake_apiserver import FIRST_BACKOFF, Desk, opened_desk
+from tests.support.fake_apiserver import FIRST_BACKOFF, FakeApiServer, run_fake_apiserver
 from tests.support.peer import PeerRequest, until
 from tests.support.virtual_time import advance
-from tests.support.widget import ALL_GADGETS, bookmark, wire
+from tests.support.widget import ALL_WIDGETS, bookmark, wire
 
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_an_absent_api_is_waited_for_until_somebody_knows_that_it_appeared(desk: Desk) -> None:
-    await (await desk.list_request()).answer(404)
-    await desk.informer.wait_synced()
-    assert (desk.informer.cache.served.value, desk.names) == (False, [])
+async def test_an_absent_api_is_waited_for_until_somebody_knows_that_it_appeared(api: FakeApiServer) -> None:
+    await (await api.list_request()).answer(404)
+    await api.informer.wait_synced()
+    assert (api.informer.cache.served.value, api.names) == (False, [])
     await advance(299)
-    assert desk.peer.idle
-    desk.informer.retry_now()
-    await desk.listed(10, wire("a", 1))
-    await until(lambda: desk.informer.cache.served.value)
-    assert desk.events == ["+a"]
+    assert api.peer.idle
+    api.informer.retry_now()
+    await api.listed(10, wire("a", 1))
+    await until(lambda: api.informer.cache.served.value)
+    assert api.events == ["+a"]
 
 
-async def test_an_api_that_is_announced_but_not_served_yet_is_asked_for_soon(desk: Desk) -> None:
-    await (await desk.list_request()).answer(404)
-    await desk.informer.wait_synced()
-    desk.informer.retry_now()
-    await (await desk.list_request()).answer(404)
-    await desk.pause(of_at_most=FIRST_BACKOFF)
-    await desk.listed(10, wire("a", 1))
-    await until(lambda: desk.informer.cache.served.value)
+async def test_an_api_that_is_announced_but_not_served_yet_is_asked_for_soon(api: FakeApiServer) -> None:
+    await (await api.list_request()).answer(404)
+    await api.informer.wait_synced()
+    api.informer.retry_now()
+    await (await api.list_request()).answer(404)
+    await api.pause(of_at_most=FIRST_BACKOFF)
+    await api.listed(10, wire("a", 1))
+    await until(lambda: api.informer.cache.served.value)
 
 
-async def test_an_api_that_nobody_announces_is_found_within_minutes(desk: Desk) -> None:
-    await (await desk.list_request()).answer(404)
-    await desk.pause(of_at_most=600)
-    await desk.listed(10)
-    await until(lambda: desk.informer.cache.served.value)
+async def test_an_api_that_nobody_announces_is_found_within_minutes(api: FakeApiServer) -> None:
+    await (await api.list_request()).answer(404)
+    await api.pause(of_at_most=600)
+    await api.listed(10)
+    await until(lambda: api.informer.cache.served.value)
 
 
-async def test_an_api_that_appears_between_the_question_and_the_answer_is_not_missed(desk: Desk) -> None:
-    early = await desk.list_request()
-    desk.informer.retry_now()
+async def test_an_api_that_appears_between_the_question_and_the_answer_is_not_missed(
+    api: FakeApiServer,
+) -> None:
+    early = await api.list_request()
+    api.informer.retry_now()
     await early.answer(404)
-    await desk.listed(10)
-    await until(lambda: desk.informer.cache.served.value)
+    await api.listed(10)
+    await until(lambda: api.informer.cache.served.value)
 
 
-async def test_when_the_api_vanishes_all_its_objects_are_deleted(desk: Desk) -> None:
-    served = desk.informer.cache.served
+async def test_when_the_api_vanishes_all_its_objects_are_deleted(api: FakeApiServer) -> None:
+    served = api.informer.cache.served
     changes: list[bool] = []
     served.subscribe(lambda: changes.append(served.value))
-    watch = await desk.watching(10, wire("a", 1), wire("b", 2))
+    watch = await api.watching(10, wire("a", 1), wire("b", 2))
     watch.send(bookmark(11))
     watch.end()
-    await (await desk.watch_request(11)).answer(404)
-    await (await desk.list_request()).answer(404)
-    await until(lambda: desk.events == ["+a", "+b", "-a", "-b"])
-    assert (desk.names, desk.informer.synced, changes) == ([], True, [True, False])
-    desk.informer.retry_now()
-    await desk.listed(20, wire("c", 15))
-    await until(lambda: desk.names == ["c"])
+    await (await api.watch_request(11)).answer(404)
+    await (await api.list_request()).answer(404)
+    await until(lambda: api.events == ["+a", "+b", "-a", "-b"])
+    assert (api.names, api.informer.synced, changes) == ([], True, [True, False])
+    api.informer.retry_now()
+    await api.listed(20, wire("c", 15))
+    await until(lambda: api.names == ["c"])
     assert changes == [True, False, True]
 
 
-async def test_a_watch_that_is_not_found_while_the_list_is_loses_nothing(desk: Desk) -> None:
-    watch = await desk.watching(10, wire("a", 1))
+async def test_a_watch_that_is_not_found_while_the_list_is_loses_nothing(api: FakeApiServer) -> None:
+    watch = await api.watching(10, wire("a", 1))
     watch.send(bookmark(11))
     watch.end()
-    await (await desk.watch_request(11)).answer(404)
-    await desk.listed(12, wire("a", 1))
-    await desk.watch_request(12)
-    assert desk.events == ["+a"]
+    await (await api.watch_request(11)).answer(404)
+    await api.listed(12, wire("a", 1))
+    await api.watch_request(12)
+    assert api.events == ["+a"]
 
 
-async def test_a_missing_permission_is_logged_once_and_over_when_granted(desk: Desk) -> None:
-    words = 'gadgets is forbidden: User "x" cannot list resource "gadgets"'
+async def test_a_missing_permission_is_logged_once_and_over_when_granted(api: FakeApiServer) -> None:
+    words = 'widgets is forbidden: User "x" cannot list resource "widgets"'
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
-            await (await desk.list_request()).refuse(403, "Forbidden", message=words)
-            await desk.pause(of_at_most=30)
-        await desk.listed(10)
-        await desk.informer.wait_synced()
+            await (await api.list_request()).refuse(403, "Forbidden", message=words)
+            await api.pause(of_at_most=30)
+        await api.listed(10)
+        await api.informer.wait_synced()
     assert [(line["log_level"], line["event"]) for line in logs] == [
         ("warning", "No permission to list: grant get, list and watch"),
         ("info", "Up to date again"),
     ]
     assert words in logs[0]["error"]
-    assert logs[0]["resource"] == "gadgets.example.com"
+    assert logs[0]["resource"] == "widgets.example.com"
 
 
 async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked_for_again() -> None:
-    async with opened_desk(replace(ALL_GADGETS, optional=True)) as desk:
+    async with run_fake_apiserver(replace(ALL_WIDGETS, optional=True)) as api:
         with structlog.testing.capture_logs() as logs:
             for _ in range(3):
-                await (await desk.list_request()).refuse(403, "Forbidden", message="not yours")
-                await desk.informer.wait_synced()
-                assert desk.names == []
+                await (await api.list_request()).refuse(403, "Forbidden", message="not yours")
+                await api.informer.wait_synced()
+                assert api.names == []
                 await advance(299)
-                assert desk.peer.idle
-                await desk.pause(of_at_most=301)
-            watch = await desk.watching(10, wire("a", 3))
-            await until(lambda: desk.names == ["a"])
+                assert api.peer.idle
+                await api.pause(of_at_most=301)
+            watch = await api.watching(10, wire("a", 3))
+            await until(lambda: api.names == ["a"])
         assert [line["event"] for line in logs] == [
             "No permission to list, counts as absent",
             "Up to date again",
@@ -112,34 +114,34 @@ async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked
         # An API server that has just started knows no permissions for a moment.
         watch.send(bookmark(11))
         watch.end()
-        await (await desk.watch_request(11)).refuse(403, "Forbidden", message="not yours")
-        await desk.pause(of_at_most=FIRST_BACKOFF)
-        await desk.watch_request(11)
-        assert desk.names == ["a"]
+        await (await api.watch_request(11)).refuse(403, "Forbidden", message="not yours")
+        await api.pause(of_at_most=FIRST_BACKOFF)
+        await api.watch_request(11)
+        assert api.names == ["a"]
 
 
 async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_served() -> None:
-    async with opened_desk(replace(ALL_GADGETS, where_served="friends.example.com")) as desk:
+    async with run_fake_apiserver(replace(ALL_WIDGETS, where_served="friends.example.com")) as api:
 
         async def asked() -> PeerRequest:
-            request = await desk.peer.request()
+            request = await api.peer.request()
             assert request.path == "/apis/friends.example.com"
             return request
 
         await (await asked()).answer(404)
-        await desk.informer.wait_synced()
-        assert (desk.informer.cache.served.value, desk.names) == (False, [])
+        await api.informer.wait_synced()
+        assert (api.informer.cache.served.value, api.names) == (False, [])
         await advance(299)
-        assert desk.peer.idle
+        assert api.peer.idle
         # Its CRD was made, and discovery follows a moment later.
-        desk.informer.retry_now()
+        api.informer.retry_now()
         await (await asked()).answer(404)
-        await desk.pause(of_at_most=FIRST_BACKOFF)
+        await api.pause(of_at_most=FIRST_BACKOFF)
         await (await asked()).answer(200, {})
-        await desk.listed(10, wire("a", 1))
-        await until(lambda: desk.names == ["a"])
+        await api.listed(10, wire("a", 1))
+        await until(lambda: api.names == ["a"])
         # From then on it is left at that, however the watch ends.
-        await (await desk.watch_request(10)).refuse(410, "Expired")
-        await desk.pause(of_at_most=FIRST_BACKOFF)
-        await desk.listed(20, wire("a", 1))
-        await desk.watch_request(20)
+        await (await api.watch_request(10)).refuse(410, "Expired")
+        await api.pause(of_at_most=FIRST_BACKOFF)
+        await api.listed(20, wire("a", 1))
+        await api.watch_request(20)

@@ -21,7 +21,7 @@ from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.support.chance import Chance
 from tests.support.virtual_time import advance, settle
-from tests.support.widget import ALL_GADGETS, Gadget, gadget
+from tests.support.widget import ALL_WIDGETS, Widget, widget
 
 pytestmark = pytest.mark.virtual_time
 
@@ -33,23 +33,23 @@ class FlowError(Exception):
 class Followed:
     """An informer whose cache a test fills."""
 
-    name = "gadgets"
+    name = "widgets"
 
     def __init__(self) -> None:
-        self.cache = ObjectCache(ALL_GADGETS)
+        self.cache = ObjectCache(ALL_WIDGETS)
 
-    def subscribe(self, handler: Handler[Gadget]) -> None:
+    def subscribe(self, handler: Handler[Widget]) -> None:
         self.cache.subscribe(handler)
 
     def put(self, name: str, size: int = 0) -> None:
-        obj = gadget(name, 1, size)
+        obj = widget(name, 1, size)
         self.cache.put(key_of(obj), obj)
 
     def remove(self, name: str) -> None:
         self.cache.remove(("team1", name), "1")
 
 
-def describe(event: Event[Gadget]) -> tuple[str, ...]:
+def describe(event: Event[Widget]) -> tuple[str, ...]:
     """A key that says what the event was."""
     match event:
         case Added(obj):
@@ -323,7 +323,7 @@ async def test_an_event_may_concern_several_keys_or_none(bench: Bench) -> None:
 async def test_an_object_that_a_mapper_chokes_on_does_not_cost_the_others(bench: Bench) -> None:
     followed = Followed()
 
-    def keys(event: Event[Gadget]) -> tuple[str, ...]:
+    def keys(event: Event[Widget]) -> tuple[str, ...]:
         name = event.object.metadata.name
         if name.startswith("odd"):
             raise ValueError(name)
