@@ -14,7 +14,7 @@ from kagenti_devcluster.node.environ import (
     read_field,
 )
 from kagenti_devcluster.node.images import Image
-from tests.support.pods import FACTS, build_container
+from tests.unit.devcluster.node.builders import FACTS, build_container
 
 CONTENT: dict[tuple[str, str], Mapping[str, bytes]] = {
     ("ConfigMap", "settings"): {"colour": b"blue"},

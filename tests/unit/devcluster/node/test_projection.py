@@ -10,7 +10,7 @@ from kagenti_devcluster.node.atomicdir import write_files
 from kagenti_devcluster.node.environ import SourceMissing
 from kagenti_devcluster.node.models import TokenSource
 from kagenti_devcluster.node.projection import File, digest, is_projected, project, tokens_of
-from tests.support.pods import FACTS, build_volume
+from tests.unit.devcluster.node.builders import FACTS, build_volume
 
 CONTENT: dict[tuple[str, str], Mapping[str, bytes]] = {
     ("ConfigMap", "settings"): {"a": b"A", "b": b"B"},

@@ -13,7 +13,7 @@ from kagenti_devcluster.node.state import (
     build_status,
     decide_phase,
 )
-from tests.support.pods import build_container, build_pod
+from tests.unit.devcluster.node.builders import build_container, build_pod
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OK = Terminated(0, NOW, NOW)

@@ -8,7 +8,7 @@ import pytest
 
 from kagenti_devcluster.toolchain import binaries
 
-ROOT = Path(__file__).parents[4]
+ROOT = Path(__file__).parents[3]
 BUILD = (sys.executable, str(ROOT / "tools" / "build.py"))
 
 # Notes each call and writes what the real ones write: the binary, the collector's main program.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "tools" / "find-python.sh"
+SCRIPT = Path(__file__).parents[3] / "tools" / "find-python.sh"
 
 
 @pytest.fixture
