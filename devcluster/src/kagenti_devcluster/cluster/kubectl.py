@@ -42,7 +42,8 @@ async def run_kubectl(kubeconfig: Path, *arguments: str, manifests: Sequence[Man
     # What it remembers of an API server may be about an earlier one at the same port.
     with TemporaryDirectory() as cache:
         environ = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": cache}
-        return await run_tool("kubectl", *arguments, environ=environ, stdin=stdin)
+        output, _ = await run_tool("kubectl", *arguments, environ=environ, stdin=stdin)
+    return output
 
 
 async def apply(kubeconfig: Path, manifests: Iterable[Manifest]) -> None:
