@@ -1,4 +1,4 @@
-"""The cluster's decisions outside of the node: images, logs, the way out, what people see."""
+"""The cluster's decisions outside of the node: images, logs, egress, what people see."""
 
 import os
 from pathlib import Path
@@ -174,7 +174,7 @@ def test_the_logs_of_the_latest_pods_are_kept(tmp_path: Path) -> None:
     assert sorted(p.name for p in paths.logs.glob("*/*")) == ["web-0", "web-2", "web-3"]
 
 
-# --- the way out ---------------------------------------------------------------------------------------
+# --- egress --------------------------------------------------------------------------------------------
 
 
 def test_a_tunnel_is_asked_for_by_connect() -> None:

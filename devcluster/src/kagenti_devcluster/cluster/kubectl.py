@@ -17,7 +17,7 @@ from kagenti_devcluster.toolchain.run import run_tool
 FIELD_MANAGER = "kagenti-devcluster"
 _APPLY = ("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-")
 _ESTABLISHED = ("wait", "--for=condition=Established", "--timeout=60s", "-f", "-")
-# Discovery tells of an established CustomResourceDefinition about a second later.
+# Discovery has an established CustomResourceDefinition about a second later.
 _DISCOVERY_SECONDS = 60.0
 _POLL_SECONDS = 0.5
 
