@@ -16,7 +16,7 @@ _INTERRUPTED = 130
 
 def main(args: argparse.Namespace) -> int:
     """Run the demo; return 1 when a check does not hold, 130 when interrupted."""
-    # The steps tell what matters; of the libraries beneath them only trouble is of interest.
+    # The steps print what matters; of the libraries beneath them only errors are of interest.
     configure(format="text", level="error")
     options = ClusterOptions(directory=args.directory, platform=args.platform, published=DEFAULT_PUBLISHED)
     console = Console(sys.stdout)

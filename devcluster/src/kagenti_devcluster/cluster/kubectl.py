@@ -17,7 +17,7 @@ from kagenti_devcluster.toolchain.run import run_tool
 FIELD_MANAGER = "kagenti-devcluster"
 _APPLY = ("apply", "--server-side", "--force-conflicts", f"--field-manager={FIELD_MANAGER}", "-f", "-")
 _ESTABLISHED = ("wait", "--for=condition=Established", "--timeout=60s", "-f", "-")
-# Discovery tells of an established CustomResourceDefinition about a second later.
+# Discovery has an established CustomResourceDefinition about a second later.
 _DISCOVERY_SECONDS = 60.0
 _POLL_SECONDS = 0.5
 
@@ -42,7 +42,8 @@ async def run_kubectl(kubeconfig: Path, *arguments: str, manifests: Sequence[Man
     # What it remembers of an API server may be about an earlier one at the same port.
     with TemporaryDirectory() as cache:
         environ = {"KUBECONFIG": str(kubeconfig), "KUBECACHEDIR": cache}
-        return await run_tool("kubectl", *arguments, environ=environ, stdin=stdin)
+        output, _ = await run_tool("kubectl", *arguments, environ=environ, stdin=stdin)
+    return output
 
 
 async def apply(kubeconfig: Path, manifests: Iterable[Manifest]) -> None:

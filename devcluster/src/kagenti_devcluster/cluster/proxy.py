@@ -120,7 +120,7 @@ class Proxy:
         try:
             transport, peer = await self._dial(End)
         except OSError as error:
-            # As if nobody listened, as far as that can be told to somebody who is connected already.
+            # As if nobody listened, as far as somebody who is connected already can see that.
             log.debug("No backend took a connection", proxy=self._name, error=str(error))
             if end.transport:
                 end.transport.abort()

@@ -48,7 +48,7 @@ _REVIVE_SECONDS = 1.0
 
 
 class Supervisor:
-    """Runs the cluster until it is told to stop."""
+    """Runs the cluster until it is to stop."""
 
     def __init__(self, inheritance: Inheritance):
         self._inheritance = inheritance

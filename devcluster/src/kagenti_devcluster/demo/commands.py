@@ -24,4 +24,6 @@ async def run_helm(paths: StatePaths, arguments: Sequence[str]) -> str:
     """Run helm against the cluster and return what it says. Raises DevClusterError."""
     # Nothing of the user's own helm takes part, and nothing of ours stays in it.
     homes = {f"HELM_{kind}_HOME": str(paths.helm / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
-    return await run_tool("helm", *arguments, environ={"KUBECONFIG": str(paths.kubeconfig), **homes})
+    environ = {"KUBECONFIG": str(paths.kubeconfig), **homes}
+    # What a hook's pod logs comes on stderr.
+    return "".join(await run_tool("helm", *arguments, environ=environ))

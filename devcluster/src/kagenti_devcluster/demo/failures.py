@@ -20,7 +20,7 @@ class Hop(StrEnum):
 class StepFailed(Exception):
     """A check did not hold: which hop of the way is broken, what was seen there, and where to look further.
 
-    `excerpt` are the lines that tell it.
+    `excerpt` are the lines that show it.
     """
 
     def __init__(self, hop: str, problem: str, *, excerpt: Iterable[str] = (), advice: str = "") -> None:

@@ -66,7 +66,7 @@ class MLflowReader:
         return await self.request("POST", "/api/3.0/mlflow/traces/search", workspace, content=content)
 
     async def trace_ids(self, workspace: str, experiment_id: str) -> list[str]:
-        """Ids of the newest traces of an experiment; none where MLflow refuses to tell."""
+        """Ids of the newest traces of an experiment; none where MLflow refuses."""
         answer = await self.search_traces(workspace, experiment_id)
         return [t["trace_id"] for t in answer.json().get("traces", [])] if answer.status == 200 else []
 

@@ -57,7 +57,7 @@ _OPENSHIFT: tuple[Step[Stage], ...] = (
     ),
     Step(
         title="Look for export errors",
-        checks="the collector's log tells of none since the question",
+        checks="the collector's log has none since the question",
         run=steps_agent.read_collector_log,
     ),
     Step(

@@ -167,7 +167,7 @@ async def _find_broken_hop(stage: Stage, problem: str) -> StepFailed:
 
 
 def locate_loss(problem: str, *, collector: Sequence[str], agent: Sequence[str], mlflow: str) -> StepFailed:
-    """Tell where a trace was lost, by the collector's log since the question, and by MLflow's answer."""
+    """Return where a trace was lost, by the collector's log since the question, and by MLflow's answer."""
     logs = "kagenti-devcluster logs"
     refused = [line for line in collector if is_export_error(line)]
     if refused:
@@ -197,7 +197,7 @@ async def read_collector_log(stage: Stage) -> Outcome:
 
 
 def is_export_error(line: str) -> bool:
-    """Whether a line of the collector's log tells of spans that were not delivered."""
+    """Whether a line of the collector's log is about spans that were not delivered."""
     lowered = line.lower()
     return any(sign in lowered for sign in ("exporting failed", "dropping data", "permanent error"))
 
@@ -220,5 +220,5 @@ async def read_debug_log(stage: Stage) -> Outcome:
 
 
 def count_spans(lines: Iterable[str]) -> int:
-    """How many spans the debug exporter tells of."""
+    """How many spans the debug exporter counted."""
     return sum(int(found[1]) for line in lines if (found := _DEBUG_COUNT.search(line)))

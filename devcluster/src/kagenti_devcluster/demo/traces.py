@@ -83,7 +83,7 @@ def _span(raw: _Span) -> Span:
 
 
 def _value(typed: Mapping[str, Any]) -> Any:
-    # One key tells the type: {"string_value": "x"}; a list or map inside is kept as it is.
+    # One key is the type: {"string_value": "x"}; a list or map inside is kept as it is.
     return next(iter(typed.values()), None)
 
 

@@ -20,7 +20,7 @@ async def until[T](
 ) -> T:
     """Call the probe until it does not raise NotYet, and return its result.
 
-    `note` is told, again and again, what is being waited for. Raises Overdue.
+    `note` is called again and again with what is being waited for. Raises Overdue.
     """
     begun = time.monotonic()
     while True:

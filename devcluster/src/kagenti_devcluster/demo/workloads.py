@@ -1,4 +1,4 @@
-"""Workloads as the API server tells of them, and as they are given to it. Pure."""
+"""Workloads as the API server has them, and as they are applied. Pure."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -88,7 +88,7 @@ class HostDaemon:
             loop.add_signal_handler(number, self._pass_on_stop, inside)
         code = await inside.wait()
         server.close()
-        self._tell_end(code)
+        self._write_end(code)
         return code
 
     async def _start_inside(self, sockets: dict[str, socket.socket]) -> asyncio.subprocess.Process:
@@ -120,7 +120,7 @@ class HostDaemon:
             log.warning("The cluster did not stop in time, killing it", seconds=_STOP_SECONDS)
             inside.kill()
 
-    def _tell_end(self, code: int) -> None:
+    def _write_end(self, code: int) -> None:
         """Leave a status that says how it ended; the inside knows best, unless it could not say anything."""
         status = read_status(self._paths.status) or Status(phase="failed", platform=self._options.platform)
         if self._stopped:

@@ -95,7 +95,7 @@ def authorize(head: bytes, proxy: SplitResult) -> bytes:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # Whoever broke off is told to the other side by the closing of its connection.
+    # That one side broke off, the other side sees from its closed connection.
     with contextlib.suppress(OSError):
         while data := await reader.read(_CHUNK):
             writer.write(data)

@@ -72,7 +72,7 @@ def _read_holder(paths: StatePaths) -> Holder | None:
         return None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DevClusterError(
-            f"{paths.pid} is damaged ({error}): it does not tell which process holds {paths.lock}; end that "
+            f"{paths.pid} is damaged ({error}): it does not say which process holds {paths.lock}; end that "
             "process, or name another one with --directory"
         ) from error
 
@@ -90,7 +90,7 @@ def _lock(paths: StatePaths) -> IO[bytes]:
 def start(
     options: ClusterOptions, *, die_with_parent: bool = False, say: Callable[[str], None] = lambda _: None
 ) -> Status:
-    """Start a cluster and return when it is ready; `say` hears of each step.
+    """Start a cluster and return when it is ready; `say` is called with each step.
 
     `die_with_parent`: it ends with this process, even if that is killed, else it stays until `stop`. Raises
     AlreadyRunning, or DevClusterError with the reason why it did not become ready; a folder that holds

@@ -14,8 +14,8 @@ from kagenti_devcluster.node.volumes import ClaimDirectory
 from kagenti_operator.kube.client import KubeClient
 
 
-class TellAbout(Protocol):
-    """Tells people about a pod, by an Event."""
+class RecordEvent(Protocol):
+    """Records an Event about a pod."""
 
     def __call__(self, pod: Pod, reason: str, message: str, *, warning: bool = False) -> None:
         """`reason` is one CamelCase word."""
@@ -41,4 +41,4 @@ class NodeContext:
     hosts: Callable[[str], Sequence[Entry]]
     egress: Mapping[str, str]
     reconcile: Callable[[str], None]
-    tell: TellAbout
+    record_event: RecordEvent

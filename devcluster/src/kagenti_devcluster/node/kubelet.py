@@ -90,7 +90,7 @@ class LogServer:
     """Serves containers' logs as the kubelet does, to who shows a certificate of the cluster's authority."""
 
     def __init__(self, paths: StatePaths, *, exists: Callable[[str, str], bool], find_state: FindState):
-        """`exists` tells whether the node has a pod of a namespace and name: following ends with it."""
+        """`exists` says whether the node has a pod of a namespace and name: following ends with it."""
         self._paths = paths
         self._exists = exists
         self._find_state = find_state

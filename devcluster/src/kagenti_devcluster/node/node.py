@@ -93,7 +93,7 @@ class Node:
             hosts=self._hosts,
             egress=egress,
             reconcile=self._statuses.enqueue,
-            tell=self._tell,
+            record_event=self._record_event,
         )
         self._host_files = build_controller("hosts", self._refresh_hosts, metrics, rng, expected=(OSError,))
         self._host_files.watches(self._services, lambda _: tuple(self._workers))
@@ -131,7 +131,7 @@ class Node:
             group.create_task(bound_logs(self._paths, self.has_pod), name="logs")
 
     async def stop_pods(self, grace_seconds: float) -> None:
-        """End all pods, without telling the API server; returns when none is left."""
+        """End all pods, without writing to the API server; returns when none is left."""
         for worker in self._workers.values():
             worker.vanish(grace_seconds)
         if self._running:
@@ -218,7 +218,7 @@ class Node:
         }
         return build_entries(namespace, services, slices)
 
-    def _tell(self, pod: Pod, reason: str, message: str, *, warning: bool = False) -> None:
+    def _record_event(self, pod: Pod, reason: str, message: str, *, warning: bool = False) -> None:
         about = ObjectRef.of(PODS, pod)
         if warning:
             self._events.warning(about, reason, message)

@@ -51,7 +51,7 @@ class Claim(KubeObject, frozen=True):
 
 
 class ServicePort(KubeStruct, frozen=True):
-    """A port of a Service; a slice's port of the same name tells where it leads."""
+    """A port of a Service; a slice's port of the same name says where it leads."""
 
     port: int
     name: str = ""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 import structlog
@@ -67,7 +68,7 @@ class PodWorker:
         """How one of its containers is; None where it has none of that name."""
         return next((r.state for r in (*self._init, *self._main) if r.container.name == name), None)
 
-    # --- what the node tells -------------------------------------------------------------------------
+    # --- what the node calls -------------------------------------------------------------------------
 
     def update(self, pod: Pod) -> None:
         """The object changed; a deletion ends the pod gracefully, and the object when that is done."""
@@ -186,7 +187,7 @@ class PodWorker:
         for record in (*self._init, *self._main):
             record.state = state
         self._changed()
-        self._context.tell(self._pod, "FailedSetUp", message, warning=True)
+        self._context.record_event(self._pod, "FailedSetUp", message, warning=True)
 
     async def _end(self, life: asyncio.Task[None]) -> None:
         """End all containers; returns when nothing runs any more."""
@@ -211,9 +212,6 @@ class PodWorker:
         if record in self._init:
             policy = "Always" if record.is_sidecar else policy.replace("Always", "OnFailure")
 
-        def tell(reason: str, message: str, *, warning: bool = False) -> None:
-            self._context.tell(self._pod, reason, message, warning=warning)
-
         runner = ContainerRunner(
             record,
             policy=policy,
@@ -221,7 +219,7 @@ class PodWorker:
             address=network.address,
             prepare=lambda: self._prepare(record.container, network),
             changed=self._changed,
-            tell=tell,
+            record_event=partial(self._context.record_event, self._pod),
         )
         self._runners.append(runner)
         return runner
@@ -237,7 +235,7 @@ class PodWorker:
             files=self._files,
         )
 
-    # --- what the API server hears -------------------------------------------------------------------
+    # --- its object ----------------------------------------------------------------------------------
 
     def _changed(self) -> None:
         self._context.reconcile(self._pod.metadata.uid)

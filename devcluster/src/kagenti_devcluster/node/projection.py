@@ -33,7 +33,7 @@ type TokenOf = Callable[[TokenSource], str]
 
 
 def digest(files: Files) -> str:
-    """Tells whether two sets of files are the same."""
+    """Equal for equal sets of files."""
     sha = hashlib.sha256()
     for path, file in sorted(files.items()):
         sha.update(f"{path} {file.mode} {len(file.content)}\n".encode())

@@ -23,8 +23,8 @@ _HEALTHY_SECONDS = 60.0
 _CANNOT_START = 128
 
 
-class Tell(Protocol):
-    """Tells people about a pod, by an Event."""
+class RecordEvent(Protocol):
+    """Records an Event about the pod."""
 
     def __call__(self, reason: str, message: str, *, warning: bool = False) -> None:
         """`reason` is one CamelCase word."""
@@ -60,7 +60,7 @@ class ContainerRunner:
         address: str,
         prepare: Callable[[], Awaitable[Launch]],
         changed: Callable[[], None],
-        tell: Tell,
+        record_event: RecordEvent,
     ):
         """`prepare` raises SourceMissing or ImageError; `changed` is called when the record changed."""
         self.record = record
@@ -69,7 +69,7 @@ class ContainerRunner:
         self._address = address
         self._prepare = prepare
         self._changed = changed
-        self._tell = tell
+        self._record_event = record_event
         self._pauses = RestartPauses()
         self._process: RunningContainer | None = None
         self._stopping = False
@@ -125,7 +125,7 @@ class ContainerRunner:
             self.record.state = Waiting("CrashLoopBackOff", f"{message}: {state.message}".rstrip(": "))
             self.record.restarts += 1
             self._changed()
-            self._tell("BackOff", message, warning=True)
+            self._record_event("BackOff", message, warning=True)
         self._wake.clear()
         if self._stopping:
             return
@@ -147,7 +147,7 @@ class ContainerRunner:
             now = clock.now()
             self.record.state = Terminated(_CANNOT_START, now, now, "StartError", str(error))
             self._changed()
-            self._tell("Failed", str(error), warning=True)
+            self._record_event("Failed", str(error), warning=True)
         else:
             self.record.state = Running(clock.now())
             self._changed()
@@ -161,7 +161,7 @@ class ContainerRunner:
         if self.record.state != state:
             self.record.state = state
             self._changed()
-            self._tell("Failed", message, warning=True)
+            self._record_event("Failed", message, warning=True)
 
     async def _follow(self, process: RunningContainer) -> None:
         """Wait for the end, probing meanwhile."""
@@ -202,7 +202,7 @@ class ContainerRunner:
         problem = await prober.ask(probe)
         verdict = state.observe(problem is None)
         if problem is not None:
-            self._tell("Unhealthy", f"{kind} probe of {self._name} failed: {problem}", warning=True)
+            self._record_event("Unhealthy", f"{kind} probe of {self._name} failed: {problem}", warning=True)
         return verdict
 
     async def _pass_startup(self, prober: Prober, probe: Probe) -> bool:
@@ -232,7 +232,7 @@ class ContainerRunner:
             await asyncio.sleep(probe.period_seconds)
 
     async def _end(self, process: RunningContainer, reason: str) -> None:
-        self._tell("Killing", f"container {self._name} is restarted: {reason}", warning=True)
+        self._record_event("Killing", f"container {self._name} is restarted: {reason}", warning=True)
         process.terminate()
         # This task is cancelled when the process has ended.
         await asyncio.sleep(self._grace_seconds)

@@ -1,4 +1,4 @@
-"""Tasks that nobody waits for: their failures are told, never lost."""
+"""Tasks that nobody waits for: their failures are logged, never lost."""
 
 import asyncio
 

@@ -24,7 +24,7 @@ What to do, as the machine's administrator:
   elsewhere:              sysctl -w user.max_user_namespaces=15000
 In a container, run it with --security-opt seccomp=unconfined --security-opt apparmor=unconfined, or use a
 virtual machine."""
-# Tells the one who started us that it is the kernel's refusal, not a failure of the command.
+# Says that it is the kernel's refusal, not a failure of the command.
 REFUSED_EXIT_CODE = 77
 
 

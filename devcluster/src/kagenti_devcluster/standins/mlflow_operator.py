@@ -1,4 +1,4 @@
-"""Stand-in for OpenShift AI's MLflow operator: turns the MLflow CR into the real server and tells its state.
+"""Stand-in for OpenShift AI's MLflow operator: makes the real server of the MLflow CR and reports its status.
 
 Like the real one it works while the DataScienceCluster says `Managed`. On `Removed` it installs nothing any
 more, but what serves an existing CR stays, CR and data included, until somebody deletes the CR.
@@ -88,7 +88,7 @@ class MLflowOperator:
                 await self._apply(role)
             if cr and not cr.metadata.deletion_timestamp:
                 await self._serve(cr)
-                await self._tell(cr)
+                await self._report(cr)
         elif cr is None:
             for role in packaged_manifests("mlflow-roles"):
                 await self._client.delete(_APPLIED[role["kind"]], role["metadata"]["name"])
@@ -107,7 +107,7 @@ class MLflowOperator:
         found = await self._client.get(PERSISTENT_VOLUME_CLAIMS, wanted["metadata"]["name"], NAMESPACE)
         return found is not None
 
-    async def _tell(self, cr: MLflowInstance) -> None:
+    async def _report(self, cr: MLflowInstance) -> None:
         server = self._servers.cache.get(NAMESPACE, NAME)
         status = build_status(cr, server, now=clock.now(), gateway_url=self._gateway_url)
         if {k: v for k, v in status.items() if v is not None} == cr.status:
@@ -118,4 +118,4 @@ class MLflowOperator:
         except ApiError as error:
             if not error.not_found:
                 raise
-        log.info("Told the state of MLflow", available=status["conditions"][0]["status"])
+        log.info("Reported the status of MLflow", available=status["conditions"][0]["status"])

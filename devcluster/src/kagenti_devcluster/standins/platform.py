@@ -37,7 +37,7 @@ _POLL_SECONDS = 0.2
 class Options:
     """What the platform is to look like.
 
-    `mlflow_namespaced`: the MLflow CRD as early releases had it. `gateway_url`: what the MLflow CR tells as
+    `mlflow_namespaced`: the MLflow CRD as early releases had it. `gateway_url`: what the MLflow CR has as
     `status.url`, which stays unset where there is no gateway.
     """
 

@@ -28,7 +28,7 @@ from kagenti_operator.runtime.telemetry.metrics import Metrics
 log = structlog.get_logger(__name__)
 
 SECRET_ANNOTATION = "service.beta.openshift.io/serving-cert-secret-name"
-# Not OpenShift's: tells which CA signed, so that a certificate of an older one is seen without being parsed.
+# Not OpenShift's: which CA signed, so that a certificate of an older one is seen without being parsed.
 ISSUER_ANNOTATION = "devcluster.kagenti.io/issuer"
 CONFIG_MAP = "openshift-service-ca.crt"
 CONFIG_MAP_KEY = "service-ca.crt"

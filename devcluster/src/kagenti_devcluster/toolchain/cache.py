@@ -46,7 +46,7 @@ def digest(files: Iterable[Path], *texts: str) -> str:
 
 @contextmanager
 def exclusive(lock: Path, say: Say) -> Generator[None]:
-    """Hold the lock file; who comes second waits, and is told so.
+    """Hold the lock file; who comes second waits, which is said.
 
     The lock goes with the process, so one that was killed leaves nothing to clean up.
     """

@@ -1,4 +1,4 @@
-"""Whether this machine's kernel lets the cluster run, told before anything takes long.
+"""Whether this machine's kernel lets the cluster run, found out before anything takes long.
 
 `python -m kagenti_devcluster.toolchain.preflight` is what `make demo` and `make test` begin with: the
 binaries take a quarter of an hour to build, and are of no use where pods cannot be run.
@@ -21,7 +21,7 @@ def find_problem() -> str | None:
 
 
 def main() -> int:
-    """Tell the problem, if there is one."""
+    """Print the problem, if there is one."""
     problem = find_problem()
     if problem is None:
         return 0

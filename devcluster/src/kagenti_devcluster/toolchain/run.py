@@ -9,10 +9,12 @@ from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.toolchain import binaries
 
 
-async def run_tool(name: str, *arguments: str, environ: Mapping[str, str], stdin: bytes = b"") -> str:
-    """Run a tool, with further variables, and return what it prints.
+async def run_tool(
+    name: str, *arguments: str, environ: Mapping[str, str], stdin: bytes = b""
+) -> tuple[str, str]:
+    """Run a tool, with further variables, and return its output and what it wrote to stderr.
 
-    Raises DevClusterError, with all that it said, when it fails.
+    Raises DevClusterError, with both, when it fails.
     """
     try:
         tool = binaries.find(name)
@@ -27,7 +29,8 @@ async def run_tool(name: str, *arguments: str, environ: Mapping[str, str], stdin
         if process.returncode is None:
             process.kill()
             await process.wait()
+    said = output.decode(errors="replace"), errors.decode(errors="replace")
     if process.returncode:
-        said = (output + errors).decode(errors="replace").strip()
-        raise DevClusterError(f"`{name} {arguments[0]}` ended with {process.returncode}\n{said}")
-    return output.decode(errors="replace")
+        text = "".join(said).strip()
+        raise DevClusterError(f"`{name} {arguments[0]}` ended with {process.returncode}\n{text}")
+    return said

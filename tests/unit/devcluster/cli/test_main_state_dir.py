@@ -153,4 +153,4 @@ def test_a_lock_that_nobody_owns_up_to_is_told(tmp_path: Path, capsys: pytest.Ca
         assert run(tmp_path, "down") == 1
     said = capsys.readouterr().err
     assert f"{paths.pid} is damaged (" in said
-    assert f"it does not tell which process holds {paths.lock}; end that process, or name another" in said
+    assert f"it does not say which process holds {paths.lock}; end that process, or name another" in said
