@@ -9,7 +9,13 @@ from kagenti_operator import clock
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.access import Grantee
 from kagenti_operator.controllers.agents.decide import Grant, Observed, Plan, decide, is_served
-from kagenti_operator.controllers.agents.events import describe_configured, report_denied, report_failure
+from kagenti_operator.controllers.agents.events import (
+    NEEDS_INJECTION,
+    describe_configured,
+    report_denied,
+    report_failure,
+    report_reverted,
+)
 from kagenti_operator.controllers.agents.experiments import (
     AgentExperiments,
     KnownExperiment,
@@ -189,10 +195,15 @@ class AgentsReconciler:
     ) -> float | None:
         key, agent = observed.key, observed.agent
         reports = [*plan.reports, *([report_denied(key, found)] if isinstance(found, MLflowError) else [])]
+        # While MLflow does not say what an agent is to use, nothing is known of what it could not use.
+        unknown = () if observed.injection or plan.over else NEEDS_INJECTION
         try:
             wrote, wait = await self._carry_out(observed, plan, reports)
         finally:
-            self._states.reporter.report(key, reference(key, agent) if agent else None, reports)
+            if self._states.writes.is_contested(key):
+                reports.append(report_reverted(self._names))
+            about = reference(key, agent) if agent else None
+            self._states.reporter.report(key, about, reports, unknown=unknown)
         if plan.announce:
             self._announce(observed)
         if plan.over:

@@ -8,6 +8,13 @@ from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.telemetry.reporter import Report
 
+# What can only be judged while it is known what the agent is to use.
+NEEDS_INJECTION = (
+    "MLflowVariablesKept",
+    "MLflowNotUsable",
+    "MLflowReferenceNotExpanded",
+    "MLflowNotRolledOut",
+)
 # Of the kinds that keep a running pod when its template changes.
 _RESTART = {"Sandbox": " A running pod goes on without: suspend and resume the Sandbox."}
 

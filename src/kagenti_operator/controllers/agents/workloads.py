@@ -40,6 +40,7 @@ class AgentWorkloads:
         Raises KubeError.
         """
         key, states = observed.key, self._states
+        states.writes.forget_what_lasted()
         what: Hashable = change.injection if isinstance(change, Inject) else None
         if pause := states.writes.wait(key, what):
             reports.append(report_reverted(self._names))

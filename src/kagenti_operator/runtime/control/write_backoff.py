@@ -48,6 +48,11 @@ class WriteBackoff[K: Hashable]:
             return 0.0
         return max(0.0, written.free_at - clock.monotonic())
 
+    def is_contested(self, key: K) -> bool:
+        """Whether a change was written anew after a pause: another writer keeps reverting it."""
+        written = self._written.get(key)
+        return written is not None and written.times > FREE and written.is_fresh(clock.monotonic())
+
     def wrote(self, key: K, what: Hashable) -> None:
         """It was written now."""
         now, digest = clock.monotonic(), hash(what)

@@ -1,6 +1,6 @@
 """Reports what holds for an object, by Events and log lines: once, before that expires, and when over."""
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -38,17 +38,23 @@ class Reporter[K: Hashable]:
         # Too much was said about the object: said again at the next report, the Event may get through.
         self._dropped: set[tuple[K, str]] = set()
 
-    def report(self, key: K, about: ObjectRef | None, reports: Iterable[Report]) -> None:
-        """These hold for `key` from now on, nothing else does. Without an object only the log has them."""
+    def report(
+        self, key: K, about: ObjectRef | None, reports: Iterable[Report], *, unknown: Collection[str] = ()
+    ) -> None:
+        """These hold for `key` from now on, nothing else does. Without an object only the log has them.
+
+        `unknown`: reasons that cannot be judged now; what held of them goes on to hold, unsaid.
+        """
         holding = {report.reason: report for report in reports}
         known = self._reasons.pop(key, {})
+        kept = {reason: over for reason, over in known.items() if reason in unknown and reason not in holding}
         for reason, over in known.items():
-            if reason not in holding:
+            if reason not in holding and reason not in kept:
                 self._end(key, about, reason, over)
         for report in holding.values():
             self._say(key, about, report)
-        if holding:
-            self._reasons[key] = {reason: report.over for reason, report in holding.items()}
+        if holding or kept:
+            self._reasons[key] = kept | {reason: report.over for reason, report in holding.items()}
 
     def forget(self, key: K) -> None:
         """The object is gone: nothing holds, and there is nobody to say it to."""

@@ -64,3 +64,16 @@ async def test_one_who_has_to_wait_long_makes_nobody_elses_changes_count(writes:
         writes.wrote("other", "a")
         assert writes.wait("other", "a") == 0
         skip(LASTED_SECONDS)
+
+
+async def test_what_is_written_anew_after_a_pause_is_contested_until_it_lasts(
+    writes: WriteBackoff[str],
+) -> None:
+    write(writes, FREE)
+    assert not writes.is_contested("key")
+    skip(PAUSE.first)
+    write(writes, 1)
+    assert writes.is_contested("key")
+    assert not writes.is_contested("other")
+    skip(2 * PAUSE.first + LASTED_SECONDS)
+    assert not writes.is_contested("key")

@@ -151,3 +151,16 @@ async def test_a_reminder_that_the_recorder_dropped_does_not_hide_the_end(bench:
         await bench.report(LOGGED)
         await bench.report()
     assert [line["event"] for line in logs if line.get("reason")] == ["no access", "access again"]
+
+
+async def test_what_cannot_be_judged_now_goes_on_to_hold_and_is_not_said_again(bench: ReporterBench) -> None:
+    await bench.report(DENIED, KEPT)
+    async with bench.sending():
+        bench.reporter.report("weather", AGENT, [DENIED], unknown=("Kept",))
+    await bench.report(DENIED, KEPT)
+    assert [reason for _, reason, _ in bench.events] == ["Denied", "Kept"]
+    assert bench.sent.patched == []
+    # Judged, and over: the next time counts in the same series of Events.
+    await bench.report(DENIED)
+    await bench.report(DENIED, KEPT)
+    assert len(bench.sent.patched) == 1
