@@ -33,7 +33,9 @@ class MLflowProxy:
         self._under_way = 0
 
     async def handle(self, request: web.Request) -> web.Response:
-        self._under_way += 1
+        # The question where spans are taken is none of an agent's.
+        about_experiments = "/experiments/" in request.path
+        self._under_way += about_experiments
         self.peak = max(self.peak, self._under_way)
         try:
             headers = {k: v for k, v in request.headers.items() if k not in ("Host", "Content-Length")}
@@ -55,7 +57,7 @@ class MLflowProxy:
                     status=answer.status, body=await answer.read(), content_type=answer.content_type
                 )
         finally:
-            self._under_way -= 1
+            self._under_way -= about_experiments
 
 
 @asynccontextmanager

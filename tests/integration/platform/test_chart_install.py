@@ -11,6 +11,7 @@ import yaml
 from kagenti_devcluster.cluster.kubectl import apply, read_manifests, run_kubectl
 from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform
 from kagenti_devcluster.toolchain import binaries
+from kagenti_operator.contract import ROSSOCTL
 from kagenti_operator.kube.errors import ApiError
 from tests.support.cluster import Cluster
 
@@ -52,6 +53,11 @@ def installed(helm: Helm) -> Iterator[str]:
 async def test_every_variant_is_accepted(rendered: Path, cluster: Cluster) -> None:
     await apply(cluster.admin_kubeconfig, read_manifests(SERVICE_MONITOR_CRD))
     manifests = read_manifests(rendered)
+    # Nor has a dry run made the platform's namespace, where that is not the release's own.
+    for name in {m["metadata"].get("namespace", "") for m in manifests} & {ROSSOCTL.namespace}:
+        await apply(
+            cluster.admin_kubeconfig, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}]
+        )
     for pod in (manifest for manifest in manifests if manifest["kind"] == "Pod"):
         # A dry run has not made its own, without which a pod is refused.
         pod["spec"]["serviceAccountName"] = "default"

@@ -32,7 +32,7 @@ RBAC_GROUP = "rbac.authorization.k8s.io"
 
 async def expect_warning(platform: Platform, namespace: str, name: str, reason: str, *words: str) -> None:
     """One Warning, however often the write is tried."""
-    event = await expect_event(platform, namespace, name, reason, MESSAGE, "It is tried again", *words)
+    event = await expect_event(platform, namespace, name, reason, MESSAGE, "It is retried", *words)
     assert event["type"] == "Warning"
 
 
