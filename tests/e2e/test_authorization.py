@@ -9,6 +9,7 @@ from kagenti_devcluster.demo.failures import Hop
 from kagenti_devcluster.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
+from tests.e2e.reading import read
 
 PLANNER = steps_experiments.PLANNER
 LONELY = "team3"
@@ -55,12 +56,6 @@ async def test_opting_out_takes_everything_out_and_opting_in_brings_it_back(stag
     workload = await wait_for_grant(stage, path, granted=True)
     # The same experiment as before: it and its data stayed.
     assert environment(workload) == before
-
-
-async def read(stage: Stage, path: str) -> dict[str, Any]:
-    found = await stage.api.get(path)
-    assert found is not None, f"{path} does not exist"
-    return found
 
 
 async def set_opt_out(stage: Stage, path: str, value: str | None) -> None:

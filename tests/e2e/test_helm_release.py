@@ -1,7 +1,6 @@
 """`helm test` on the release that the demo installed, and the release taken away and installed again."""
 
 from collections.abc import AsyncGenerator
-from typing import Any
 
 import pytest
 
@@ -12,6 +11,7 @@ from kagenti_devcluster.demo.stage import COLLECTOR, OPERATOR, PLATFORM, TEAM, S
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
 from kagenti_devcluster.errors import DevClusterError
+from tests.e2e.reading import read
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
@@ -27,12 +27,6 @@ CHART_LABEL = "app.kubernetes.io/instance=kagenti-operator"
 
 async def helm(stage: Stage, command: str, *arguments: str) -> str:
     return await run_helm(stage.paths, [command, "kagenti-operator", "--namespace", PLATFORM, *arguments])
-
-
-async def read(stage: Stage, path: str) -> dict[str, Any]:
-    found = await stage.api.get(path)
-    assert found is not None, f"{path} does not exist"
-    return found
 
 
 async def wait_for_operator(stage: Stage) -> None:

@@ -11,6 +11,7 @@ from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.kube.watch import Bookmark
+from tests.e2e.reading import find_experiment
 
 MLFLOW_CR = "/apis/mlflow.opendatahub.io/v1/mlflows/mlflow"
 CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
@@ -83,17 +84,6 @@ async def test_mlflow_down_for_a_minute_changes_nothing_and_traces_flow_again(st
     stage.experiment_id = await find_experiment(stage)
     await steps_agent.ask(stage)
     await steps_agent.read_trace(stage)
-
-
-async def find_experiment(stage: Stage) -> str:
-    mlflow = await stage.mlflow()
-    answer = await mlflow.request(
-        "GET",
-        "/api/2.0/mlflow/experiments/get-by-name",
-        TEAM,
-        params={"experiment_name": "kagenti-traces"},
-    )
-    return answer.json()["experiment"]["experiment_id"]
 
 
 async def test_agents_were_not_rolled_for_it(stage: Stage):

@@ -12,6 +12,7 @@ from kagenti_devcluster.demo.stage import COLLECTOR, MLFLOW, OPERATOR, PLATFORM,
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
 from kagenti_devcluster.toolchain import binaries
+from tests.e2e.reading import find_experiment, read
 
 SENDER = "span-sender"
 # The API server takes a token for a minute more than it lives.
@@ -252,13 +253,7 @@ async def expect_all_spans(stage: Stage) -> None:
 async def trace_ids(stage: Stage) -> set[str]:
     """All traces of the collector's experiment."""
     mlflow = await stage.mlflow()
-    answer = await mlflow.request(
-        "GET",
-        "/api/2.0/mlflow/experiments/get-by-name",
-        TEAM,
-        params={"experiment_name": "kagenti-traces"},
-    )
-    experiment = {"experiment_id": answer.json()["experiment"]["experiment_id"]}
+    experiment = {"experiment_id": await find_experiment(stage)}
     content: dict[str, Any] = {
         "locations": [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": experiment}],
         "max_results": 100,
@@ -271,12 +266,6 @@ async def trace_ids(stage: Stage) -> set[str]:
         content["page_token"] = page.get("next_page_token")
         if not content["page_token"]:
             return ids
-
-
-async def read(stage: Stage, path: str) -> dict[str, Any]:
-    found = await stage.api.get(path)
-    assert found is not None, f"{path} does not exist"
-    return found
 
 
 async def token_of(stage: Stage, workload: str) -> str:

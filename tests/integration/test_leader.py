@@ -5,8 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ class Replicas:
 
     def __init__(self, cluster: Cluster, admin: KubeClient, namespace: str, logs: Path) -> None:
         self._cluster = cluster
-        self._admin = admin
+        self.leases = LeaseClient(admin, namespace, LEASE)
         self._namespace = namespace
         self._logs = logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -60,7 +59,7 @@ class Replicas:
             print(name, (self._logs / f"{name}.log").read_text(), sep="\n")
 
     async def lease(self) -> Lease | None:
-        return await LeaseClient(self._admin, self._namespace, LEASE).get()
+        return await self.leases.get()
 
     async def wait_for_writes_of(self, name: str, more_than: int = 0) -> None:
         async with asyncio.timeout(PATIENCE):
@@ -91,15 +90,27 @@ class Replicas:
         )
 
 
-@asynccontextmanager
-async def competing(
-    cluster: Cluster, admin: KubeClient, namespace: str, logs: Path
-) -> AsyncGenerator[Replicas]:
-    replicas = Replicas(cluster, admin, namespace, logs)
-    try:
-        yield replicas
-    finally:
-        replicas.end()
+@pytest.fixture
+def replicas(cluster: Cluster, admin: KubeClient, namespace: str, tmp_path: Path) -> Iterator[Replicas]:
+    """Replicas that compete for a lease in the test's namespace; none is started yet."""
+    replicas = Replicas(cluster, admin, namespace, tmp_path)
+    yield replicas
+    replicas.end()
+
+
+async def start_leader(replicas: Replicas, times: tuple[str, str, str] = SHORT) -> subprocess.Popen[bytes]:
+    """Start a replica; returns once it leads and works."""
+    first = replicas.start("first", times)
+    await replicas.wait_for_writes_of("first")
+    return first
+
+
+async def start_both(replicas: Replicas, times: tuple[str, str, str] = SHORT) -> subprocess.Popen[bytes]:
+    """Start a leader and a second replica; returns the leader once the second waits for the lease."""
+    first = await start_leader(replicas, times)
+    replicas.start("second", times)
+    await replicas.wait_for_waiting("second")
+    return first
 
 
 async def exit_status(process: subprocess.Popen[bytes]) -> int:
@@ -110,99 +121,73 @@ def holder(lease: Lease | None) -> str:
     return lease.holder if lease else ""
 
 
-async def test_a_killed_leader_is_followed_once_its_lease_has_run_out(
-    cluster: Cluster, admin: KubeClient, namespace: str, tmp_path: Path
-) -> None:
-    async with competing(cluster, admin, namespace, tmp_path) as replicas:
-        first = replicas.start("first")
-        await replicas.wait_for_writes_of("first")
-        replicas.start("second")
-        await replicas.wait_for_waiting("second")
-        first.kill()
-        await replicas.wait_for_writes_of("second")
-        lease = await replicas.lease()
-        assert lease
-        assert lease.holder == "second"
-        assert lease.record["leaseTransitions"] == 1
-        # Not before the lease had run out, by the server's own clock.
-        gap = replicas.writes_of("second")[0] - replicas.writes_of("first")[-1]
-        assert gap.total_seconds() > 3
+async def test_a_killed_leader_is_followed_once_its_lease_has_run_out(replicas: Replicas) -> None:
+    first = await start_both(replicas)
+    first.kill()
+    await replicas.wait_for_writes_of("second")
+    lease = await replicas.lease()
+    assert lease
+    assert lease.holder == "second"
+    assert lease.record["leaseTransitions"] == 1
+    # Not before the lease had run out, by the server's own clock.
+    gap = replicas.writes_of("second")[0] - replicas.writes_of("first")[-1]
+    assert gap.total_seconds() > 3
 
 
-async def test_a_stopped_leader_never_writes_again_once_another_has_taken_over(
-    cluster: Cluster, admin: KubeClient, namespace: str, tmp_path: Path
-) -> None:
-    async with competing(cluster, admin, namespace, tmp_path) as replicas:
-        first = replicas.start("first")
-        await replicas.wait_for_writes_of("first")
-        replicas.start("second")
-        await replicas.wait_for_waiting("second")
-        first.send_signal(signal.SIGSTOP)
-        await replicas.wait_for_writes_of("second")
-        first.send_signal(signal.SIGCONT)
-        assert await exit_status(first) == LOST
-        before, after = replicas.writes_of("first"), replicas.writes_of("second")
-        assert len(before) > 1
-        assert before[-1] < after[0]
-        assert holder(await replicas.lease()) == "second"
+async def test_a_stopped_leader_never_writes_again_once_another_has_taken_over(replicas: Replicas) -> None:
+    first = await start_both(replicas)
+    first.send_signal(signal.SIGSTOP)
+    await replicas.wait_for_writes_of("second")
+    first.send_signal(signal.SIGCONT)
+    assert await exit_status(first) == LOST
+    before, after = replicas.writes_of("first"), replicas.writes_of("second")
+    assert len(before) > 1
+    assert before[-1] < after[0]
+    assert holder(await replicas.lease()) == "second"
 
 
-async def test_a_leader_that_was_stopped_while_it_was_alone_leads_on(
-    cluster: Cluster, admin: KubeClient, namespace: str, tmp_path: Path
-) -> None:
-    async with competing(cluster, admin, namespace, tmp_path) as replicas:
-        first = replicas.start("first")
-        await replicas.wait_for_writes_of("first")
-        first.send_signal(signal.SIGSTOP)
-        # The time of the freeze itself is what is tested: longer than the lease.
-        await asyncio.sleep(6)
-        stopped = len(replicas.writes_of("first"))
-        first.send_signal(signal.SIGCONT)
-        await replicas.wait_for_writes_of("first", more_than=stopped + 3)
-        lease = await replicas.lease()
-        assert lease
-        assert lease.record["leaseTransitions"] == 0
-        assert first.poll() is None
+async def test_a_leader_that_was_stopped_while_it_was_alone_leads_on(replicas: Replicas) -> None:
+    first = await start_leader(replicas)
+    first.send_signal(signal.SIGSTOP)
+    # The time of the freeze itself is what is tested: longer than the lease.
+    await asyncio.sleep(6)
+    stopped = len(replicas.writes_of("first"))
+    first.send_signal(signal.SIGCONT)
+    await replicas.wait_for_writes_of("first", more_than=stopped + 3)
+    lease = await replicas.lease()
+    assert lease
+    assert lease.record["leaseTransitions"] == 0
+    assert first.poll() is None
 
 
-async def test_an_orderly_end_hands_over_long_before_the_lease_would_have_run_out(
-    cluster: Cluster, admin: KubeClient, namespace: str, tmp_path: Path
-) -> None:
-    async with competing(cluster, admin, namespace, tmp_path) as replicas:
-        first = replicas.start("first", DEFAULT)
-        await replicas.wait_for_writes_of("first")
-        replicas.start("second", DEFAULT)
-        await replicas.wait_for_waiting("second")
-        first.terminate()
-        assert await exit_status(first) == 0
-        await replicas.wait_for_writes_of("second")
-        last, then = replicas.writes_of("first")[-1], replicas.writes_of("second")[0]
-        assert last < then
-        # Where the lease of 15 s has to run out, it is 13 s at least; on an idle machine it is 1 to 3 s.
-        assert (then - last).total_seconds() < 12
+async def test_an_orderly_end_hands_over_long_before_the_lease_would_have_run_out(replicas: Replicas) -> None:
+    first = await start_both(replicas, DEFAULT)
+    first.terminate()
+    assert await exit_status(first) == 0
+    await replicas.wait_for_writes_of("second")
+    last, then = replicas.writes_of("first")[-1], replicas.writes_of("second")[0]
+    assert last < then
+    # Where the lease of 15 s has to run out, it is 13 s at least; on an idle machine it is 1 to 3 s.
+    assert (then - last).total_seconds() < 12
 
 
-async def test_a_leader_whose_lease_is_taken_leaves(
-    cluster: Cluster, admin: KubeClient, namespace: str, tmp_path: Path
-) -> None:
-    async with competing(cluster, admin, namespace, tmp_path) as replicas:
-        first = replicas.start("first")
-        await replicas.wait_for_writes_of("first")
-        lease = await replicas.lease()
-        assert lease
-        leases = LeaseClient(admin, namespace, LEASE)
-        while True:
-            try:
-                await leases.replace(lease, held_record(lease.record, "usurper", 15, datetime.now()))
-                break
-            except ApiError as error:
-                # It has renewed meanwhile.
-                if not error.conflict:
-                    raise
-                lease = await replicas.lease()
-                assert lease
-        assert await exit_status(first) == LOST
-        assert holder(await replicas.lease()) == "usurper"
+async def test_a_leader_whose_lease_is_taken_leaves(replicas: Replicas) -> None:
+    first = await start_leader(replicas)
+    lease = await replicas.lease()
+    assert lease
+    while True:
+        try:
+            taken = held_record(lease.record, "usurper", 15, datetime.now())
+            await replicas.leases.replace(lease, taken)
+            break
+        except ApiError as error:
+            # It has renewed meanwhile.
+            if not error.conflict:
+                raise
+            lease = await replicas.lease()
+            assert lease
+    assert await exit_status(first) == LOST
+    assert holder(await replicas.lease()) == "usurper"
 
 
 async def test_what_others_keep_on_the_lease_survives_our_writes(admin: KubeClient, namespace: str) -> None:

@@ -97,14 +97,21 @@ async def test_what_is_no_container_of_the_pod_is_left_alone(agents: Agents) -> 
     assert "env" not in prepare
 
 
-async def test_the_gateway_is_the_tracking_uri_and_a_gap_in_the_status_rolls_nobody(
+@pytest.fixture
+async def behind_the_gateway(
     agents: Agents, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow
 ) -> None:
+    """The operator at work on an agent, with an MLflow that has an address at the gateway."""
     await platform.managed_and_ready(mlflow.url)
     await platform.set_mlflow_status(address=mlflow.url, url=GATEWAY)
     start_with_mlflow(features=MLFLOW_ONLY)
     await agents.create("weather")
 
+
+@pytest.mark.usefixtures("behind_the_gateway")
+async def test_the_gateway_is_the_tracking_uri_and_a_gap_in_the_status_rolls_nobody(
+    agents: Agents, platform: Platform, mlflow: MLflow
+) -> None:
     async def at_the_gateway() -> None:
         workload = await agents.get("weather")
         assert environment(workload).get("MLFLOW_TRACKING_URI") == GATEWAY
@@ -117,14 +124,10 @@ async def test_the_gateway_is_the_tracking_uri_and_a_gap_in_the_status_rolls_nob
         await always(at_the_gateway, seconds=2)
 
 
+@pytest.mark.usefixtures("behind_the_gateway")
 async def test_the_user_interface_is_given_the_dashboards_address_where_it_is_installed(
-    agents: Agents, start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow
+    agents: Agents, platform: Platform, mlflow: MLflow
 ) -> None:
-    await platform.managed_and_ready(mlflow.url)
-    await platform.set_mlflow_status(address=mlflow.url, url=GATEWAY)
-    start_with_mlflow(features=MLFLOW_ONLY)
-    await agents.create("weather")
-
     async def configured() -> None:
         assert "MLFLOW_TRACKING_URI" in environment(await agents.get("weather"))
 

@@ -29,6 +29,13 @@ async def roles(platform: Platform) -> AsyncIterator[list[Manifest]]:
         yield manifests
 
 
+@pytest.fixture
+async def kubeconfig(cluster: Cluster, roles: list[Manifest]) -> Path:
+    """The identity of that account."""
+    del roles
+    return await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
+
+
 async def without(platform: Platform, roles: list[Manifest], kind: str, resource: str, verb: str) -> None:
     """Take a verb on a resource away."""
     for manifest in roles:
@@ -46,12 +53,10 @@ async def without(platform: Platform, roles: list[Manifest], kind: str, resource
 FLAGS = ("--leader-elect", "--metrics-secure")
 
 
-@pytest.mark.usefixtures("roles")
 async def test_what_the_chart_grants_is_enough(
-    cluster: Cluster, start_operator: StartOperator, platform: Platform
+    kubeconfig: Path, start_operator: StartOperator, platform: Platform
 ) -> None:
     await platform.managed_and_ready()
-    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     address = f"--metrics-bind-address=127.0.0.1:{free_port()}"
     operator = start_operator(*FLAGS, address, kubeconfig=kubeconfig)
     await operator.expect_log("OTel collector bootstrap complete")
@@ -78,7 +83,7 @@ async def test_what_the_chart_grants_is_enough(
     ],
 )
 async def test_a_missing_permission_stops_it_with_its_name_and_the_cure(
-    cluster: Cluster,
+    kubeconfig: Path,
     start_operator: StartOperator,
     platform: Platform,
     roles: list[Manifest],
@@ -89,7 +94,6 @@ async def test_a_missing_permission_stops_it_with_its_name_and_the_cure(
     named: str,
 ) -> None:
     await without(platform, roles, kind, resource, verb)
-    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     address = f"--metrics-bind-address=127.0.0.1:{free_port()}"
     operator = start_operator(*FLAGS, address, kubeconfig=kubeconfig)
     said = await operator.expect_failed_start()
@@ -103,12 +107,11 @@ NOT_HELD = "is attempting to grant RBAC permissions not currently held"
 
 
 async def test_without_delete_no_owner_is_set_on_what_is_there_already(
-    cluster: Cluster, start_operator: StartOperator, platform: Platform, roles: list[Manifest]
+    kubeconfig: Path, start_operator: StartOperator, platform: Platform, roles: list[Manifest]
 ) -> None:
     await platform.workload(SYSTEM, "kagenti-controller-manager", agent=False)
     await platform.config_map(SYSTEM, "otel-collector-config", {"base.yaml": "receivers: {}"})
     await without(platform, roles, "Role", "configmaps", "delete")
-    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     operator = start_operator(features=("--enable-otel-bootstrap",), kubeconfig=kubeconfig)
 
     def refused(line: dict[str, Any]) -> bool:
@@ -128,14 +131,13 @@ async def expect_refused_grant(operator: OperatorProcess, kind: str) -> None:
 
 
 async def test_without_bind_the_collector_is_not_granted_what_the_operator_does_not_hold(
-    cluster: Cluster, start_operator: StartOperator, platform: Platform, roles: list[Manifest], team: str
+    kubeconfig: Path, start_operator: StartOperator, platform: Platform, roles: list[Manifest], team: str
 ) -> None:
     await without(platform, roles, "ClusterRole", "clusterroles", "bind")
     await platform.managed_and_ready()
     await platform.delete(f"{RBAC}/clusterroles/{INTEGRATION}")
     await platform.cluster_role(EDIT)
     await platform.workload(team, "weather")
-    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     operator = start_operator(features=MLFLOW_ONLY, kubeconfig=kubeconfig)
     await expect_refused_grant(operator, "rolebindings")
     assert await platform.binding(team) is None
@@ -143,7 +145,7 @@ async def test_without_bind_the_collector_is_not_granted_what_the_operator_does_
 
 @pytest.mark.parametrize("verb", ["get", "update"])
 async def test_an_agents_role_needs_the_experiments_verbs_whatever_mlflows_role_holds(
-    cluster: Cluster,
+    kubeconfig: Path,
     start_with_mlflow: StartOperator,
     platform: Platform,
     mlflow: MLflow,
@@ -159,7 +161,6 @@ async def test_an_agents_role_needs_the_experiments_verbs_whatever_mlflows_role_
     await platform.cluster_role(INTEGRATION, [{**experiments, "verbs": lacking}])
     await without(platform, roles, "ClusterRole", "experiments", verb)
     await platform.workload(team, "weather")
-    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     operator = start_with_mlflow(features=MLFLOW_ONLY, kubeconfig=kubeconfig)
     await expect_refused_grant(operator, "roles")
     # With the chart's rule alone the same is granted.
@@ -174,7 +175,7 @@ async def test_an_agents_role_needs_the_experiments_verbs_whatever_mlflows_role_
 
 
 async def test_without_the_binding_to_mlflows_role_no_experiment_is_made(
-    cluster: Cluster,
+    kubeconfig: Path,
     start_with_mlflow: StartOperator,
     platform: Platform,
     mlflow: MLflow,
@@ -187,7 +188,6 @@ async def test_without_the_binding_to_mlflows_role_no_experiment_is_made(
     await platform.delete(object_path(binding))
     await platform.managed_and_ready(mlflow.url)
     await platform.workload(team, "weather")
-    kubeconfig = await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT)
     start_with_mlflow(features=MLFLOW_ONLY, kubeconfig=kubeconfig)
     event = await expect_event(platform, team, "weather", "ExperimentNotAvailable", "403")
     assert event["type"] == "Warning"
