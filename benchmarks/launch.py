@@ -59,14 +59,14 @@ def main() -> int:
     assert defaults is not None
     defaults["service_account"] = Path(folder)
 
-    def tell(*_: object) -> None:
+    def report(*_: object) -> None:
         gc.collect()
         held = {"tasks": count_tasks(), "entries": count_entries()}
         fresh = Path(f"{counts}.new")
         fresh.write_text(json.dumps(held))
         fresh.rename(counts)
 
-    signal.signal(signal.SIGUSR1, tell)
+    signal.signal(signal.SIGUSR1, report)
     if profile == "-":
         return operator_main(arguments)
     with cProfile.Profile() as profiler:

@@ -1,4 +1,4 @@
-"""Tells what is being measured, because some of it takes minutes."""
+"""Prints what is being measured, because some of it takes minutes."""
 
 import time
 

@@ -31,7 +31,7 @@ class BadDay:
         self._watches: set[asyncio.Event] = set()
 
     def expire_watches(self) -> None:
-        """Tell every watch that its version is too old, as the API server does, and end it."""
+        """Answer every watch that its version is too old, as the API server does, and end it."""
         self.expired += len(self._watches)
         for expired in self._watches:
             expired.set()

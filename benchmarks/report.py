@@ -42,7 +42,7 @@ FLEET_ROWS: Mapping[str, Cell] = {
 }
 DAYS = {
     "ordinary": "an ordinary day",
-    "relist": "every watch told `410 Gone`, 10,000 agents listed again, three times",
+    "relist": "every watch answered `410 Gone`, 10,000 agents listed again, three times",
     "slow": "the API server answers every request 0.2 s late",
     "refused": "writes to 200 other namespaces are refused with 429",
     "crowd": "one other namespace gets 2,000 agents",

@@ -46,7 +46,7 @@ def build_environ(workdir: Path) -> dict[str, str]:
 
 
 class Operator:
-    """`kagenti-operator run`, and what the kernel and its metrics tell about it."""
+    """`kagenti-operator run`, and what the kernel and its metrics show of it."""
 
     def __init__(
         self,

@@ -60,7 +60,7 @@ async def _during(trouble: Coroutine[Any, Any, dict[str, Any]], bed: Bed, name: 
 
 
 async def _relist(day: BadDay) -> dict[str, Any]:
-    """Every watch is told 410, so that every informer lists again; a few times."""
+    """Every watch is answered 410, so that every informer lists again; a few times."""
     for _ in range(RELISTS):
         await asyncio.sleep(4)
         day.expire_watches()

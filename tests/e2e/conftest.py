@@ -49,6 +49,6 @@ async def stage(directory: Path, demo: DemoRun) -> AsyncGenerator[Stage]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What ends the shared cluster comes last, before it what looks back, and what changes the operator."""
-    subjects = ("demo", "outage", "rotation", "authorization", "helm_release", "telling", "leaving")
+    subjects = ("demo", "outage", "rotation", "authorization", "helm_release", "reports", "leaving")
     order = [f"test_{subject}.py" for subject in subjects]
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else -1)

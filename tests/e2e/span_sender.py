@@ -14,17 +14,17 @@ _OTLP: Any = import_module("opentelemetry.exporter.otlp.proto.http.trace_exporte
 
 
 def main() -> None:
-    told = threading.Event()
+    stopped = threading.Event()
 
     def stop(*_: object) -> None:
-        told.set()
+        stopped.set()
 
     signal.signal(signal.SIGTERM, stop)
     provider = _TRACE.TracerProvider()
     # Its endpoint is in the environment.
     provider.add_span_processor(_EXPORT.BatchSpanProcessor(_OTLP.OTLPSpanExporter()))
     tracer = provider.get_tracer("drill")
-    while not told.wait(1):
+    while not stopped.wait(1):
         with tracer.start_as_current_span("drill") as span:
             pass
         print(f"trace {span.get_span_context().trace_id:032x}", flush=True)

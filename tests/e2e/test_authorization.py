@@ -90,7 +90,7 @@ async def test_the_collectors_token_is_refused_where_no_agent_lives(stage: Stage
 
 
 async def test_a_span_for_a_namespace_without_a_binding_is_refused_and_not_stored(stage: Stage):
-    """The collector is told to deliver to a namespace without agents, hence without RoleBinding."""
+    """The collector is configured to deliver to a namespace without agents, hence without RoleBinding."""
     await stage.apply(*reader_of(LONELY))
     await install(stage, workspace=LONELY)
     stage.logs.mark(PLATFORM, COLLECTOR)

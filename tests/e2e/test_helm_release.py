@@ -53,7 +53,7 @@ async def left_of_the_test(stage: Stage) -> list[str]:
     return [item["metadata"]["name"] for item in found]
 
 
-async def test_helm_test_tells_that_all_is_well_and_leaves_nothing(stage: Stage):
+async def test_helm_test_says_that_all_is_well_and_leaves_nothing(stage: Stage):
     said = await helm(stage, "test")
     assert f"pod {OPERATOR}-" in said
     assert "answers /healthz and /readyz" in said

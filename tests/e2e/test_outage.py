@@ -36,7 +36,7 @@ async def change_mlflow(stage: Stage, image: str | None, *, available: str) -> N
     """Have MLflow run that image, its own where it is None, and wait for what its CR says then."""
     await stage.api.patch(MLFLOW_CR, {"spec": {"image": {"image": image} if image else None}})
 
-    async def told() -> None:
+    async def reported() -> None:
         cr = await stage.api.get(MLFLOW_CR)
         assert cr is not None
         status = next(c["status"] for c in cr["status"]["conditions"] if c["type"] == "Available")
@@ -46,7 +46,7 @@ async def change_mlflow(stage: Stage, image: str | None, *, available: str) -> N
         if status != available or bool(ready) != (available == "True"):
             raise NotYet(f"Available is {status}, {ready} endpoints are ready")
 
-    await stage.until(f"Available {available} of MLflow", told, seconds=120, hop=Hop.MLFLOW)
+    await stage.until(f"Available {available} of MLflow", reported, seconds=120, hop=Hop.MLFLOW)
 
 
 async def watch_configuration(stage: Stage, since: str) -> list[str]:

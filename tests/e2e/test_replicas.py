@@ -143,7 +143,7 @@ async def test_a_rollout_hands_over_long_before_the_lease_would_have_run_out(
     expect_one_at_a_time(replicas)
 
 
-async def test_no_replica_told_a_secret_not_even_to_a_verbose_log(paths: StatePaths) -> None:
+async def test_no_replica_wrote_a_secret_not_even_into_a_verbose_log(paths: StatePaths) -> None:
     async with connect(paths) as admin:
         secrets = await Replicas(paths, admin).platform.request("GET", "/api/v1/secrets")
     tokens = mounted_tokens(paths)

@@ -68,10 +68,10 @@ async def test_it_says_what_is_missing_on_the_way_to_all_being_well(
 ) -> None:
     async def refused(*words: str, flags: tuple[str, ...] = ()) -> None:
         assert await check(replica, *flags) == 1
-        told = capsys.readouterr().err
-        assert f"check failed in namespace {replica.namespace}" in told
+        output = capsys.readouterr().err
+        assert f"check failed in namespace {replica.namespace}" in output
         for word in words:
-            assert word in told
+            assert word in output
 
     await replica.make("operator-0")
     await replica.evict("operator-0")

@@ -93,7 +93,7 @@ def test_health_check_answers(collector: Collector) -> None:
         assert json.load(response)["status"] == "Server available"
 
 
-def test_mlflow_is_told_workspace_experiment_and_token_as_they_are(collector: Collector) -> None:
+def test_mlflow_is_sent_workspace_experiment_and_token_as_they_are(collector: Collector) -> None:
     mlflow, _ = collector.pass_through()
     assert mlflow.headers["x-mlflow-workspace"] == DESTINATION.workspace
     assert mlflow.headers["x-mlflow-experiment-id"] == DESTINATION.experiment_id

@@ -45,7 +45,7 @@ async def find(
 
 
 async def make_config_map(admin: KubeClient, namespace: str) -> ConfigMap:
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "told", "namespace": namespace}}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "subject", "namespace": namespace}}
     return await admin.apply(CONFIG_MAPS, body)
 
 
@@ -53,7 +53,7 @@ async def test_people_find_an_event_on_the_object(admin: KubeClient, namespace: 
     about = await make_config_map(admin, namespace)
     async with recording(admin) as recorder:
         recorder.warning(ObjectRef.of(CONFIG_MAPS, about), "NoWorkspace", "Set --mlflow-workspace.")
-        (event,) = await find(admin, namespace, "told")
+        (event,) = await find(admin, namespace, "subject")
     assert event["involvedObject"]["uid"] == about.metadata.uid
     assert (event["type"], event["reason"]) == ("Warning", "NoWorkspace")
     assert event["message"] == "Set --mlflow-workspace."
@@ -67,7 +67,9 @@ async def test_what_is_said_again_counts_up_on_the_same_event(admin: KubeClient,
         for _ in range(4):
             recorder.normal(about, "Configured", "In place.")
             await recorder.flush(PATIENCE)
-        events = await find(admin, namespace, "told", lambda e: "series" in e and e["series"]["count"] == 4)
+        events = await find(
+            admin, namespace, "subject", lambda e: "series" in e and e["series"]["count"] == 4
+        )
     assert len(events) == 1
 
 
@@ -92,7 +94,7 @@ async def test_the_longest_names_and_texts_are_taken(admin: KubeClient, namespac
     assert event["message"].endswith("…")
 
 
-async def test_an_event_that_may_not_be_written_is_told_once_in_the_log(
+async def test_an_event_that_may_not_be_written_is_logged_once(
     cluster: Cluster, admin: KubeClient, namespace: str
 ) -> None:
     about = ObjectRef.of(CONFIG_MAPS, await make_config_map(admin, namespace))
@@ -118,4 +120,4 @@ async def test_a_namespace_that_is_gone_does_not_hold_up_other_events(
     async with recording(admin) as recorder:
         recorder.normal(gone, "Configured", "x")
         recorder.normal(about, "Configured", "x")
-        assert len(await find(admin, namespace, "told")) == 1
+        assert len(await find(admin, namespace, "subject")) == 1

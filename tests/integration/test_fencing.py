@@ -46,7 +46,7 @@ async def gated(cluster: Cluster, namespace: str) -> AsyncGenerator[Gated]:
         yield gated
 
 
-async def test_reads_pass_and_writes_only_while_the_gate_is_open(gated: Gated) -> None:
+async def test_reads_pass_and_writes_only_while_this_replica_leads(gated: Gated) -> None:
     await gated.write("one")
     gated.open = False
     for _ in range(5):

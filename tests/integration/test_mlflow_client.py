@@ -127,14 +127,14 @@ async def test_a_missing_right_is_named(
     assert (caught.value.status, caught.value.retryable) == (403, False)
 
 
-async def test_a_token_of_another_cluster_is_told(server: MLflowServer, tenants: Tenants) -> None:
+async def test_a_token_of_another_cluster_is_reported(server: MLflowServer, tenants: Tenants) -> None:
     async with client("no-token-of-this-cluster", server.ca_file) as stranger:
         with pytest.raises(MLflowError, match="does not take the operator's token") as caught:
             await stranger.ensure_experiment(server.url, tenants.namespace, "weather")
     assert caught.value.status == 401
 
 
-async def test_an_address_with_a_wrong_path_is_told(
+async def test_an_address_with_a_wrong_path_is_reported(
     operator: MLflowClient, server: MLflowServer, tenants: Tenants
 ) -> None:
     with pytest.raises(MLflowError, match="check the address in the MLflow CR's status"):

@@ -219,26 +219,26 @@ async def test_a_component_that_dies_comes_back_and_pods_do_not_notice(options: 
 
 
 @pytest.mark.parametrize("limit", ["max_user_namespaces", "max_net_namespaces"])
-def test_a_kernel_that_forbids_namespaces_is_told_with_what_to_do(
+def test_a_kernel_that_forbids_namespaces_is_reported_with_what_to_do(
     options: ClusterOptions, limit: str
 ) -> None:
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", _FORBIDDEN, options.encode(), limit],
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    assert told.startswith("this kernel does not let an ordinary user make ")
-    assert "sysctl -w user.max_user_namespaces=" in told
-    assert "Traceback" not in told
+    assert output.startswith("this kernel does not let an ordinary user make ")
+    assert "sysctl -w user.max_user_namespaces=" in output
+    assert "Traceback" not in output
     assert find_daemon(StatePaths(options.directory)) is None
 
 
 def test_a_start_that_is_interrupted_at_once_leaves_nothing(options: ClusterOptions) -> None:
-    told = subprocess.run(
+    output = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, options.encode()], check=True, capture_output=True, text=True
     ).stdout
-    assert told == "started\ninterrupted\n"
+    assert output == "started\ninterrupted\n"
     assert find_daemon(StatePaths(options.directory)) is None
 
 
@@ -268,7 +268,7 @@ def test_the_command_line_starts_shows_and_stops_it(options: ClusterOptions) -> 
     assert run("down").stdout == "no cluster was up\n"
 
 
-def test_a_table_of_images_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_table_of_images_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
     options = build_options(tmp_path / "devcluster")
     assert options.images is not None
     options.images.write_text("images: [{repository: x}]")

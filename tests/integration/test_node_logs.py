@@ -74,12 +74,12 @@ async def test_the_log_of_a_pod_that_waits_says_what_for(bench: Bench) -> None:
     volumes: list[dict[str, Any]] = [{"name": "files", "configMap": {"name": "late"}}]
     await bench.create_pod("late", pod_spec("true", volumes=volumes))
 
-    async def told(pod: str, *texts: str) -> bool:
+    async def reported(pod: str, *texts: str) -> bool:
         status, _, err = await run(bench, "logs", pod)
         return status == 1 and all(text in err for text in (f'in pod "{pod}" is waiting to start', *texts))
 
-    await bench.until("what is wrong with its image", lambda: told("typo", "ErrImagePull", "{bin:foo}"))
-    await bench.until("which volume is missing", lambda: told("late", "ContainerCreating", "'late'"))
+    await bench.until("what is wrong with its image", lambda: reported("typo", "ErrImagePull", "{bin:foo}"))
+    await bench.until("which volume is missing", lambda: reported("late", "ContainerCreating", "'late'"))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_the_log_of_a_pod_that_waits_says_what_for(bench: Bench) -> None:
     ],
     ids=lambda command: command[0],
 )
-async def test_what_the_node_cannot_do_is_told_with_the_way_in(
+async def test_what_the_node_cannot_do_is_reported_with_the_way_in(
     bench: Bench, command: tuple[str, ...]
 ) -> None:
     await bench.create_pod("talker", pod_spec("echo begin; exec sleep 600"))

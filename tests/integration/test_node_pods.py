@@ -102,23 +102,23 @@ async def test_a_pod_waits_for_what_it_refers_to(bench: Bench) -> None:
 async def test_an_unknown_image_says_where_to_add_it(bench: Bench) -> None:
     await bench.create_pod("unknown", {"containers": [{"name": "main", "image": "nowhere.example/x:1"}]})
 
-    async def told() -> bool:
+    async def reported() -> bool:
         statuses = (await bench.get("pods", "unknown"))["status"].get("containerStatuses")
         waiting: dict[str, str] = statuses[0]["state"].get("waiting", {}) if statuses else {}
         return waiting.get("reason") == "ErrImagePull" and "images.yaml" in waiting["message"]
 
-    await bench.until("the pod's status names the table", told)
+    await bench.until("the pod's status names the table", reported)
 
 
-async def test_a_mistake_in_the_table_of_images_is_told_by_the_pod(bench: Bench) -> None:
+async def test_a_mistake_in_the_table_of_images_is_reported_by_the_pod(bench: Bench) -> None:
     await bench.create_pod("typo", {"containers": [{"name": "main", "image": "example/typo"}]})
 
-    async def told() -> bool:
+    async def reported() -> bool:
         statuses = (await bench.get("pods", "typo"))["status"].get("containerStatuses")
         waiting: dict[str, str] = statuses[0]["state"].get("waiting", {}) if statuses else {}
         return waiting.get("reason") == "ErrImagePull" and "no binary has that name" in waiting["message"]
 
-    await bench.until("the pod's status names the mistake", told)
+    await bench.until("the pod's status names the mistake", reported)
 
 
 async def test_a_container_that_crashes_runs_again_and_is_counted(bench: Bench) -> None:
@@ -276,11 +276,11 @@ async def test_whoever_opens_the_standard_streams_anew_adds_to_the_log(bench: Be
 async def test_a_pod_that_does_not_fit_stays_pending_and_says_why(bench: Bench) -> None:
     await bench.create_pod("choosy", pod_spec("sleep 60", nodeSelector={"disk": "fast"}))
 
-    async def told() -> bool:
+    async def reported() -> bool:
         conditions = (await bench.get("pods", "choosy"))["status"].get("conditions", [])
         return any(c["reason"] == "Unschedulable" and "disk=fast" in c["message"] for c in conditions)
 
-    await bench.until("its status says why", told)
+    await bench.until("its status says why", reported)
     await bench.create_pod("usual", pod_spec("sleep 60", nodeSelector={"kubernetes.io/os": "linux"}))
     await bench.until_ready("usual")
 
@@ -297,10 +297,10 @@ async def test_a_job_completes(bench: Bench) -> None:
     await bench.until("the job is complete", complete)
 
 
-async def test_what_people_should_know_is_told_by_events(bench: Bench) -> None:
+async def test_what_people_should_know_is_reported_by_events(bench: Bench) -> None:
     await bench.create_pod("broken", {"containers": [{"name": "main", "image": "nowhere.example/x:1"}]})
 
-    async def told() -> bool:
+    async def reported() -> bool:
         events = (await bench.get("events"))["items"]
         return any(
             (e["involvedObject"]["name"], e["reason"], e["type"], e["reportingComponent"])
@@ -308,7 +308,7 @@ async def test_what_people_should_know_is_told_by_events(bench: Bench) -> None:
             for e in events
         )
 
-    await bench.until("an event of the node about the pod", told)
+    await bench.until("an event of the node about the pod", reported)
 
 
 async def test_a_force_deleted_pod_leaves_no_process(bench: Bench) -> None:

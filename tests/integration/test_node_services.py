@@ -87,7 +87,7 @@ async def test_a_service_leads_to_a_deployment_that_rolls_when_its_template_chan
     await bench.until("the old pods are gone", only_new_ones)
 
 
-async def test_endpoint_slices_tell_who_is_ready(bench: Bench) -> None:
+async def test_endpoint_slices_say_who_is_ready(bench: Bench) -> None:
     await bench.create(deployment("web", "VERSION"))
     await bench.create(service("web"))
 

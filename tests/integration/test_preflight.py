@@ -21,7 +21,7 @@ def test_nothing_is_said_where_all_is_well():
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_forbidden_user_namespaces_are_told_with_what_to_do():
+def test_forbidden_user_namespaces_are_reported_with_what_to_do():
     done = run(program("enter", str(os.getpid()), *FORBID, *PREFLIGHT))
     assert done.returncode == 1
     assert "the cluster cannot run on this machine: this kernel does not let an ordinary user" in done.stderr

@@ -167,7 +167,7 @@ def test_a_tool_that_cannot_answer_is_a_failed_span_and_an_answer_in_words(bench
     assert not spans["invoke_agent weather-agent"].failed
 
 
-def test_tells_who_it_is(bench: Bench) -> None:
+def test_its_card_says_who_it_is(bench: Bench) -> None:
     with urllib.request.urlopen(f"{bench.agent_url}.well-known/agent-card.json", timeout=10) as answer:
         card = json.loads(answer.read())
     assert card["name"] == "Weather agent"
@@ -175,7 +175,7 @@ def test_tells_who_it_is(bench: Bench) -> None:
     assert card["skills"][0]["examples"] == ["What is the weather like in Prague?"]
 
 
-def test_a_model_that_is_away_is_told_as_an_error(tmp_path: Path) -> None:
+def test_a_model_that_is_down_is_an_error_of_the_agent(tmp_path: Path) -> None:
     python, port = environments.find("agent"), free_port()
     with running(
         tmp_path / "agent.log",

@@ -30,8 +30,8 @@ class Request(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
 
     def __str__(self) -> str:
         what = f"{self.resource}.{self.group}" if self.group else self.resource
-        told = f": {self.refusal}" if self.refusal else ""
-        return f"{self.verb} {what} {self.name or '*'} in {self.namespace or 'all namespaces'}{told}"
+        reported = f": {self.refusal}" if self.refusal else ""
+        return f"{self.verb} {what} {self.name or '*'} in {self.namespace or 'all namespaces'}{reported}"
 
 
 def read_audit_log(path: Path, user: str = OPERATOR) -> Iterator[dict[str, Any]]:

@@ -96,7 +96,7 @@ async def test_a_cr_becomes_a_server_and_is_available_once_that_is_ready(api: Pl
     assert (await condition(api, "Progressing"))["status"] == "False"
 
 
-async def test_a_server_that_goes_down_is_told_and_since_when(api: Platform) -> None:
+async def test_a_server_that_goes_down_is_reported_with_the_time(api: Platform) -> None:
     await make_cr(api)
     await run_pod(api)
     await eventually(lambda: available(api, "True"))

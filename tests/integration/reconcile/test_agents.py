@@ -125,7 +125,7 @@ async def test_a_live_manifest_that_is_copied_to_another_namespace_gets_an_exper
     assert "MLflowVariablesKept" not in {e["reason"] for e in await platform.events(there.namespace, "quote")}
 
 
-async def test_an_agent_that_mounts_no_token_is_told_so_and_not_that_its_traces_go_anywhere(
+async def test_an_agent_that_mounts_no_token_is_reported_as_such_and_not_that_its_traces_go_anywhere(
     agents: Agents, platform: Platform
 ) -> None:
     await agents.create_configured("librarian", pod={"automountServiceAccountToken": False})
@@ -140,7 +140,7 @@ async def test_an_agent_that_mounts_no_token_is_told_so_and_not_that_its_traces_
     )
 
 
-async def test_a_statefulset_whose_pods_are_not_replaced_is_told_to_delete_them(
+async def test_an_event_advises_to_delete_the_pods_that_a_statefulset_does_not_replace(
     agents: Agents, platform: Platform
 ) -> None:
     strategy = {"type": "OnDelete"}

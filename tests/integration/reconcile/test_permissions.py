@@ -24,7 +24,7 @@ ACCOUNT = "chart-operator"
 
 @pytest.fixture
 async def roles(platform: Platform) -> AsyncIterator[list[Manifest]]:
-    """An account with all that the chart grants where it is not told of OpenShift; gone after the test."""
+    """An account with all that the chart grants for Kubernetes without OpenShift; gone after the test."""
     async with granted_account(platform, ACCOUNT, openshift=False) as manifests:
         yield manifests
 

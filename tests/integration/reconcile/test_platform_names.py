@@ -54,11 +54,11 @@ async def test_an_agent_has_all_under_the_platforms_name(platform: Platform, tea
     assert {entry["manager"] for entry in role["metadata"]["managedFields"]} == {"rossoctl-operator"}
     written = (await platform.request("GET", path))["metadata"]["generation"]
 
-    async def told() -> None:
+    async def reported() -> None:
         (event,) = [e for e in await platform.events(team, "weather") if e["reason"] == "MLflowConfigured"]
         assert event["reportingController"] == "rossoctl-operator"
 
-    await eventually(told)
+    await eventually(reported)
     # It takes out what it wrote. The annotation makes a generation too.
     opt_out = {"metadata": {"annotations": {"mlflow.rossoctl.io/inject": "disabled"}}}
     await platform.patch(path, opt_out)

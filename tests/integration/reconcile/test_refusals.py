@@ -136,7 +136,7 @@ async def test_binds_the_two_clusterroles_that_it_is_there_for_and_no_other(
 
 
 async def test_may_grant_what_it_holds_itself(operator: KubeClient, team: str) -> None:
-    """No wish but a bound that docs/security.md tells of: RBAC knows none that is narrower."""
+    """Not wished for, but a limit that docs/security.md names: RBAC knows none that is narrower."""
     bindings = f"{RBAC}/namespaces/{team}/rolebindings"
     await Platform(operator).put(f"{bindings}/greedy", binding(team, ACCOUNT))
 

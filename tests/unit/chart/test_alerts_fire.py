@@ -110,7 +110,7 @@ def test_a_collector_whose_pods_crash_though_its_configuration_is_in_place() -> 
     assert firing({series("kagenti_collector_ready"): 0}) == {"KagentiCollectorNotReady": "critical"}
 
 
-def test_a_collector_that_is_missing_is_told_once() -> None:
+def test_a_missing_collector_fires_one_alert() -> None:
     missing = {series("kagenti_collector_found"): 0, series("kagenti_collector_ready"): 0}
     assert firing(missing) == {"KagentiCollectorMissing": "critical"}
 

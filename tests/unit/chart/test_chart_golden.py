@@ -33,7 +33,7 @@ def test_renders_as_reviewed(values: Path, helm: Helm, update_golden: bool) -> N
     refused = name_of(values).startswith("refused-")
     assert (result.returncode != 0) == refused, result.stderr
     golden = golden_of(values)
-    # helm tells the refusals of one level in random order.
+    # helm prints the refusals of one level in random order.
     output = "".join(sorted(result.stderr.splitlines(keepends=True))) if refused else result.stdout
     if update_golden:
         golden.write_text(output)

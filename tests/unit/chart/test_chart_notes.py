@@ -26,20 +26,22 @@ def say(helm: Helm) -> Say:
 SCRAPED = ("mlflow.enable=true", "prometheus.enable=true")
 
 
-def test_who_may_scrape_is_told_where_nobody_may(say: Say) -> None:
+def test_the_notes_say_who_may_scrape_where_nobody_may(say: Say) -> None:
     refused = "Every scrape is answered 403 until the scraper's ServiceAccount may get /metrics"
-    told = say(*SCRAPED)
-    assert f"{refused}: name it in metrics.readers, or bind it to ClusterRole kagenti-metrics-reader." in told
+    notes = say(*SCRAPED)
+    assert (
+        f"{refused}: name it in metrics.readers, or bind it to ClusterRole kagenti-metrics-reader." in notes
+    )
     assert refused not in say(*SCRAPED, READERS)
     assert refused not in say(*SCRAPED, "metrics.secure=false")
     assert refused not in say("mlflow.enable=true")
     assert refused in say("prometheus.enable=true")
     # Then the chart does not make that ClusterRole.
-    told = say(*SCRAPED, "rbac.enable=false")
-    assert f"{refused}: bind it to a ClusterRole that allows that, as rbac.enable is false." in told
+    notes = say(*SCRAPED, "rbac.enable=false")
+    assert f"{refused}: bind it to a ClusterRole that allows that, as rbac.enable is false." in notes
 
 
-def test_openshifts_prometheus_is_told_of_where_it_would_skip_the_monitor(say: Say) -> None:
+def test_the_notes_warn_where_openshifts_prometheus_would_skip_the_monitor(say: Say) -> None:
     skipped = "prometheus.tokenSecret is empty"
     assert skipped in say(*SCRAPED, "platform=openshift")
     assert skipped not in say(*SCRAPED, "platform=openshift", "prometheus.tokenSecret=scraper")
@@ -57,35 +59,35 @@ LOGS = (
 LABEL = "kubectl -n NAMESPACE label deployment AGENT kagenti.io/type=agent"
 
 
-def test_an_operator_that_does_nothing_is_told_what_to_do(say: Say) -> None:
-    told = say()
-    assert "It does nothing yet" in told
-    assert "Next" not in told
+def test_the_notes_say_how_to_enable_an_operator_that_does_nothing(say: Say) -> None:
+    notes = say()
+    assert "It does nothing yet" in notes
+    assert "Next" not in notes
 
 
-def test_the_next_commands_are_told(say: Say) -> None:
-    told = say(*BOTH)
-    assert "and see that the collector's configuration is in place" in told
-    assert "kubectl -n kagenti-system rollout status deployment/kagenti-controller-manager" in told
-    assert "helm test kagenti-operator --namespace kagenti-system" in told
-    assert f"{LOGS}'Found available MLflow CR|bootstrap complete'\n" in told
-    assert LABEL in told
+def test_the_notes_give_the_next_commands(say: Say) -> None:
+    notes = say(*BOTH)
+    assert "and see that the collector's configuration is in place" in notes
+    assert "kubectl -n kagenti-system rollout status deployment/kagenti-controller-manager" in notes
+    assert "helm test kagenti-operator --namespace kagenti-system" in notes
+    assert f"{LOGS}'Found available MLflow CR|bootstrap complete'\n" in notes
+    assert LABEL in notes
 
 
 def test_without_mlflow_nothing_is_said_of_agents_and_workspaces(say: Say) -> None:
-    told = say("otelBootstrap.enable=true", "platform=openshift")
-    assert NOT_TO_MLFLOW in told
-    assert WORKSPACE not in told
-    assert f"{LOGS}'bootstrap complete'\n" in told
-    assert LABEL not in told
+    notes = say("otelBootstrap.enable=true", "platform=openshift")
+    assert NOT_TO_MLFLOW in notes
+    assert WORKSPACE not in notes
+    assert f"{LOGS}'bootstrap complete'\n" in notes
+    assert LABEL not in notes
 
 
 def test_without_the_configuration_nothing_is_said_of_it(say: Say) -> None:
-    told = say("mlflow.enable=true", "platform=openshift")
-    assert "configuration" not in told
-    assert WORKSPACE not in told
-    assert f"{LOGS}'Found available MLflow CR'\n" in told
-    assert LABEL in told
+    notes = say("mlflow.enable=true", "platform=openshift")
+    assert "configuration" not in notes
+    assert WORKSPACE not in notes
+    assert f"{LOGS}'Found available MLflow CR'\n" in notes
+    assert LABEL in notes
 
 
 def test_a_workspace_is_missed_where_mlflow_wants_one(say: Say) -> None:

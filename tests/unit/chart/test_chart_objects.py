@@ -62,7 +62,7 @@ def test_names_reach_the_operator_as_they_are() -> None:
     assert {o["metadata"]["name"] for o in objects if o["kind"] == "ServiceAccount"} >= {"123"}
 
 
-def test_what_is_tuned_by_values_is_what_the_operator_is_told() -> None:
+def test_what_is_tuned_by_values_is_what_the_operator_is_started_with() -> None:
     tuned = Path(__file__).parent / "cases" / "tuned.golden.yaml"
     (deployment,) = [o for o in yaml.safe_load_all(tuned.read_text()) if o["kind"] == "Deployment"]
     args = build_parser().parse_args(deployment["spec"]["template"]["spec"]["containers"][0]["args"])

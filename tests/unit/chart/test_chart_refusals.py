@@ -37,8 +37,8 @@ REFUSED = (
 def test_is_refused_with_its_name_and_why(values: str, said: str, helm: Helm) -> None:
     refused = helm("template", f"--set={values}")
     assert refused.returncode != 0
-    (told,) = [line for line in refused.stderr.splitlines() if line.startswith("- ")]
-    assert told.startswith(f"- {said}")
+    (reported,) = [line for line in refused.stderr.splitlines() if line.startswith("- ")]
+    assert reported.startswith(f"- {said}")
 
 
 @pytest.mark.parametrize(

@@ -115,20 +115,22 @@ def test_the_platform_may_be_in_another_namespace(monkeypatch: pytest.MonkeyPatc
     assert build_settings(parse("--leader-election-id=third")).lease == "third"
 
 
-def test_an_unknown_platform_is_told_with_those_that_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_platform_is_reported_with_those_that_are_known(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with pytest.raises(SystemExit):
         parse("--platform-name=openshift")
     assert "'openshift' is not the name of a platform: kagenti or rossoctl" in capsys.readouterr().err
 
 
-def test_a_namespace_that_cannot_be_one_is_told_with_the_variable(
+def test_a_namespace_that_cannot_be_one_is_reported_with_the_variable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("POD_NAMESPACE", "Kagenti_System")
     assert main(["run"]) == 1
-    told = capsys.readouterr().err
-    assert "POD_NAMESPACE='Kagenti_System' cannot be a namespace" in told
-    assert "fieldPath: metadata.namespace" in told
+    output = capsys.readouterr().err
+    assert "POD_NAMESPACE='Kagenti_System' cannot be a namespace" in output
+    assert "fieldPath: metadata.namespace" in output
 
 
 def test_a_link_to_what_is_switched_off_is_a_contradiction(capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +149,7 @@ def test_an_empty_experiment_name_is_refused() -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_ca_file_that_cannot_be_used_is_told_by_name(tmp_path: Path, content: str | None) -> None:
+def test_a_ca_file_that_cannot_be_used_is_reported_by_name(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "ca.crt"
     if content is not None:
         path.write_text(content)
@@ -155,7 +157,7 @@ def test_a_ca_file_that_cannot_be_used_is_told_by_name(tmp_path: Path, content: 
         build_settings(parse(f"--mlflow-ca-file={path}"))
 
 
-def test_missing_credentials_are_told_in_a_sentence(
+def test_missing_credentials_are_reported_in_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
@@ -165,7 +167,7 @@ def test_missing_credentials_are_told_in_a_sentence(
 
 
 @pytest.mark.parametrize(
-    ("user", "told"),
+    ("user", "output"),
     [
         ({"token": "two\nlines"}, "write it anew, on one line"),
         ({"token": "t", "as": "jane"}, "impersonate jane, which no other server understands"),
@@ -182,7 +184,7 @@ def test_credentials_that_never_do_stop_it(
     capsys: pytest.CaptureFixture[str],
     *,
     user: dict[str, Any],
-    told: str,
+    output: str,
 ) -> None:
     config = {
         "current-context": "x",
@@ -195,27 +197,27 @@ def test_credentials_that_never_do_stop_it(
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(path))
     assert main(["run", "--enable-mlflow"]) == 1
-    assert told in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
-def test_metrics_are_secure_unless_told_otherwise() -> None:
+def test_metrics_are_secure_unless_a_flag_says_otherwise() -> None:
     assert parse().metrics_secure
     assert not parse("--metrics-secure=false").metrics_secure
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_metrics_certificate_that_cannot_be_used_is_told_by_name(
+def test_a_metrics_certificate_that_cannot_be_used_is_reported_by_name(
     tmp_path: Path, content: str | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if content is not None:
         (tmp_path / "tls.crt").write_text(content)
         (tmp_path / "server.key").write_text(content)
     assert main(["run", f"--metrics-cert-path={tmp_path}", "--metrics-cert-key=server.key"]) == 1
-    told = capsys.readouterr().err
-    assert "--metrics-cert-path" in told
-    assert "tls.crt" in told
-    assert "server.key" in told
-    assert "PEM" in told
+    output = capsys.readouterr().err
+    assert "--metrics-cert-path" in output
+    assert "tls.crt" in output
+    assert "server.key" in output
+    assert "PEM" in output
 
 
 def test_a_certificate_for_plain_http_is_a_contradiction(

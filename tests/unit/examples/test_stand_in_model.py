@@ -77,7 +77,7 @@ def test_the_tools_result_is_put_into_words() -> None:
     assert text == "In Prague it is 17 °C and partly cloudy, with wind at 12 km/h."
 
 
-def test_an_error_of_the_tool_is_told() -> None:
+def test_an_error_of_the_tool_is_reported() -> None:
     result = weather.get_weather('{"city": "Atlantis"}')
     assert model.phrase(result).startswith(
         "I could not find that out: no weather station in Atlantis. I know Berlin,"

@@ -213,7 +213,7 @@ async def test_a_request_without_an_answer_ends(peer: Peer) -> None:
             await client.get(CONFIG_MAPS, "settings", "team1")
 
 
-async def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
+async def test_a_server_that_is_not_there_is_reported_with_its_address() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -222,7 +222,7 @@ async def test_a_server_that_is_not_there_is_told_with_its_address() -> None:
                 await client.get(CONFIG_MAPS, "settings", "team1")
 
 
-async def test_an_answer_of_something_else_is_told(client: KubeClient, peer: Peer) -> None:
+async def test_an_answer_of_something_else_is_reported(client: KubeClient, peer: Peer) -> None:
     with pytest.raises(KubeError, match="not what the Kubernetes API sends"):
         await play(client.get(CONFIG_MAPS, "a", "b"), answered(peer, 200, b"<html>log in</html>"))
 

@@ -89,21 +89,21 @@ async def test_the_proxys_password_goes_to_the_proxy_alone() -> None:
         assert await ask(client, peer) == b"Bearer mine"
 
 
-async def test_a_proxy_that_refuses_is_told_without_its_password() -> None:
+async def test_a_proxy_that_refuses_is_reported_without_its_password() -> None:
     async with (
         connect_proxy(1, credentials="me:secret") as proxy,
         KubeClient(connection(f"http://me:wrong@{proxy.address}")) as client,
     ):
-        with pytest.raises(Unreachable) as told:
+        with pytest.raises(Unreachable) as reported:
             await client.raw("GET", "/x")
     way = f"{SERVER} through the proxy {proxy.address}"
     assert (
-        str(told.value)
+        str(reported.value)
         == f"GET /x: {way} cannot be reached: the proxy answered 407 Proxy Authentication Required"
     )
 
 
-async def test_a_proxy_that_is_not_there_is_told() -> None:
+async def test_a_proxy_that_is_not_there_is_reported() -> None:
     with closing(create_server(("127.0.0.1", 0))) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     async with KubeClient(connection(f"http://{address}")) as client:

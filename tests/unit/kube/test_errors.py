@@ -15,14 +15,14 @@ def refusal(status: int, reason: str = "", **details: Any) -> ApiError:
     )
 
 
-def test_a_refusal_tells_the_request_the_reason_and_the_servers_words() -> None:
+def test_a_refusal_names_the_request_the_reason_and_the_servers_words() -> None:
     error = refusal(403, "Forbidden", message='User "x" cannot patch resource')
     assert str(error) == 'apply RoleBinding team1/access: 403 Forbidden: User "x" cannot patch resource'
     assert error.forbidden
     assert not error.namespace_terminating
 
 
-def test_a_namespace_that_is_going_is_told_apart_from_a_missing_permission() -> None:
+def test_a_namespace_that_is_going_differs_from_a_missing_permission() -> None:
     cause = {"reason": "NamespaceTerminating", "message": "namespace team1 is being terminated", "field": "x"}
     error = refusal(403, "Forbidden", causes=[cause])
     assert error.forbidden

@@ -126,7 +126,7 @@ async def test_the_experiment_is_there_afterwards(steps: list[Answer], calls: li
     assert server.calls == calls
 
 
-async def test_somebody_who_never_stops_interfering_is_told_of() -> None:
+async def test_somebody_who_never_stops_interfering_is_reported() -> None:
     async with serving(*[TAKEN, ABSENT] * 10) as server:
         with pytest.raises(MLflowError, match="changed by somebody else on each of 5 tries"):
             await ensure(server)
@@ -228,18 +228,18 @@ async def test_no_server_is_unreachable() -> None:
     assert "it cannot be reached: Connection refused. Check the address" in str(caught.value)
 
 
-async def test_https_to_a_plain_http_port_is_told_in_words_that_stay_the_same() -> None:
-    told: set[str] = set()
+async def test_https_to_a_plain_http_port_is_reported_in_words_that_stay_the_same() -> None:
+    reported: set[str] = set()
     async with serving(CREATED) as server:
         for _ in range(2):
             async with client() as mlflow:
                 address = server.url.replace("http:", "https:")
                 with pytest.raises(MLflowUnreachable, match="does not speak TLS as expected") as caught:
                     await mlflow.ensure_experiment(address, "team1", "weather")
-            told.add(str(caught.value))
+            reported.add(str(caught.value))
     # What changes each time would be an Event of its own each time.
-    assert len(told) == 1
-    assert "object at" not in told.pop()
+    assert len(reported) == 1
+    assert "object at" not in reported.pop()
 
 
 # --- what is not MLflow -------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ async def test_a_refusal_names_the_right_that_is_missing() -> None:
 # --- TLS ----------------------------------------------------------------------------------------------
 
 
-async def test_an_unknown_ca_is_told_with_the_files_that_were_tried(tmp_path: Path) -> None:
+async def test_an_unknown_ca_is_reported_with_the_files_that_were_tried(tmp_path: Path) -> None:
     missing, unusable = tmp_path / "missing.crt", tmp_path / "unusable.crt"
     unusable.write_text("no certificate")
     async with (

@@ -19,7 +19,7 @@ def test_an_address_without_a_path_has_one_candidate(address: str) -> None:
     [(400, True), (401, True), (403, True), (422, True), (404, False)]
     + [(status, None) for status in (200, 301, 302, 429, 500, 502, 503)],
 )
-def test_what_an_answer_tells(status: int, expected: bool | None) -> None:
+def test_what_an_answer_means(status: int, expected: bool | None) -> None:
     assert judge(status) is expected
 
 

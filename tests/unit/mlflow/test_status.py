@@ -97,7 +97,7 @@ def test_a_cr_without_status_has_nothing() -> None:
         "https://[fd00::1",
     ],
 )
-def test_a_malformed_url_counts_as_unset_and_is_told(malformed: str) -> None:
+def test_a_malformed_url_counts_as_unset_and_is_reported(malformed: str) -> None:
     broken = cr(malformed, malformed)
     for read in (status.gateway_traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
         assert read(broken) is None
@@ -107,7 +107,7 @@ def test_a_malformed_url_counts_as_unset_and_is_told(malformed: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "reported"),
     [
         ("https://user:secret@mlflow.svc", "carries credentials"),
         ("https://user:secret@mlflow.svc:port", "carries credentials"),
@@ -116,12 +116,12 @@ def test_a_malformed_url_counts_as_unset_and_is_told(malformed: str) -> None:
         ("user:secret@mlflow.svc", "not shown here"),
     ],
 )
-def test_a_password_in_a_url_is_neither_used_nor_shown(url: str, told: str) -> None:
+def test_a_password_in_a_url_is_neither_used_nor_shown(url: str, reported: str) -> None:
     broken = cr(url, url)
     for read in (status.gateway_traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
         assert read(broken) is None
     for problem in status.malformed_urls(broken):
-        assert told in problem
+        assert reported in problem
         assert "secret" not in problem
 
 

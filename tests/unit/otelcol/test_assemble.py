@@ -1,4 +1,4 @@
-"""Facts: what may go together, and what an image's tag tells."""
+"""Facts: what may go together, and what an image's tag means."""
 
 import pytest
 
@@ -55,7 +55,7 @@ def test_a_tag_of_0_144_or_later_means_the_new_names(image: str) -> None:
         "",
     ],
 )
-def test_an_older_or_untold_version_means_the_old_names(image: str) -> None:
+def test_an_older_or_unknown_version_means_the_old_names(image: str) -> None:
     assert not has_modern_exporter_names(image)
 
 
@@ -76,7 +76,7 @@ def test_an_older_or_untold_version_means_the_old_names(image: str) -> None:
     ],
 )
 @pytest.mark.parametrize("tag", ["1.4.0", "0.152.0", "0.138.0"])
-def test_the_tag_of_any_other_repository_tells_nothing(repository: str, tag: str) -> None:
+def test_the_tag_of_any_other_repository_means_nothing(repository: str, tag: str) -> None:
     assert not has_modern_exporter_names(f"{repository}:{tag}")
     assert keeps_first_token(f"{repository}:{tag}")
 

@@ -60,7 +60,7 @@ def test_what_everybody_may_do_does_not_count() -> None:
     assert collect_requests([review]) == set()
 
 
-def test_a_missing_permission_is_told_from_other_refusals() -> None:
+def test_a_missing_permission_differs_from_other_refusals() -> None:
     at_the_door = entry("get", "secrets", code=403, message='User "x" cannot get resource')
     at_the_door["annotations"]["authorization.k8s.io/decision"] = "forbid"
     escalation = 'user "x" is attempting to grant RBAC permissions not currently held'

@@ -118,7 +118,7 @@ def test_the_collector_is_built_from_its_generated_program_and_the_pinned_module
     assert (machine.copies / "go.mod").read_text() == (ROOT / "tools" / "otelcol" / "go.mod").read_text()
 
 
-def test_where_tells_what_is_missing(machine: Machine) -> None:
+def test_where_says_what_is_missing(machine: Machine) -> None:
     done = machine.build("--where", "etcd")
     assert done.returncode == 1
     assert "run `make binaries`" in done.stdout

@@ -47,7 +47,7 @@ def test_one_that_lacks_a_module_is_passed_over(folder: Path) -> None:
     assert find(folder).stdout == f"{other}\n"
 
 
-def test_what_is_lacking_is_told_where_none_does(folder: Path) -> None:
+def test_what_is_lacking_is_reported_where_none_does(folder: Path) -> None:
     broken = put_python(folder, "python3.13", without="ctypes sqlite3")
     stand_in = folder / "python3"
     stand_in.write_text(f"#!{folder}/bash\nexit 127\n")

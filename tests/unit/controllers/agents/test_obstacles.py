@@ -35,7 +35,7 @@ def with_env(**variables: str | None) -> AgentWorkload:
     return build_agent({"name": "agent", "env": env})
 
 
-def test_an_agent_without_a_token_is_told_what_to_do() -> None:
+def test_an_agent_without_a_token_is_reported_with_what_to_do() -> None:
     message = obstacles(hardened())
     assert "agent has no token to show" in message
     assert "take automountServiceAccountToken: false out" in message

@@ -61,7 +61,7 @@ async def test_a_new_pod_that_crashes_beside_an_old_one_that_runs_keeps_the_plac
     assert slots.take(key("b"))
 
 
-async def test_what_is_told_of_the_rollout_before_does_not_give_the_place_back() -> None:
+async def test_an_event_of_the_former_rollout_does_not_free_the_slot() -> None:
     slots = build(1)
     before = workload(generation=1, observed=1, updated=1, available=1)
     assert slots.take(key("a"))

@@ -1,4 +1,4 @@
-"""The collector's experiment, asked of a server that misbehaves as told."""
+"""The collector's experiment, asked of a server that misbehaves as the test says."""
 
 import msgspec
 import structlog

@@ -1,4 +1,4 @@
-"""Where spans go, asked of a server that answers as told."""
+"""Where spans go, asked of a server that answers as the test says."""
 
 import msgspec
 import pytest

@@ -110,7 +110,7 @@ def test_a_start_that_was_killed_at_once_left_a_clusters_directory(tmp_path: Pat
 
 @pytest.mark.parametrize("action", [("up", "--bare"), ("demo", "--once")])
 @pytest.mark.parametrize("name", ["/proc/nope", "a-file", "a-file/below", "x" * 300])
-def test_a_folder_that_cannot_be_made_is_told(
+def test_a_folder_that_cannot_be_made_is_reported(
     tmp_path: Path, name: str, action: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ):
     write(tmp_path, {"a-file": "kept"})
@@ -122,7 +122,7 @@ def test_a_folder_that_cannot_be_made_is_told(
 
 
 @pytest.mark.parametrize("action", ["status", "logs", "down"])
-def test_a_folder_that_cannot_be_looked_at_is_told(
+def test_a_folder_that_cannot_be_looked_at_is_reported(
     tmp_path: Path, action: str, capsys: pytest.CaptureFixture[str]
 ):
     folder = tmp_path / ("x" * 300)
@@ -131,7 +131,7 @@ def test_a_folder_that_cannot_be_looked_at_is_told(
 
 
 @pytest.mark.parametrize("text", [b"", b'{"phase":"rea', b"{}", b'{"phase":"\xff"}'])
-def test_a_damaged_status_is_told_with_what_to_do(
+def test_a_damaged_status_is_reported_with_what_to_do(
     tmp_path: Path, text: bytes, capsys: pytest.CaptureFixture[str]
 ):
     paths = left_behind(tmp_path)
@@ -146,7 +146,7 @@ def test_a_damaged_status_is_told_with_what_to_do(
     assert run(tmp_path, "down") == 0
 
 
-def test_a_lock_that_nobody_owns_up_to_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_a_lock_that_nobody_owns_up_to_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     paths = left_behind(tmp_path)
     with paths.lock.open("ab") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -47,7 +47,7 @@ async def ask_mlflow(server: Server, session: aiohttp.ClientSession) -> Outcome:
     return Outcome("it answers")
 
 
-async def told(run: Any, behaviour: HangUp | Silence, session: aiohttp.ClientSession) -> str:
+async def reported(run: Any, behaviour: HangUp | Silence, session: aiohttp.ClientSession) -> str:
     """What a demo of this one step prints."""
     out = io.StringIO()
     async with serving(behaviour) as server:
@@ -57,20 +57,20 @@ async def told(run: Any, behaviour: HangUp | Silence, session: aiohttp.ClientSes
 
 
 async def test_an_agent_that_takes_too_long_is_the_broken_hop(session: aiohttp.ClientSession):
-    said = await told(partial(ask_agent, seconds=0.05), Silence(), session)
+    said = await reported(partial(ask_agent, seconds=0.05), Silence(), session)
     assert "✘ no answer to POST / of team1/weather-agent:8000: nothing within 0.05 s" in said
     assert "broken hop: the agent\n" in said
     assert "look further: kagenti-devcluster logs weather-agent\n" in said
 
 
 async def test_a_proxy_that_hangs_up_is_trouble_with_the_api_server(session: aiohttp.ClientSession):
-    said = await told(ask_agent, HangUp(), session)
+    said = await reported(ask_agent, HangUp(), session)
     assert "✘ POST / of team1/weather-agent:8000: Server disconnected" in said
     assert "broken hop: the demo → API server\n" in said
 
 
 async def test_an_mlflow_that_hangs_up_is_the_broken_hop(session: aiohttp.ClientSession):
-    said = await told(ask_mlflow, HangUp(), session)
+    said = await reported(ask_mlflow, HangUp(), session)
     assert "✘ no answer to GET /api/2.0/mlflow/runs/get: Server disconnected" in said
     assert "broken hop: MLflow\n" in said
     assert "look further: kagenti-devcluster logs mlflow\n" in said

@@ -45,12 +45,12 @@ async def test_a_failure_names_the_broken_hop_and_leaves_the_rest_out():
     out = io.StringIO()
     assert not await run_steps([step(breaks), step(holds, "Another")], stage, Console(out))
     assert stage == ["breaks"]
-    told = out.getvalue()
-    assert "✘ no trace" in told
-    assert "broken hop: collector → MLflow" in told
-    assert "| 403 Forbidden" in told
-    assert "look further: kagenti-devcluster logs" in told
-    assert " 2/2 Another: skipped" in told
+    output = out.getvalue()
+    assert "✘ no trace" in output
+    assert "broken hop: collector → MLflow" in output
+    assert "| 403 Forbidden" in output
+    assert "look further: kagenti-devcluster logs" in output
+    assert " 2/2 Another: skipped" in output
 
 
 async def test_keep_going_runs_the_rest_and_still_fails():
@@ -68,10 +68,10 @@ async def test_trouble_with_the_cluster_and_with_its_api_server_is_a_failed_step
 
     out = io.StringIO()
     await run_steps([step(no_answer), step(no_start)], [], Console(out), keep_going=True)
-    told = out.getvalue()
-    assert "broken hop: the demo → API server" in told
-    assert "✘ etcd exited with 1" in told
-    assert "| panic" in told
+    output = out.getvalue()
+    assert "broken hop: the demo → API server" in output
+    assert "✘ etcd exited with 1" in output
+    assert "| panic" in output
 
 
 async def test_a_file_gets_neither_colours_nor_notes():

@@ -1,4 +1,4 @@
-"""The demo and a cluster of somebody else's, told by a process that holds its lock."""
+"""The demo and a cluster of somebody else's, whose lock another process holds."""
 
 import io
 import os

@@ -72,7 +72,7 @@ def test_the_clients_span_is_the_root_of_its_trace():
         ("info  Traces  {}", False),
     ],
 )
-def test_export_errors_are_told_from_other_lines(line: str, verdict: bool):
+def test_export_errors_differ_from_other_lines(line: str, verdict: bool):
     assert is_export_error(line) is verdict
 
 

@@ -25,7 +25,7 @@ def test_a_model_in_the_environment_is_taken_with_defaults_for_the_rest():
 @pytest.mark.parametrize(
     ("given", "missing"), [("VLLM_URL", "INFERENCE_MODEL"), ("INFERENCE_MODEL", "VLLM_URL")]
 )
-def test_half_a_model_is_told(given: str, missing: str):
+def test_half_a_model_is_refused(given: str, missing: str):
     with pytest.raises(StepFailed, match=f"{missing} is not set"):
         choose_model({given: "x"})
 

@@ -6,7 +6,7 @@ from kagenti_devcluster.demo.waiting import NotYet, Overdue, until
 
 
 async def test_waiting_ends_with_what_the_probe_finds():
-    told: list[str] = []
+    reported: list[str] = []
     answers = iter([NotYet("still closed"), "open"])
 
     async def probe() -> str:
@@ -15,8 +15,8 @@ async def test_waiting_ends_with_what_the_probe_finds():
             raise answer
         return answer
 
-    assert await until("the door", probe, seconds=60, note=told.append) == "open"
-    assert told == ["the door … 0 s (still closed)"]
+    assert await until("the door", probe, seconds=60, note=reported.append) == "open"
+    assert reported == ["the door … 0 s (still closed)"]
 
 
 async def test_waiting_in_vain_says_for_what_and_what_was_there():

@@ -50,7 +50,7 @@ def test_the_machines_own_proxy_is_used_where_it_applies() -> None:
     assert find_next_proxy(plain, proxies) is None
 
 
-def test_programs_are_told_of_the_proxy_in_both_spellings() -> None:
+def test_programs_find_the_proxy_in_both_spellings() -> None:
     values = egress_variables("10.77.0.1", ["localhost", ".svc"])
     assert values["https_proxy"] == values["HTTPS_PROXY"] == "http://10.77.0.1:3128"
     assert values["no_proxy"] == "localhost,.svc"

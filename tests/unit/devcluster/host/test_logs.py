@@ -32,7 +32,7 @@ def test_logs_are_found_by_component_or_by_the_beginning_of_a_pods_name(
     assert [log.name for log in select_logs(logs, wanted)] == found
 
 
-def test_a_log_that_does_not_exist_is_told_with_those_that_do() -> None:
+def test_a_log_that_does_not_exist_is_reported_with_those_that_do() -> None:
     with pytest.raises(DevClusterError, match="no log of 'x'; those that there are: node, etcd"):
         select_logs(logs_of("node", "etcd"), "x")
 

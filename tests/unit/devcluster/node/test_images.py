@@ -47,15 +47,17 @@ def test_an_unknown_image_is_an_error_that_says_where_to_add_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("placeholder", "told"),
+    ("placeholder", "reported"),
     [
         ("{bin:foo}", r"\{bin:foo\}, but no binary has that name: there are etcd, .*otelcol"),
         ("{env:foo}", r"\{env:foo\}, but no environment has that name: there are mlflow-3.10, .*, agent"),
     ],
 )
-def test_a_placeholder_for_what_does_not_exist_is_told_with_what_does(placeholder: str, told: str) -> None:
+def test_a_placeholder_for_what_does_not_exist_is_reported_with_what_does(
+    placeholder: str, reported: str
+) -> None:
     images = ImageTable([Image(image="example/web", entrypoint=(placeholder,))])
-    with pytest.raises(ImageError, match=told):
+    with pytest.raises(ImageError, match=reported):
         images.resolve("example/web:1")
 
 

@@ -100,7 +100,7 @@ def test_only_volumes_made_from_objects_are_projected() -> None:
     assert is_projected(build_volume(downwardAPI={}))
 
 
-def test_a_digest_tells_content_names_and_modes_apart() -> None:
+def test_a_digest_changes_with_content_names_and_modes() -> None:
     files = [{"a": File(b"1")}, {"a": File(b"2")}, {"b": File(b"1")}, {"a": File(b"1", 0o600)}, {}]
     assert len({digest(f) for f in files}) == len(files)
 

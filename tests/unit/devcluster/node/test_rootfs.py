@@ -142,7 +142,7 @@ def test_what_has_to_stay_visible_does_in_a_volume_over_a_private_directory_too(
     assert steps.index(volume) < steps.index(["dir", "/tmp/work"]) < steps.index(shown)
 
 
-def test_links_that_go_round_in_a_circle_are_told() -> None:
+def test_links_that_go_round_in_a_circle_are_reported() -> None:
     files = Files(a="/b", b="/a")
     with pytest.raises(DevClusterError, match="/a/x: too many symbolic links"):
         plan_root(files, [Mount("/a/x", "/state/x")])

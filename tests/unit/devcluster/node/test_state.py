@@ -117,7 +117,7 @@ def test_a_condition_keeps_its_time_until_it_changes() -> None:
     assert times["Ready"] == "2026-01-02T04:04:05Z"
 
 
-def test_a_killed_container_tells_the_signal() -> None:
+def test_a_killed_container_shows_the_signal() -> None:
     killed = record(Waiting("CrashLoopBackOff"), last=Terminated(137, NOW, NOW), restarts=2)
     wire = killed.to_wire()
     assert wire["lastState"]["terminated"]["signal"] == 9

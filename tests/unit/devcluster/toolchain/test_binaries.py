@@ -77,7 +77,7 @@ def test_a_binary_that_does_not_run_is_passed_over(tmp_path: Path, environ: dict
         binaries.find("etcd", environ)
 
 
-def test_a_binary_that_tells_no_version_is_passed_over(tmp_path: Path, environ: dict[str, str]) -> None:
+def test_a_binary_that_prints_no_version_is_passed_over(tmp_path: Path, environ: dict[str, str]) -> None:
     put_binary(tmp_path / "path", "helm", "hello")
     with pytest.raises(BinaryMissing, match="`helm version` tells no version"):
         binaries.find("helm", environ)
@@ -164,7 +164,7 @@ def test_the_control_plane_is_of_one_version(environ: dict[str, str]) -> None:
     assert len(versions) == 1
 
 
-def test_the_binaries_are_told_their_version() -> None:
+def test_the_binaries_are_built_with_their_version() -> None:
     assert binaries.build_flags(TOOLS["kubectl"], (1, 37, 2)) == [
         "-trimpath",
         "-ldflags",

@@ -61,7 +61,7 @@ def test_a_pod_without_a_token_uses_a_kubeconfig(tmp_path: Path) -> None:
     assert load_connection(environ, service_account=tmp_path / "none").token() == "mine"
 
 
-def test_a_service_account_folder_without_ca_is_told(service_account: Path) -> None:
+def test_a_service_account_folder_without_ca_is_reported(service_account: Path) -> None:
     (service_account / "ca.crt").unlink()
     with pytest.raises(ConfigError, match=r"ServiceAccount folder .* is unusable: .*No such file"):
         load_connection(IN_POD, service_account=service_account)

@@ -70,13 +70,13 @@ async def test_the_plugin_gets_its_arguments_environment_and_what_is_wanted(tmp_
     assert '"interactive":false' in seen
 
 
-async def test_a_failing_plugin_is_told_with_its_own_words(tmp_path: Path) -> None:
+async def test_a_failing_plugin_is_reported_with_its_own_words(tmp_path: Path) -> None:
     path = plugin(tmp_path, "echo 'session expired, log in' >&2\nexit 3")
     with pytest.raises(ConfigError, match="plugin failed with exit status 3: session expired, log in"):
         await use(ExecPlugin([str(path)], {}, api_version=V1))
 
 
-async def test_a_missing_plugin_is_told_with_the_hint_to_install_it() -> None:
+async def test_a_missing_plugin_is_reported_with_the_hint_to_install_it() -> None:
     token = ExecPlugin(["no-such-plugin"], {}, api_version=V1, install_hint="get it from example.com")
     with pytest.raises(ConfigError, match=r"cannot run .* no-such-plugin: .*; get it from example\.com"):
         await use(token)
@@ -92,7 +92,7 @@ async def test_a_missing_plugin_is_told_with_the_hint_to_install_it() -> None:
         ('{"status": {"clientCertificateData": "c"}}', "only one of client certificate and key"),
     ],
 )
-async def test_a_plugin_that_gives_no_token_is_told(tmp_path: Path, output: str, words: str) -> None:
+async def test_a_plugin_that_gives_no_token_is_reported(tmp_path: Path, output: str, words: str) -> None:
     path = plugin(tmp_path, f"echo '{output}'")
     with pytest.raises(ConfigError, match=words):
         await use(ExecPlugin([str(path)], {}, api_version=V1))

@@ -141,7 +141,7 @@ V1 = "client.authentication.k8s.io/v1"
         ({"token": "t", "as": " me"}, "no HTTP header can carry it"),
     ],
 )
-def test_credentials_that_cannot_be_used_are_told_with_the_file(
+def test_credentials_that_cannot_be_used_are_reported_with_the_file(
     tmp_path: Path, user: dict[str, Any] | None, words: str
 ) -> None:
     environ = kubeconfig(tmp_path, user)
@@ -161,14 +161,14 @@ def test_credentials_that_cannot_be_used_are_told_with_the_file(
         ("", "which is no URL"),
     ],
 )
-def test_a_server_that_is_no_url_is_told(tmp_path: Path, server: str, words: str) -> None:
+def test_a_server_that_is_no_url_is_reported(tmp_path: Path, server: str, words: str) -> None:
     environ = kubeconfig(tmp_path, {"token": "t"}, server=server)
     with pytest.raises(ConfigError, match=f"'{re.escape(server)}'.*{words}"):
         load_connection(environ)
 
 
 @pytest.mark.parametrize("token", ["two\nlines", "caf\u00e9"])
-async def test_a_token_that_no_header_can_carry_is_told_and_not_shown(tmp_path: Path, token: str) -> None:
+async def test_a_token_that_no_header_can_carry_is_reported_and_not_shown(tmp_path: Path, token: str) -> None:
     connection = load_connection(kubeconfig(tmp_path, {"token": token}))
     with pytest.raises(ConfigError, match="write it anew, on one line") as refusal:
         await connection.authorization()
@@ -265,7 +265,7 @@ def test_an_authority_is_trusted_from_a_file_or_inline(tmp_path: Path) -> None:
         ({"insecure_skip_tls_verify": True}, "contradicts the certificate authority"),
     ],
 )
-def test_an_authority_that_cannot_be_used_is_told(
+def test_an_authority_that_cannot_be_used_is_reported(
     tmp_path: Path, cluster: dict[str, Any], words: str
 ) -> None:
     (tmp_path / "empty").touch()
@@ -395,7 +395,7 @@ async def test_a_plugins_certificate_is_shown_and_followed(tmp_path: Path) -> No
     assert shown(connection) == der(certificate_of(second))
 
 
-async def test_a_plugins_certificate_that_cannot_be_used_is_told(tmp_path: Path) -> None:
+async def test_a_plugins_certificate_that_cannot_be_used_is_reported(tmp_path: Path) -> None:
     credential = {"clientCertificateData": "nonsense", "clientKeyData": "nonsense"}
     connection = load_connection(kubeconfig(tmp_path, plugin(tmp_path, credential)))
     await connection.authorization()

@@ -149,7 +149,7 @@ def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_the_current_context_lacks_is_told(
+def test_what_the_current_context_lacks_is_reported(
     tmp_path: Path, entries: dict[str, Any], problem: str
 ) -> None:
     kubeconfig = Kubeconfig([write(tmp_path / "config", config(**entries))])

@@ -15,7 +15,7 @@ def token(**claims: Any) -> str:
     return jwt.encode(claims, "a key of as many bytes as it takes", algorithm="HS256")
 
 
-def test_a_pods_token_tells_how_long_it_lives() -> None:
+def test_a_pods_token_says_how_long_it_lives() -> None:
     assert read_pod_token_seconds(token(iat=1000, exp=4607, **{"kubernetes.io": POD})) == 3607
 
 
@@ -37,5 +37,5 @@ def test_the_api_server_may_give_it_a_year() -> None:
     ],
     ids=["of no pod", "of no cluster", "no times", "opaque", "no base64", "no JSON", "empty"],
 )
-def test_other_tokens_tell_nothing_of_those_in_pods(text: str) -> None:
+def test_other_tokens_say_nothing_of_those_in_pods(text: str) -> None:
     assert read_pod_token_seconds(text) is None

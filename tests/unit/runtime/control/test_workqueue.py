@@ -203,7 +203,7 @@ async def test_buckets_are_served_in_turn(seen: Observations) -> None:
     assert queue.depth == 1997
 
 
-async def test_whoever_waits_is_told_of_the_shutdown(queue: WorkQueue[str]) -> None:
+async def test_whoever_waits_learns_of_the_shutdown(queue: WorkQueue[str]) -> None:
     workers = [asyncio.create_task(queue.get()) for _ in range(3)]
     await settle()
     queue.shut_down()
@@ -222,7 +222,7 @@ async def test_after_the_shutdown_nothing_is_handed_out(queue: WorkQueue[str]) -
     assert timers() == 0
 
 
-async def test_it_tells_how_long_keys_waited_and_were_in_work(
+async def test_it_measures_how_long_keys_waited_and_were_in_work(
     queue: WorkQueue[str], seen: Observations
 ) -> None:
     queue.add("a")

@@ -192,7 +192,7 @@ async def test_losing_the_lease_ends_the_work_at_once(first: Replica, shared: Sh
     await first.end()
 
 
-async def test_work_that_does_not_end_when_told_to_does_not_keep_the_process(
+async def test_work_that_does_not_end_when_cancelled_does_not_keep_the_process(
     first: Replica, shared: SharedLease
 ) -> None:
     release = asyncio.Event()
@@ -343,7 +343,7 @@ async def test_work_that_fails_gives_the_lease_back(first: Replica, shared: Shar
     await first.end()
 
 
-async def test_events_tell_who_leads(first: Replica) -> None:
+async def test_events_say_who_leads(first: Replica) -> None:
     await lead(first)
     first.finish.set()
     await settle()

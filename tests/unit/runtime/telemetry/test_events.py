@@ -216,7 +216,7 @@ async def test_an_event_whose_answer_was_lost_is_not_sent_twice(bench: EventBenc
     assert [count for _, count in bench.sent.patched] == [2]
 
 
-async def test_a_refusal_is_told_once_and_fails_nobody(bench: EventBench) -> None:
+async def test_a_refusal_is_reported_once_and_fails_nobody(bench: EventBench) -> None:
     refusal = ApiError("create Event", status=403, reason="Forbidden", message="may not")
     bench.sent.failures = [refusal] * 3
     with capture_logs() as logs:

@@ -37,7 +37,7 @@ async def test_a_process_that_answers_is_alive() -> None:
         assert await ask(f"{url}/readyz") == (200, "ok")
 
 
-async def test_a_failed_check_is_told_with_its_reason() -> None:
+async def test_a_failed_check_is_reported_with_its_reason() -> None:
     health = Health()
     health.alive["tasks"] = lambda: "ended: informer pods"
     async with serving(health) as url:

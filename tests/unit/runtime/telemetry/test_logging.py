@@ -57,13 +57,13 @@ def test_a_json_line_has_its_fixed_keys_first() -> None:
     assert datetime.fromisoformat(json.loads(line)["ts"]).tzinfo is not None
 
 
-def test_a_json_line_is_one_line_whatever_it_tells() -> None:
+def test_a_json_line_is_one_line_whatever_it_holds() -> None:
     stream = write("json")
     structlog.get_logger("x").info("odd", text='a\n"b"', object=object, nested={"a": (1, None)}, number=1.5)
-    told = json.loads(stream.getvalue())
-    assert told["text"] == 'a\n"b"'
-    assert told["object"] == "<class 'object'>"
-    assert told["nested"] == {"a": [1, None]}
+    line = json.loads(stream.getvalue())
+    assert line["text"] == 'a\n"b"'
+    assert line["object"] == "<class 'object'>"
+    assert line["nested"] == {"a": [1, None]}
 
 
 def test_a_failure_carries_its_traceback() -> None:
@@ -72,10 +72,10 @@ def test_a_failure_carries_its_traceback() -> None:
         fail(KeyError("spec"))
     except KeyError as error:
         structlog.get_logger("x").error("broke", exc_info=error)
-    told = json.loads(stream.getvalue())
-    assert told["level"] == "error"
-    assert "KeyError: 'spec'" in told["exception"]
-    assert "test_logging.py" in told["exception"]
+    line = json.loads(stream.getvalue())
+    assert line["level"] == "error"
+    assert "KeyError: 'spec'" in line["exception"]
+    assert "test_logging.py" in line["exception"]
 
 
 def test_text_is_aligned_for_people() -> None:

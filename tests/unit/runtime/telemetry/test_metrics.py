@@ -65,7 +65,7 @@ async def test_a_controller_shows_the_series_that_dashboards_know() -> None:
         assert expected in lines
 
 
-async def test_requests_and_the_process_itself_are_told_of() -> None:
+async def test_requests_and_the_process_itself_are_measured() -> None:
     metrics = Metrics()
     metrics.observe_request("PATCH", "10.96.0.1:443", "200")
     metrics.observe_request("PATCH", "10.96.0.1:443", "200")

@@ -94,6 +94,6 @@ def test_a_key_of_another_certificate_is_refused(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-async def test_an_impossible_name_is_told() -> None:
+async def test_an_impossible_name_is_reported() -> None:
     with pytest.raises(CertificateError, match="plain HTTP"):
         await build_self_signed_context(("smörgås",))

@@ -1,4 +1,4 @@
-"""What the operator told in a whole run: nothing secret, and on the object that a person would describe."""
+"""What the operator reported in a whole run: nothing secret, and on the object that it concerns."""
 
 import json
 import os
@@ -36,13 +36,13 @@ async def test_no_log_holds_a_token(stage: Stage):
 async def test_no_log_of_the_operator_holds_what_a_secret_holds(stage: Stage):
     values = secret_values(await stage.api.list("/api/v1/secrets"))
     assert values
-    # Some are in others' logs for good reason: a Secret tells the agents their model's name and address.
+    # Some are in others' logs for good reason: a Secret holds the name and address of the agents' model.
     assert find_leaks(stage.paths, values, logs_of=f"{PLATFORM}/{OPERATOR}-") == {}
 
 
 async def test_no_event_of_the_operator_holds_a_token(stage: Stage):
-    told = json.dumps(await own_events(stage))
-    assert not [token for token in mounted_tokens(stage.paths) if token in told]
+    reported = json.dumps(await own_events(stage))
+    assert not [token for token in mounted_tokens(stage.paths) if token in reported]
 
 
 async def own_events(stage: Stage) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ async def own_events(stage: Stage) -> list[dict[str, Any]]:
     return [e for e in events if e.get("reportingController") == "kagenti-operator"]
 
 
-async def test_the_same_thing_is_told_by_one_event(stage: Stage):
+async def test_the_same_thing_is_reported_by_one_event(stage: Stage):
     def said(event: dict[str, Any]) -> tuple[str, ...]:
         about = event["regarding"]
         return (
@@ -95,7 +95,7 @@ async def test_each_write_is_one_line_of_the_log(stage: Stage):
     pods = await stage.api.list(f"/api/v1/namespaces/{PLATFORM}/pods", f"app.kubernetes.io/name={CHART_NAME}")
     (pod,) = [pod["metadata"]["name"] for pod in pods]
 
-    async def told() -> None:
+    async def reported() -> None:
         entries = parse_log(stage.logs.read_latest(PLATFORM, OPERATOR))
         lines = sum(entry["msg"] in WRITE_MESSAGES for entry in entries)
         writes = [
@@ -107,5 +107,5 @@ async def test_each_write_is_one_line_of_the_log(stage: Stage):
             raise NotYet(f"{len(work)} writes, {lines} lines")
 
     await stage.until(
-        "a line for each write", told, seconds=60, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR)
+        "a line for each write", reported, seconds=60, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR)
     )
