@@ -8,6 +8,7 @@ from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform, eventual
 from tests.support.agents import environment
 from tests.support.chart_permissions import grant, render_permissions
 from tests.support.cluster import Cluster
+from tests.support.expectations import expect_event
 from tests.support.mlflow import MLflow
 from tests.support.operator_process import OperatorProcess, StartOperator
 
@@ -54,11 +55,8 @@ async def test_an_agent_has_all_under_the_platforms_name(platform: Platform, tea
     assert {entry["manager"] for entry in role["metadata"]["managedFields"]} == {"rossoctl-operator"}
     written = (await platform.request("GET", path))["metadata"]["generation"]
 
-    async def reported() -> None:
-        (event,) = [e for e in await platform.events(team, "weather") if e["reason"] == "MLflowConfigured"]
-        assert event["reportingController"] == "rossoctl-operator"
-
-    await eventually(reported)
+    event = await expect_event(platform, team, "weather", "MLflowConfigured")
+    assert event["reportingController"] == "rossoctl-operator"
     # It takes out what it wrote. The annotation makes a generation too.
     opt_out = {"metadata": {"annotations": {"mlflow.rossoctl.io/inject": "disabled"}}}
     await platform.patch(path, opt_out)
