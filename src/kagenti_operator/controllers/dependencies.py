@@ -9,7 +9,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.cache.shared_informers import SharedInformers
-from kagenti_operator.runtime.control.controller import Controller, Reconcile
+from kagenti_operator.runtime.control.controller import Controller, Reconcile, build_controller
 from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.metrics import Metrics
@@ -28,19 +28,15 @@ class Dependencies:
     metrics: Metrics
     rng: random.Random
 
-    def queue[K: Hashable](self, name: str, bucket: Callable[[K], Hashable] | None = None) -> WorkQueue[K]:
-        """A work queue for the controller of that name; `bucket`: see WorkQueue."""
+    def queue[K: Hashable](self, name: str, bucket: Callable[[K], Hashable]) -> WorkQueue[K]:
+        """A work queue with buckets for the controller of that name."""
         return WorkQueue[K](observer=self.metrics.controller(name), rng=self.rng, bucket=bucket)
 
     def controller[K: Hashable](
         self, name: str, reconcile: Reconcile[K], *, queue: WorkQueue[K] | None = None, workers: int = 1
     ) -> Controller[K]:
         """A controller whose failures to reach MLflow are expected ones."""
-        return Controller(
-            name,
-            reconcile,
-            self.queue(name) if queue is None else queue,
-            metrics=self.metrics.controller(name),
-            workers=workers,
-            expected=(MLflowError,),
+        expected = (MLflowError,)
+        return build_controller(
+            name, reconcile, self.metrics, self.rng, queue=queue, workers=workers, expected=expected
         )

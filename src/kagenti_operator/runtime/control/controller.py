@@ -202,10 +202,12 @@ def build_controller[K: Hashable](
     metrics: Metrics,
     rng: random.Random,
     *,
+    queue: WorkQueue[K] | None = None,
     workers: int = 1,
     expected: tuple[type[Exception], ...] = (),
 ) -> Controller[K]:
-    """Build a controller with a work queue of its own, in which all keys are served first in, first out."""
+    """Build a controller; without a `queue` it has one in which all keys are served first in, first out."""
     own = metrics.controller(name)
-    queue = WorkQueue[K](observer=own, rng=rng)
+    if queue is None:
+        queue = WorkQueue[K](observer=own, rng=rng)
     return Controller(name, reconcile, queue, metrics=own, workers=workers, expected=expected)
