@@ -8,13 +8,13 @@ from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.config import MLflowSources
 from kagenti_operator.controllers.collector.experiment import Resolved
 from kagenti_operator.controllers.collector.facts import CollectorFacts
-from kagenti_operator.controllers.collector.traces_url import TracesURL
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.metrics import BuildMetrics, Leading
 from kagenti_operator.controllers.mlflow import console_link
 from kagenti_operator.controllers.mlflow import feature as mlflow
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.runtime.observable import Observable
 
 

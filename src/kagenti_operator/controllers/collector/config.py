@@ -19,10 +19,10 @@ from kagenti_operator.controllers.collector.rollout import (
     collector_image,
     collector_memory_bytes,
 )
-from kagenti_operator.controllers.collector.traces_url import TracesURL
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.manifests import Manifest, build_config_map, build_owner
 from kagenti_operator.kube.objects.workloads import Workload

@@ -1,7 +1,7 @@
 """The collector as two features: its access to MLflow with its experiment, and its configuration."""
 
 from kagenti_operator import contract
-from kagenti_operator.controllers.collector import access, config, experiment, ingress_ca, traces_url
+from kagenti_operator.controllers.collector import access, config, experiment, ingress_ca
 from kagenti_operator.controllers.collector.config import MLflowSources
 from kagenti_operator.controllers.collector.facts import CollectorFacts
 from kagenti_operator.controllers.collector.metrics import AccessMetrics, CollectorMetrics, ExperimentMetrics
@@ -21,7 +21,6 @@ def build_access_feature(dependencies: Dependencies, sources: MLflowSources, lea
         controllers=(
             access.setup(dependencies, mlflow, sources.access, agents),
             experiment.setup(dependencies, mlflow, sources.resolved),
-            traces_url.setup(dependencies, mlflow, sources.traces),
         ),
         permissions=permit(ROLE_BINDINGS, "create", "patch"),
         metrics=(

@@ -1,11 +1,11 @@
-"""MLflow as a feature: the operand, and its address for the platform's user interface."""
+"""MLflow as a feature: the operand, where it takes spans, and its address for the user interface."""
 
-from kagenti_operator.controllers.collector.traces_url import TracesURL
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
-from kagenti_operator.controllers.mlflow import operand, readiness, ui_config
+from kagenti_operator.controllers.mlflow import operand, readiness, traces_url, ui_config
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.metrics import MLflowMetrics
+from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.runtime.observable import Observable
 
 
@@ -18,6 +18,7 @@ def build_feature(
         informers=(*mlflow.informers, ui_config.config_map(dependencies)),
         controllers=(
             operand.setup(dependencies, mlflow, traces),
+            traces_url.setup(dependencies, mlflow, traces),
             readiness.setup(dependencies, mlflow),
             ui_config.setup(dependencies, mlflow),
         ),

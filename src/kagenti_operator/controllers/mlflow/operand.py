@@ -4,10 +4,10 @@ import structlog
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
-from kagenti_operator.controllers.collector.traces_url import TracesURL, find_traces_url
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import record_failure
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.mlflow.traces_url import TracesURL, find_traces_url
 from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.discovery import is_namespaced
 from kagenti_operator.kube.errors import ApiError

@@ -1,8 +1,8 @@
 import pytest
 
-from kagenti_operator.controllers.collector.traces_url import TracesURL
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.operand import OperandReconciler, wants_operand
+from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import (

@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from kagenti_operator.controllers.collector.traces_url import (
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.mlflow.traces_url import (
     AGAIN_SECONDS,
     TracesURL,
     TracesURLReconciler,
     find_traces_url,
 )
-from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.runtime.observable import Observable
