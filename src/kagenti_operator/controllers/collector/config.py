@@ -1,5 +1,6 @@
 """The collector's configuration: kept in its ConfigMap, and rolled out when it changes."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.delivery_diagnosis import Delivery, report_delivery
 from kagenti_operator.controllers.collector.destination import MLflowView, choose_destination
 from kagenti_operator.controllers.collector.experiment import Resolved
-from kagenti_operator.controllers.collector.facts import CollectorFacts, only, read_key
+from kagenti_operator.controllers.collector.facts import CollectorFacts, read_key
 from kagenti_operator.controllers.collector.rollout import (
     CollectorRollout,
     collector_image,
@@ -43,8 +44,19 @@ log = structlog.get_logger(__name__)
 SETTLE_SECONDS = 10.0
 
 
+@dataclass(frozen=True)
+class MLflowSources:
+    """What the configuration needs to know of MLflow, where that feature is enabled."""
+
+    mlflow: MLflowFacts
+    access: AccessFacts
+    agents: AgentFacts
+    resolved: Observable[Resolved | None]
+    traces: Observable[TracesURL | None]
+
+
 def setup(
-    dependencies: Dependencies, facts: CollectorFacts, sources: "MLflowSources | None"
+    dependencies: Dependencies, facts: CollectorFacts, sources: MLflowSources | None
 ) -> tuple[Controller[str], Observable[datetime | None]]:
     """Watch everything that the configuration is made from.
 
@@ -67,24 +79,6 @@ def setup(
                 lambda event: (name,) if event.object.metadata.namespace == workspace else (),
             )
     return controller, reconciler.in_place_since
-
-
-class MLflowSources:
-    """What the configuration needs to know of MLflow, where that feature is enabled."""
-
-    def __init__(
-        self,
-        mlflow: MLflowFacts,
-        access: AccessFacts,
-        agents: AgentFacts,
-        resolved: Observable[Resolved | None],
-        traces: Observable[TracesURL | None],
-    ) -> None:
-        self.mlflow = mlflow
-        self.access = access
-        self.agents = agents
-        self.resolved = resolved
-        self.traces = traces
 
 
 def build_collector_config(names: Names, namespace: str, text: str, owner: Workload | None) -> Manifest:
@@ -137,14 +131,14 @@ class CollectorConfigReconciler:
                 openshift=openshift,
                 mlflow=destination,
                 phoenix=facts.phoenix,
-                ingress_ca=only(facts.ingress_ca) is not None,
+                ingress_ca=facts.ingress_ca.cache.only() is not None,
                 modern_exporter_names=has_modern_exporter_names(collector_image(facts.collector)),
                 memory_bytes=collector_memory_bytes(facts.collector),
             )
         )
         desired = build_collector_config(self._settings.names, self._settings.namespace, text, facts.operator)
         rollout = self._rollout.build(text, destination)
-        due = differs(desired, only(facts.config_map)) or (
+        due = differs(desired, facts.config_map.cache.only()) or (
             rollout is not None and differs(rollout, facts.collector)
         )
         if due:
@@ -162,7 +156,7 @@ class CollectorConfigReconciler:
     async def _write(self, desired: Manifest, rollout: Manifest | None) -> None:
         consequence = "The collector goes on with the configuration that it has"
         with failures_recorded(self._events, self._facts.subject, "ConfigurationNotWritten", consequence):
-            await self._applier.ensure(CONFIG_MAPS, desired, only(self._facts.config_map))
+            await self._applier.ensure(CONFIG_MAPS, desired, self._facts.config_map.cache.only())
             if rollout is not None:
                 await self._rollout.ensure(rollout)
         self._written_at = clock.monotonic()
@@ -188,7 +182,7 @@ class CollectorConfigReconciler:
         )
 
     def _read_last_known(self) -> MLflowDestination | None:
-        found = only(self._facts.config_map)
+        found = self._facts.config_map.cache.only()
         if found is None:
             return None
         text = read_key(self._facts.config_map, contract.COLLECTOR_CONFIG_KEY) or ""

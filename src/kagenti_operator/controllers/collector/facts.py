@@ -92,12 +92,7 @@ class CollectorFacts:
         return len(self.phoenix_service.cache) > 0
 
 
-def only(informer: Informer[ConfigMap]) -> ConfigMap | None:
-    """The only object of an informer that follows one by name."""
-    return next(iter(informer.cache.values()), None)
-
-
 def read_key(informer: Informer[ConfigMap], key: str) -> str | None:
     """The text under that key of the only ConfigMap of an informer."""
-    found = only(informer)
+    found = informer.cache.only()
     return (found.data or {}).get(key) if found else None

@@ -2,7 +2,7 @@
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
-from kagenti_operator.controllers.collector.facts import CollectorFacts, only, read_key
+from kagenti_operator.controllers.collector.facts import CollectorFacts, read_key
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.singleton import build_singleton
@@ -80,5 +80,5 @@ class IngressCAReconciler:
         consequence = "The collector's configuration waits for the ingress CA, which could not be written"
         subject = self._collector.subject
         with failures_recorded(self._events, subject, "IngressCANotWritten", consequence):
-            wrote = await self._applier.ensure(CONFIG_MAPS, desired, only(self._collector.ingress_ca))
+            wrote = await self._applier.ensure(CONFIG_MAPS, desired, self._collector.ingress_ca.cache.only())
         return CONFIRM_SECONDS if wrote else None

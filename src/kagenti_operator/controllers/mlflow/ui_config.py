@@ -43,7 +43,7 @@ class UIConfigReconciler:
 
     async def reconcile(self) -> None:
         """Write the dashboard's address where both the ConfigMap and the address exist."""
-        current = next(iter(self._config_map.cache.values()), None)
+        current = self._config_map.cache.only()
         cr = self._mlflow.cr
         url = status.dashboard_url(cr) if cr else None
         if not (current and url):

@@ -116,6 +116,10 @@ class ObjectCache[T: KubeObject]:
         """Return all objects."""
         return tuple(self._objects.values())
 
+    def only(self) -> T | None:
+        """Return the object of a selection that holds one at most."""
+        return next(iter(self._objects.values()), None)
+
     def by_index(self, index: str, value: str) -> tuple[T, ...]:
         """Return the objects for which the index function gave that value."""
         return tuple(self._indexes[index].get(value, {}).values())
