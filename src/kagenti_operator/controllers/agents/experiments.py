@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -100,7 +100,7 @@ class AgentExperiments:
         except MLflowError as error:
             if known is None or not error.retryable:
                 raise
-            return KnownExperiment(known.experiment, known.tracking_uri, self._next_poll(), known.former)
+            return replace(known, due=self._next_poll())
         now = clock.monotonic()
         return follow_name(before, experiment, endpoint.tracking_uri, now=now, due=self._next_poll())
 

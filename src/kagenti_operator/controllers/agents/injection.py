@@ -112,7 +112,7 @@ def has_own_server(agent: Agent) -> bool:
     """Whether each container has a server or credentials of its own, so that nothing of ours is put in."""
     own = {URI_VARIABLE, *CREDENTIAL_VARIABLES}
     containers = agent.template.spec.containers
-    return not is_marked(agent) and all(own & {var.name for var in c.env or ()} for c in containers)
+    return not is_marked(agent) and all(own & c.variables.keys() for c in containers)
 
 
 def is_opted_out(agent: Agent) -> bool:
@@ -195,7 +195,7 @@ def plan_injection(
     kept: list[str] = []
     left_out: list[str] = []
     for container in agent.template.spec.containers:
-        existing = {var.name: var.value for var in container.env or ()}
+        existing = container.variables
         ours, theirs = _own_environment(existing, wanted, before)
         # Another CA is no other experiment: nothing to tell, and nothing to remove.
         kept += [f"{container.name}/{name}" for name in theirs if name != CERTIFICATE_VARIABLE]

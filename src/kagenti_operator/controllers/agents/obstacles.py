@@ -58,7 +58,7 @@ def _is_without_token(agent: Agent, container: AgentContainer) -> bool:
 def _find_misdirection(
     container: AgentContainer, injection: Injection, kept: Collection[str]
 ) -> Iterator[str]:
-    existing = {var.name: var.value for var in container.env or ()}
+    existing = container.variables
     workspace = f"{container.name}/{WORKSPACE_VARIABLE}"
     # One that comes from elsewhere may name any.
     if workspace in kept and (value := existing.get(WORKSPACE_VARIABLE)) is not None:

@@ -168,8 +168,7 @@ class AccessReconciler:
         """Bring the binding of a namespace to what is decided."""
         current = self._access.binding(namespace)
         wanted = namespace == self._mlflow.namespace or self._agents.has_agents(namespace)
-        ours = current is not None and current.metadata.labels.managed_by == self._names.manager
-        match decide(self._observe(), wanted=wanted, ours=ours):
+        match decide(self._observe(), wanted=wanted, ours=self._access.is_ours(namespace)):
             case Grant(cluster_role):
                 consequence = f"The collector is not granted access to MLflow for namespace '{namespace}'"
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotGranted", consequence):

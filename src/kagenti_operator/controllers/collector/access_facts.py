@@ -55,6 +55,11 @@ class AccessFacts:
         """The collector's RoleBinding in a namespace."""
         return self.bindings.cache.get(namespace, contract.COLLECTOR_BINDING)
 
+    def is_ours(self, namespace: str) -> bool:
+        """Whether the RoleBinding in a namespace is there and the operator's."""
+        binding = self.binding(namespace)
+        return binding is not None and binding.metadata.labels.managed_by == self._manager
+
     @property
     def collector_account(self) -> str | None:
         """Name of the ServiceAccount that the collector runs as, None without its Deployment."""
@@ -64,11 +69,10 @@ class AccessFacts:
 
     def account(self, namespace: str) -> tuple[str, str]:
         """Namespace and name of the ServiceAccount to bind in a namespace."""
-        binding = self.binding(namespace)
-        ours = binding is not None and binding.metadata.labels.managed_by == self._manager
-        return self._namespace, choose_account(
-            self.collector_account, bound_account(binding, self._namespace) if ours else None
-        )
+        bound = None
+        if self.is_ours(namespace):
+            bound = bound_account(self.binding(namespace), self._namespace)
+        return self._namespace, choose_account(self.collector_account, bound)
 
     def is_granted(self, namespace: str) -> bool:
         """Whether the account that the collector runs as is bound to the ClusterRole in a namespace."""

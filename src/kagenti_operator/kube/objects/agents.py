@@ -98,6 +98,11 @@ class AgentContainer(KubeStruct):
             msgspec.structs.force_setattr(self, "volume_mounts", mounts or None)
         share_fields(self, "name")
 
+    @property
+    def variables(self) -> dict[str, str | None]:
+        """The environment by name, as far as it is read; None where a value comes from elsewhere."""
+        return {var.name: var.value for var in self.env or ()}
+
 
 class AgentPodSpec(KubeStruct):
     """Spec of an agent's pod template."""
