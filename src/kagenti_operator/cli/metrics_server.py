@@ -5,6 +5,7 @@ import socket
 import ssl
 from pathlib import Path
 
+from kagenti_operator import contract
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import add_boolean, address
 from kagenti_operator.kube.client import KubeClient
@@ -21,7 +22,11 @@ from kagenti_operator.runtime.telemetry.serving_certificate import (
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags, named as projects made with kubebuilder have them."""
     parser.add_argument(
-        "--metrics-bind-address", type=address, default=":8080", metavar="ADDRESS", help="0 switches it off"
+        "--metrics-bind-address",
+        type=address,
+        default=contract.METRICS_ADDRESS,
+        metavar="ADDRESS",
+        help="0 switches it off",
     )
     add_boolean(
         parser,

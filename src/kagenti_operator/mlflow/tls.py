@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Sequence
 from pathlib import Path
 
-from kagenti_operator.kube.auth.rotation import FileStamp
+from kagenti_operator.kube.auth.rotation import FileStamp, tolerate_old_authorities
 
 
 class TrustStore:
@@ -39,9 +39,7 @@ class TrustStore:
         return ", ".join(["the system's CAs", *names])
 
     def _load(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        # Cluster-made CAs often lack extensions that Python 3.13 began to insist on; Go never did.
-        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context = tolerate_old_authorities(ssl.create_default_context())
         for path in self._ca_files:
             if _problem_of(path) is None:
                 context.load_verify_locations(cafile=path)

@@ -5,12 +5,13 @@ import ssl
 from collections.abc import Mapping
 from pathlib import Path
 
+from kagenti_operator import contract
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.auth.kubeconfig import load_kubeconfig
 from kagenti_operator.kube.auth.rotation import FileToken, TlsFiles
 from kagenti_operator.kube.errors import ConfigError
 
-SERVICE_ACCOUNT_FOLDER = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+SERVICE_ACCOUNT_FOLDER = Path(contract.SERVICE_ACCOUNT_FOLDER)
 
 
 def load_connection(

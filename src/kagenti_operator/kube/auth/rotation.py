@@ -144,14 +144,14 @@ class TlsFiles:
         self._stamp.changed()
         self._key_pair = key_pair or (lambda: None)
         self._shown = self._key_pair()
-        self._context = _tolerate_old_authorities(build())
+        self._context = tolerate_old_authorities(build())
 
     def current(self) -> ssl.SSLContext:
         """Return the context; the one before stays in use while new files cannot be read."""
         try:
             shown = self._key_pair()
             if self._stamp.changed() or shown != self._shown:
-                self._context = _tolerate_old_authorities(self._build())
+                self._context = tolerate_old_authorities(self._build())
                 self._shown = shown
         except (OSError, ValueError) as error:
             self._stamp.forget()
@@ -159,7 +159,10 @@ class TlsFiles:
         return self._context
 
 
-def _tolerate_old_authorities(context: ssl.SSLContext) -> ssl.SSLContext:
-    # Python 3.13 refuses CAs without key identifiers, which Go and most clusters' installers never minded.
+def tolerate_old_authorities(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Return the context, which takes CAs without key identifiers too.
+
+    Python 3.13 refuses them, which Go and most clusters' installers never minded.
+    """
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     return context

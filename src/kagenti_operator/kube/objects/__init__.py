@@ -1,1 +1,1 @@
-"""."""
+"""Partial typed objects: only what is read of each kind."""

@@ -15,6 +15,7 @@ import structlog
 
 from kagenti_operator import clock
 from kagenti_operator.backoff import Backoff
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import EVENTS, Resource
@@ -25,8 +26,6 @@ from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
 
-REPORTING_CONTROLLER = "kagenti-operator"
-__all__ = ["EVENTS", "REPORTING_CONTROLLER", "EventRecorder", "ObjectRef"]
 
 # Limits of the API server's validation, in bytes.
 _MAX_NOTE = 1024
@@ -69,7 +68,7 @@ class EventRecorder:
         *,
         instance: str,
         rng: random.Random,
-        controller: str = REPORTING_CONTROLLER,
+        controller: str = KAGENTI.manager,
     ) -> None:
         """`controller` says which program reports, `instance` which replica of it: the pod's name."""
         self._client = client
