@@ -15,7 +15,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.control.controller import build_controller
 from kagenti_operator.runtime.control.manager import Manager
-from kagenti_operator.runtime.election.fencing import FencedClient
+from kagenti_operator.runtime.election.fencing import fence
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeadershipLost, LeaseSettings
 from kagenti_operator.runtime.election.lease import LeaseClient
 from kagenti_operator.runtime.telemetry.events import EventRecorder
@@ -34,7 +34,7 @@ async def lead(kubeconfig: str, settings: LeaseSettings) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     connection = load_connection({"KUBECONFIG": kubeconfig})
     plain = KubeClient(connection)
-    gated = FencedClient(connection, may_write=leadership.held, rng=rng)
+    gated = KubeClient(connection, build_connector=fence(leadership.held), rng=rng)
     async with plain, gated:
         writes = 0
 

@@ -1,7 +1,6 @@
 """A replica's client may write one moment and may not the next, on a real API server."""
 
 import asyncio
-import random
 import subprocess
 import sys
 from collections.abc import AsyncGenerator
@@ -11,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from kagenti_operator.kube.auth.credentials import load_connection
+from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.resources import CONFIG_MAPS
-from kagenti_operator.runtime.election.fencing import FencedClient, NotLeading
+from kagenti_operator.runtime.election.fencing import NotLeading, fence
 from tests.support.cluster import Cluster
 
 _UNACKNOWLEDGED_WRITE = Path(__file__).with_name("unacknowledged_write.py")
@@ -24,10 +24,9 @@ class Gated:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.open = True
         self.namespace = namespace
-        self.client = FencedClient(
+        self.client = KubeClient(
             load_connection({"KUBECONFIG": str(cluster.admin_kubeconfig)}),
-            may_write=lambda: self.open,
-            rng=random.Random(),
+            build_connector=fence(lambda: self.open),
             max_connections=1,
         )
 

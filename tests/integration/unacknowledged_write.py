@@ -8,7 +8,6 @@ for the peer. Prints `held` or `dropped`.
 import asyncio
 import fcntl
 import os
-import random
 import socket
 import struct
 import sys
@@ -20,7 +19,7 @@ from aiohttp import web
 
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.runtime.election.fencing import UNACKNOWLEDGED_SECONDS, FencedClient
+from kagenti_operator.runtime.election.fencing import UNACKNOWLEDGED_SECONDS, fence
 
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
@@ -70,7 +69,7 @@ def build_client(kind: str, port: int) -> KubeClient:
         connection = load_connection({"KUBECONFIG": str(path)})
     if kind == "plain":
         return KubeClient(connection)
-    return FencedClient(connection, may_write=lambda: True, rng=random.Random())
+    return KubeClient(connection, build_connector=fence(lambda: True))
 
 
 async def main(kind: str) -> str:

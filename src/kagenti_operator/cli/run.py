@@ -48,7 +48,7 @@ from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.runtime.cache.shared_informers import SharedInformers
 from kagenti_operator.runtime.control.manager import Manager, Runnable
-from kagenti_operator.runtime.election.fencing import FencedClient
+from kagenti_operator.runtime.election.fencing import fence
 from kagenti_operator.runtime.election.leader import (
     LeaderElector,
     Leadership,
@@ -232,9 +232,9 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         plain = KubeClient(connection, field_manager=manager_name, rng=rng, observer=metrics.observe_request)
         open_things.push_async_callback(plain.close)
         # What was refused comes again by its work queue: a worker that waited instead would hold up others.
-        client = FencedClient(
+        client = KubeClient(
             connection,
-            may_write=leadership.held if args.leader_elect else lambda: True,
+            build_connector=fence(leadership.held if args.leader_elect else lambda: True),
             field_manager=manager_name,
             rng=rng,
             observer=metrics.observe_request,

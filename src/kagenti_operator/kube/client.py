@@ -1,7 +1,7 @@
 """The verbs of the Kubernetes API, on typed partial objects."""
 
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +10,7 @@ import msgspec
 
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.auth.connection import Connection
+from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
@@ -19,6 +20,7 @@ from kagenti_operator.kube.transport import (
     REQUEST_SECONDS,
     Observer,
     Transport,
+    build_connector,
 )
 from kagenti_operator.kube.watch import ListPage, WatchEvent, decode_event, decode_page, object_decoder
 
@@ -49,21 +51,22 @@ class KubeClient:
         max_connections: int = 100,
         request_seconds: float = REQUEST_SECONDS,
         patience_seconds: float = PATIENCE_SECONDS,
-        transport: Transport | None = None,
+        build_connector: Callable[[int], Connector] = build_connector,
     ) -> None:
         """`patience_seconds`: how long a call may wait because the server asked for it; then it raises.
 
-        A `transport` that is brought along comes in place of one with these options.
+        `build_connector` makes the pool of connections: what must hold for every request is asked there.
         """
         self.connection = connection
         self._field_manager = field_manager
-        self._transport = transport or Transport(
+        self._transport = Transport(
             connection,
             rng=rng,
             observer=observer,
             max_connections=max_connections,
             request_seconds=request_seconds,
             patience_seconds=patience_seconds,
+            build_connector=build_connector,
         )
 
     async def __aenter__(self) -> Self:

@@ -46,7 +46,8 @@ def retry_delay(method: str, error: ApiError, rng: random.Random) -> float | Non
     return jittered(wait, _JITTER, rng)
 
 
-def _build_connector(limit: int) -> Connector:
+def build_connector(limit: int) -> Connector:
+    """Build a pool of at most so many connections."""
     return Connector(limit=limit)
 
 
@@ -62,7 +63,7 @@ class Transport:
         max_connections: int,
         request_seconds: float,
         patience_seconds: float,
-        build_connector: Callable[[int], Connector] = _build_connector,
+        build_connector: Callable[[int], Connector],
     ) -> None:
         """`build_connector` makes the pool, for at most so many connections."""
         self._connection = connection

@@ -1,6 +1,5 @@
 """A client whose writes are held back, at the last possible moment, unless this replica may write."""
 
-import random
 import socket
 import sys
 from collections.abc import Callable
@@ -11,12 +10,8 @@ import aiohttp
 from aiohttp.connector import Connection as AiohttpConnection
 from aiohttp.tracing import Trace
 
-from kagenti_operator.contract import KAGENTI
-from kagenti_operator.kube.auth.connection import Connection
-from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.errors import KubeError
-from kagenti_operator.kube.transport import PATIENCE_SECONDS, REQUEST_SECONDS, Observer, Transport
 
 _READS = ("GET", "HEAD")
 # A write that the network holds up is dropped by our kernel after so many seconds. Left alone, the kernel
@@ -29,31 +24,12 @@ class NotLeading(KubeError):
     """A write was held back because this replica does not lead, or not for certain."""
 
 
-class FencedClient(KubeClient):
-    """Reads like any client; its writes raise NotLeading unless `may_write()` as they are put on the wire."""
+def fence(may_write: Callable[[], bool]) -> Callable[[int], Connector]:
+    """What a KubeClient builds its connections with, so that its writes are held back.
 
-    def __init__(
-        self,
-        connection: Connection,
-        *,
-        may_write: Callable[[], bool],
-        rng: random.Random,
-        field_manager: str = KAGENTI.manager,
-        observer: Observer | None = None,
-        max_connections: int = 100,
-        request_seconds: float = REQUEST_SECONDS,
-        patience_seconds: float = PATIENCE_SECONDS,
-    ) -> None:
-        transport = Transport(
-            connection,
-            rng=rng,
-            observer=observer,
-            max_connections=max_connections,
-            request_seconds=request_seconds,
-            patience_seconds=patience_seconds,
-            build_connector=partial(_build_connector, may_write=may_write),
-        )
-        super().__init__(connection, field_manager=field_manager, transport=transport)
+    It reads like any client; its writes raise NotLeading unless `may_write()` as they are put on the wire.
+    """
+    return partial(_build_connector, may_write=may_write)
 
 
 def _open_socket(address: tuple[Any, ...]) -> socket.socket:
