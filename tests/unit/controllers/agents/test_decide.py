@@ -16,7 +16,7 @@ from kagenti_operator.kube.objects.rbac import Role, RoleBinding, RoleRef
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 from kagenti_operator.runtime.control.applier import differs
 
-from .workloads import INJECTION, KEY, build_agent, environment, grantee
+from .workloads import INJECTION, KEY, build_agent, environment, grantee, grantees_of
 
 NEW = build_agent()
 CONFIGURED = build_agent({"name": "agent", "env": environment()}, annotations=INJECTION.annotations(KAGENTI))
@@ -39,8 +39,6 @@ def observe(
 ) -> Observed:
     """`granted_to`: there are Role and RoleBinding, which were made for that one."""
     served = labelled and is_served(agent)
-    grantees = [grantee(agent)] if agent and served and not agent.metadata.deletion_timestamp else []
-    grantees += [grantee(twin, KEY._replace(kind="StatefulSet"))] if twin else []
     role = binding = None
     if granted_to:
         grant = build_access(KAGENTI, KEY, ("weather",), (grantee(granted_to),), experiment_id="7")
@@ -50,7 +48,7 @@ def observe(
         resource=AGENT_DEPLOYMENTS,
         agent=agent,
         served=served,
-        grantees=tuple(grantees),
+        grantees=grantees_of(agent, twin, served=served),
         role=role,
         binding=binding,
         experiments=experiments,

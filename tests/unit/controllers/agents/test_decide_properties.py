@@ -19,7 +19,7 @@ from kagenti_operator.kube.objects.rbac import RbacObject, Role, RoleBinding, Ro
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 from kagenti_operator.runtime.control.applier import differs
 
-from .workloads import KEY, build_agent, grantee
+from .workloads import KEY, build_agent, grantee, grantees_of
 
 FOREIGN = OwnerReference(api_version="v1", kind="ConfigMap", name="theirs", uid="c1")
 
@@ -143,10 +143,10 @@ def cases(draw: st.DrawFn) -> Case:
     workload = draw(st.one_of(workloads(), workloads(), workloads(), st.none()))
     agent = workload.agent if workload else None
     served = is_served(agent) and draw(st.sampled_from([True] * 7 + [False]))
-    grantees = [grantee(agent)] if agent and served and not agent.metadata.deletion_timestamp else []
+    twin = None
     if draw(st.booleans()):
         twin = build_agent(uid="u2", service_account=draw(st.sampled_from([None, "other"])))
-        grantees.append(grantee(twin, KEY._replace(kind="StatefulSet")))
+    grantees = grantees_of(agent, twin, served=served)
     experiments = tuple(sorted(draw(st.sets(names)))) if grantees else ()
     role, binding = draw(grants())
     observed = Observed(
@@ -154,7 +154,7 @@ def cases(draw: st.DrawFn) -> Case:
         resource=AGENT_DEPLOYMENTS,
         agent=agent,
         served=served,
-        grantees=tuple(grantees),
+        grantees=grantees,
         role=role,
         binding=binding,
         experiments=experiments,

@@ -50,3 +50,9 @@ def environment(injection: Injection = INJECTION) -> Sequence[Mapping[str, str]]
 
 def grantee(agent: Agent, key: AgentKey = KEY) -> Grantee:
     return Grantee(key=key, resource=KINDS[key.kind], agent=agent)
+
+
+def grantees_of(agent: Agent | None, twin: Agent | None, *, served: bool) -> tuple[Grantee, ...]:
+    """Who shares the Role of KEY: the agent as far as it is served, and a StatefulSet of its name."""
+    own = (grantee(agent),) if agent and served and not agent.metadata.deletion_timestamp else ()
+    return own + ((grantee(twin, KEY._replace(kind="StatefulSet")),) if twin else ())
