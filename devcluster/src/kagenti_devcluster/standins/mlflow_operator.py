@@ -13,7 +13,6 @@ from kagenti_devcluster.cluster.kubectl import FIELD_MANAGER, Manifest, packaged
 from kagenti_devcluster.standins.mlflow_server import NAME, NAMESPACE, build_objects, build_status
 from kagenti_devcluster.standins.resources import (
     CLUSTER_ROLE_BINDINGS,
-    CLUSTER_ROLES,
     MLFLOW_INSTANCES,
     PERSISTENT_VOLUME_CLAIMS,
     SERVERS,
@@ -25,7 +24,12 @@ from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, DATA_SCIENCE_CLUSTERS, Resource
+from kagenti_operator.kube.resources import (
+    CLUSTER_ROLES,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    DATA_SCIENCE_CLUSTERS,
+    Resource,
+)
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Event, Selection
 from kagenti_operator.runtime.control.controller import build_controller

@@ -16,11 +16,11 @@ from trustme import CA
 from kagenti_devcluster.cluster.kubectl import Manifest, apply, packaged_manifests
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.standins.mlflow_operator import MLflowOperator
-from kagenti_devcluster.standins.resources import CONFIG_MAPS
 from kagenti_devcluster.standins.service_ca import CONFIG_MAP as SERVICE_CA
 from kagenti_devcluster.standins.service_ca import ServiceCA
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.metrics import Metrics

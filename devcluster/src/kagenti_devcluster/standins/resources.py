@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from kagenti_operator.kube.objects.models import ConfigMap, KubeObject, KubeStruct, LabelledObject, ObjectMeta
-from kagenti_operator.kube.resources import Resource
+from kagenti_operator.kube.objects.models import KubeObject, KubeStruct, LabelledObject, ObjectMeta
+from kagenti_operator.kube.resources import RBAC, Resource
 
 
 class GenerationMeta(ObjectMeta, frozen=True):
@@ -43,17 +43,8 @@ class Server(KubeObject, frozen=True):
 
 
 CLUSTER_ROLE_BINDINGS = Resource(
-    "rbac.authorization.k8s.io",
-    "v1",
-    "clusterrolebindings",
-    "ClusterRoleBinding",
-    KubeObject,
-    namespaced=False,
+    RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", KubeObject, namespaced=False
 )
-CLUSTER_ROLES = Resource(
-    "rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", KubeObject, namespaced=False
-)
-CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", ConfigMap)
 MLFLOW_INSTANCES = Resource("mlflow.opendatahub.io", "v1", "mlflows", "MLflow", MLflowInstance)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", KubeObject, namespaced=False)
 PERSISTENT_VOLUME_CLAIMS = Resource("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", KubeObject)

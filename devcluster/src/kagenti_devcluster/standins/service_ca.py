@@ -16,10 +16,12 @@ import structlog
 from trustme import CA, Blob, LeafCert
 
 from kagenti_devcluster.cluster.kubectl import FIELD_MANAGER
-from kagenti_devcluster.standins.resources import CONFIG_MAPS, NAMESPACES, SECRETS, SERVICES
+from kagenti_devcluster.standins.resources import NAMESPACES, SECRETS, SERVICES
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.manifests import build_owner
 from kagenti_operator.kube.objects.models import KubeObject, LabelledObject
+from kagenti_operator.kube.resources import CONFIG_MAPS
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Added, Event, Removed, Selection
 from kagenti_operator.runtime.control.controller import build_controller
@@ -48,7 +50,6 @@ def build_serving_secret(
 ) -> Mapping[str, Any]:
     """The Secret with a Service's certificate, which goes when the Service goes."""
     meta = service.metadata
-    owner = {"apiVersion": "v1", "kind": SERVICES.kind, "name": meta.name, "uid": meta.uid}
     annotations = {
         ISSUER_ANNOTATION: digest(authority),
         "service.beta.openshift.io/originating-service-name": meta.name,
@@ -57,7 +58,7 @@ def build_serving_secret(
         "name": name,
         "namespace": meta.namespace,
         "annotations": annotations,
-        "ownerReferences": [owner],
+        "ownerReferences": [build_owner(SERVICES, service)],
     }
     return _tls_secret(metadata, certificate.cert_chain_pems[0], certificate.private_key_pem)
 
