@@ -10,11 +10,8 @@ from benchmarks.fleets import checking, rounded, run_bare
 from benchmarks.progress import say
 from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, open_testbed
-from benchmarks.witness import witness
+from benchmarks.witness import witness_configured
 from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
-from kagenti_operator.controllers.agents.injection import injected
-from kagenti_operator.kube.objects.agents import AgentWorkload
-from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 
 FLEET = Size(40, 10)
 
@@ -33,9 +30,7 @@ async def measure_agents(python: Path, directory: Path, *, profile: Path | None)
         await bed.platform.set_mlflow_status(address=server.url)
         before = await _measure_bare(bed, server, "before")
         say("starting the operator, until every agent is configured")
-        agents = await running.enter_async_context(
-            witness(bed.admin, AGENT_DEPLOYMENTS, fulfilled=_is_configured)
-        )
+        agents = await running.enter_async_context(witness_configured(bed.admin))
         flag = f"--mlflow-ca-file={server.ca_file}"
         with Operator(python, directory, bed.credentials, flag, profile=profile) as operator:
             with checking(operator):
@@ -66,7 +61,3 @@ async def _measure_bare(bed: Bed, server: MLflowServer, prefix: str) -> float:
     return await run_bare(
         bed, "mlflow", server.url, str(server.ca_file), ",".join(FLEET.names()), ",".join(names)
     )
-
-
-def _is_configured(agent: AgentWorkload) -> bool:
-    return injected(agent) is not None

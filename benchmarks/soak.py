@@ -12,7 +12,7 @@ from benchmarks.fleet import make_agent, make_namespaces
 from benchmarks.progress import say
 from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, in_parallel, open_testbed
-from benchmarks.witness import Key, Witness, witness
+from benchmarks.witness import Key, Witness, witness, witness_configured
 from kagenti_devcluster.testing.platform import BINDING
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS
@@ -105,16 +105,20 @@ async def run_soak(
     """Make and delete that many agents in each round; a first round is for caches and pools to fill."""
     teams = [f"team-{number:04}" for number in range(namespaces)]
     await make_namespaces(bed, teams)
-    async with run_experiments() as url, witness(bed.admin, ROLE_BINDINGS) as bindings:
+    async with (
+        run_experiments() as url,
+        witness(bed.admin, ROLE_BINDINGS) as bindings,
+        witness_configured(bed.admin) as configured,
+    ):
         await bed.platform.managed_and_ready(url)
         # It is asked for nothing but new experiments.
         flags = ("--mlflow-poll-interval=1000000",)
         with Operator(bed.python, bed.directory, bed.credentials, *flags, profile=profile) as operator:
             resident: list[float] = []
-            await _churn(bed, bindings, teams, 0, agents)
+            await _churn(bed, bindings, configured, teams, 0, agents)
             before = await _take_least(operator, seconds=_SETTLE_SECONDS)
             for number in range(1, rounds + 1):
-                await _churn(bed, bindings, teams, number, agents)
+                await _churn(bed, bindings, configured, teams, number, agents)
                 resident.append(round(operator.memory()["resident_mib"], 1))
                 say(f"round {number} of {rounds}: {resident[-1]} MiB")
             after = await _take_least(
@@ -126,7 +130,9 @@ async def run_soak(
     return Soak(events=2 * rounds * agents, before=before, after=after, resident_mib=resident)
 
 
-async def _churn(bed: Bed, bindings: Witness, teams: Sequence[str], number: int, agents: int) -> None:
+async def _churn(
+    bed: Bed, bindings: Witness, configured: Witness, teams: Sequence[str], number: int, agents: int
+) -> None:
     """Make agents of new names, wait until each has everything, delete them, wait until nothing is left."""
     keys = [(teams[n % len(teams)], f"agent-{number:02}-{n:03}") for n in range(agents)]
 
@@ -139,6 +145,7 @@ async def _churn(bed: Bed, bindings: Witness, teams: Sequence[str], number: int,
     await in_parallel(make, keys)
     wanted = {(namespace, BINDING) for namespace, _ in keys}
     await bindings.wait_for(wanted | {(namespace, KAGENTI.agent_role(name)) for namespace, name in keys})
+    await configured.wait_for(keys)
     await in_parallel(delete, keys)
     gone = set(teams)
     await bindings.until(lambda: not any(namespace in gone for namespace, _ in bindings.seen))

@@ -7,9 +7,10 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from kagenti_devcluster.testing.platform import BINDING
+from kagenti_operator.controllers.agents.injection import injected
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.kube.resources import ROLE_BINDINGS, Resource
+from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS, Resource
 from kagenti_operator.kube.watch import Added, Deleted, Modified
 
 type Key = tuple[str, str]
@@ -95,6 +96,11 @@ async def witness(
 def witness_bindings(client: KubeClient):
     """Watch the collector's RoleBindings."""
     return witness(client, ROLE_BINDINGS, field_selector=f"metadata.name={BINDING}")
+
+
+def witness_configured(client: KubeClient):
+    """Watch the agents that have their environment."""
+    return witness(client, AGENT_DEPLOYMENTS, fulfilled=lambda agent: injected(agent) is not None)
 
 
 def _key(obj: KubeObject) -> Key:
