@@ -8,9 +8,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.runtime.control.write_backoff import WritesReverted
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 
 _WEBHOOK = re.compile(r'failed calling webhook "[^"]+"')
+# The reason of the Event where another writer keeps reverting a write.
+REVERTED = "WriteReverted"
 _ADVICE = "It is retried: check the operator's permissions, and the cluster's policies and webhooks."
 
 
@@ -47,9 +50,13 @@ def record_failure(
 def failures_recorded(
     events: EventRecorder, about: ObjectRef | None, reason: str, consequence: str
 ) -> Generator[None]:
-    """Record a refusal that ends this block, and let it pass."""
+    """Record a refusal that ends this block, or that another writer reverts it, and let it pass."""
     try:
         yield
+    except WritesReverted as reverted:
+        if about is not None:
+            events.warning(about, REVERTED, f"{consequence}: {reverted}.")
+        raise
     except ApiError as error:
         record_failure(events, about, reason, consequence, error)
         raise

@@ -39,7 +39,7 @@ from kagenti_operator.runtime.cache.object_cache import Event, Removed, Updated
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.workqueue import WorkQueue
-from kagenti_operator.runtime.control.write_backoff import WriteBackoff
+from kagenti_operator.runtime.control.write_backoff import WriteBackoff, WritesReverted
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.reporter import Report, Reporter
 
@@ -197,17 +197,21 @@ class AgentsReconciler:
         reports = [*plan.reports, *([report_denied(key, found)] if isinstance(found, MLflowError) else [])]
         # While MLflow does not say what an agent is to use, nothing is known of what it could not use.
         unknown = () if observed.injection or plan.over else NEEDS_INJECTION
+        wrote, reverted, wait = False, False, None
         try:
             wrote, wait = await self._carry_out(observed, plan, reports)
+        except WritesReverted as error:
+            # What else is to be done for the agent goes on.
+            reverted, wait = True, error.retry_after
         finally:
             if self._states.writes.is_contested(key):
                 reports.append(report_reverted(self._names))
             about = reference(key, agent) if agent else None
             self._states.reporter.report(key, about, reports, unknown=unknown)
-        if plan.announce:
+        if plan.announce and not reverted:
             self._announce(observed)
         if plan.over:
-            return wait if wait is not None else self._forget(observed)
+            return wait if wait is not None or reverted else self._forget(observed)
         if isinstance(found, MLflowError):
             if found.retryable:
                 raise found
@@ -253,8 +257,8 @@ class AgentsReconciler:
     async def _grant(self, grant: Grant) -> bool:
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
         wrote = await self._applier.ensure(ROLES, grant.role, grant.known_role)
-        await self._applier.delete(ROLE_BINDINGS, grant.replaced)
-        return await self._applier.ensure(ROLE_BINDINGS, grant.binding, grant.known_binding) or wrote
+        binding, known, replaced = grant.binding, grant.known_binding, grant.replaced
+        return await self._applier.ensure(ROLE_BINDINGS, binding, known, replaced=replaced) or wrote
 
     def _forget(self, observed: Observed) -> float | None:
         key, states = observed.key, self._states
@@ -273,6 +277,10 @@ class AgentsReconciler:
 def _failure_reported(reports: list[Report], reason: str, consequence: str) -> Generator[None]:
     try:
         yield
+    except WritesReverted as error:
+        if reason != "MLflowNotConfigured":
+            reports.append(Report(reason=reason, message=f"{consequence}: {error}."))
+        raise
     except ApiError as error:
         reports += report_failure(reason, consequence, error)
         raise

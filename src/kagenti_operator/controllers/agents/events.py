@@ -6,6 +6,7 @@ from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.failure_events import describe_failure
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.runtime.control.write_backoff import LAST
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 # What can only be judged while it is known what the agent is to use.
@@ -59,8 +60,9 @@ def report_reverted(names: Names) -> Report:
     return Report(
         reason="MLflowConfigurationUndone",
         message="Another controller keeps reverting MLFLOW_* variables and annotations of the pod template; "
-        "each revert restarts the pods. The operator now waits up to five minutes between writes. Exclude "
-        f'these fields there, or opt out with annotation {names.mlflow_annotation("inject")}: "disabled".',
+        "each revert restarts the pods. The operator waits ever longer between its writes, and stops after "
+        f"{LAST} until the workload changes otherwise. Exclude these fields there, or opt out "
+        f'with annotation {names.mlflow_annotation("inject")}: "disabled".',
     )
 
 

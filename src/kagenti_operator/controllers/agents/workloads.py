@@ -18,6 +18,8 @@ from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.control.applier import version_of
+from kagenti_operator.runtime.control.write_backoff import WritesReverted
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 log = structlog.get_logger(__name__)
@@ -37,14 +39,15 @@ class AgentWorkloads:
     ) -> float | None:
         """Make the change; return after how many seconds to come again where it is not its turn.
 
-        Raises KubeError.
+        Raises KubeError, and WritesReverted where another writer keeps reverting it.
         """
         key, states = observed.key, self._states
         states.writes.forget_what_lasted()
         what: Hashable = change.injection if isinstance(change, Inject) else None
-        if pause := states.writes.wait(key, what):
-            reports.append(report_reverted(self._names))
-            return pause
+        if pause := states.writes.wait(key, what, version_of(agent)):
+            report = report_reverted(self._names)
+            reports.append(report)
+            raise WritesReverted(report.message, pause)
         if not states.slots.take(key):
             return PATIENCE_SECONDS
         try:
@@ -56,7 +59,7 @@ class AgentWorkloads:
                 return None
             raise
         states.slots.began(key, changed)
-        states.writes.wrote(key, what)
+        states.writes.wrote(key, what, version_of(changed))
         fields = {"kind": key.kind, "namespace": key.namespace, "name": key.name}
         if isinstance(change, Release):
             states.get(key).pending = None

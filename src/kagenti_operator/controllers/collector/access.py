@@ -183,10 +183,10 @@ class AccessReconciler:
 
     async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> bool:
         """Make the binding grant that; return whether it had to be written."""
+        replaced = None
         if current is not None and not names_role(current, cluster_role):
             # The API refuses to change a roleRef.
-            await self._applier.delete(ROLE_BINDINGS, current)
-            current = None
+            current, replaced = None, current
         desired = build_binding(
             self._names,
             namespace,
@@ -195,7 +195,7 @@ class AccessReconciler:
             owner=None if has_foreign_owner(self._names, current) else self._access.operator_role,
         )
         try:
-            return await self._applier.ensure(ROLE_BINDINGS, desired, current)
+            return await self._applier.ensure(ROLE_BINDINGS, desired, current, replaced=replaced)
         except ApiError as error:
             # The agents of a namespace that is going away go with it: their events follow.
             if not (error.namespace_terminating or error.not_found):

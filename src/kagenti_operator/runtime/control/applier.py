@@ -1,6 +1,6 @@
 """Brings single objects to what is wanted, by a request only where something differs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -9,6 +9,14 @@ import structlog
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.control.write_backoff import (
+    LAST,
+    LASTED_SECONDS,
+    MADE_SECONDS,
+    WriteBackoff,
+    WritesReverted,
+)
+from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
 
@@ -17,6 +25,10 @@ log = structlog.get_logger(__name__)
 CONFIRM_SECONDS = 15.0
 # They are the resource's, and models do not repeat them.
 _TYPE_FIELDS = ("apiVersion", "kind")
+_DELETED = "deleted"
+
+# Kind, namespace and name.
+type _Key = tuple[str, str, str]
 
 
 def first_difference(desired: object, current: object, path: str = "") -> str | None:
@@ -56,47 +68,122 @@ def differs(desired: Mapping[str, Any], current: KubeObject | None) -> bool:
 
 
 class Applier:
-    """Writes what is wanted and differs, deletes what is not wanted and there."""
+    """Writes what is wanted and differs, deletes what is not wanted and there.
+
+    Another writer that reverts the same write again and again is not fought for ever, whatever the object:
+    after a few writes each one waits longer, and after `LAST` of them the object is left as it is until
+    somebody changes it otherwise.
+    """
 
     def __init__(self, client: KubeClient) -> None:
         self._client = client
+        self._writes = WriteBackoff[_Key]()
+        # Fights that were logged.
+        self._logged = Standing[_Key]()
 
     async def ensure[T: KubeObject](
-        self, resource: Resource[T], desired: Mapping[str, Any], current: T | None
+        self,
+        resource: Resource[T],
+        desired: Mapping[str, Any],
+        current: T | None,
+        *,
+        replaced: T | None = None,
     ) -> bool:
         """Server-side apply `desired` unless `current`, as cached, has it all; return whether it wrote.
 
         Only fields that the resource's model carries can be compared, so only those may be in `desired`.
-        Raises KubeError.
+        `replaced`: the object of that name, where the API refuses to change it; it is deleted before.
+
+        Raises KubeError, and WritesReverted where another writer keeps reverting it.
         """
-        if current is not None and _difference(desired, current) is None:
+        key = _key(resource, desired["metadata"].get("namespace"), desired["metadata"]["name"])
+        self._forget_what_lasted(key)
+        field = None if current is None else _difference(desired, current)
+        if current is not None and field is None:
+            self._writes.settled(key)
             return False
+        what = msgspec.json.encode(desired, order="deterministic")
+        self._check(key, what, current or replaced, "changing" if current or replaced else "deleting", field)
+        if replaced is not None:
+            await self._delete(resource, replaced)
         applied = await self._client.apply(resource, desired)
         _log("Applied", resource, applied)
         # Absent before, it may be wanted only to exist; present before, this ends never.
-        if current is not None and (field := _difference(desired, applied)):
-            log.warning(
-                "Field does not converge: the API server keeps another value, or one that is not readable; "
-                "it is applied again at each reconciliation",
-                kind=resource.kind,
-                namespace=applied.metadata.namespace,
-                name=applied.metadata.name,
-                field=field,
-            )
+        kept = current is None or self._is_kept(resource, desired, applied)
+        lasts = MADE_SECONDS if current is None else LASTED_SECONDS
+        self._writes.wrote(key, what, version_of(applied), kept=kept, lasts=lasts)
         return True
 
     async def delete[T: KubeObject](self, resource: Resource[T], current: T | None) -> bool:
         """Delete `current`, and only it: not another that took its name; return whether it was there.
 
-        Raises KubeError, a conflict where another object has the name by now.
+        Raises KubeError, a conflict where another object has the name by now, and WritesReverted where
+        another writer keeps making it anew.
         """
         if current is None or current.metadata.deletion_timestamp is not None:
             return False
+        key = _key(resource, current.metadata.namespace, current.metadata.name)
+        self._forget_what_lasted(key)
+        self._check(key, _DELETED, current, "making", None)
+        deleted = await self._delete(resource, current)
+        if deleted:
+            self._writes.wrote(key, _DELETED)
+        return deleted
+
+    async def _delete[T: KubeObject](self, resource: Resource[T], current: T) -> bool:
         meta = current.metadata
         deleted = await self._client.delete(resource, meta.name, meta.namespace or None, uid=meta.uid)
         if deleted:
             _log("Deleted", resource, current)
         return deleted
+
+    def _forget_what_lasted(self, key: _Key) -> None:
+        self._writes.forget_what_lasted()
+        if key not in self._writes:
+            self._logged.ends(key)
+
+    def _check(
+        self, key: _Key, what: Hashable, found: KubeObject | None, verb: str, field: str | None
+    ) -> None:
+        """Raise WritesReverted unless it may be written now."""
+        wait = self._writes.wait(key, what, version_of(found) if found else "")
+        if not wait:
+            return
+        kind, *names = key
+        text = (
+            f"another writer keeps {verb} {kind} {'/'.join(filter(None, names))}"
+            f"{f' ({field})' if field else ''} against the operator, which waits ever longer between its "
+            f"writes and stops after {LAST} until the object changes otherwise. Find that writer in the "
+            "object's managedFields or the audit log, and have it leave this alone"
+        )
+        reverted = WritesReverted(text, wait)
+        stopped = reverted.retry_after is None
+        if self._logged.holds(key, f"{text} {stopped}"):
+            log.warning(text, stopped=stopped)
+        raise reverted
+
+    def _is_kept[T: KubeObject](self, resource: Resource[T], desired: Mapping[str, Any], applied: T) -> bool:
+        field = _difference(desired, applied)
+        if field is not None:
+            log.warning(
+                "Field does not converge: the API server keeps another value, or one that is not readable; "
+                "it is applied again, ever more rarely",
+                kind=resource.kind,
+                namespace=applied.metadata.namespace,
+                name=applied.metadata.name,
+                field=field,
+            )
+        return field is None
+
+
+def version_of(obj: KubeObject) -> str:
+    """What changes when somebody changes the object, and not with its status where that can be told."""
+    generation = getattr(obj.metadata, "generation", 0)
+    return str(generation) if generation else obj.metadata.resource_version
+
+
+def _key(resource: Resource[Any], namespace: str | None, name: str) -> _Key:
+    return (resource.kind, namespace or "", name)
 
 
 def _difference(desired: Mapping[str, Any], current: KubeObject) -> str | None:

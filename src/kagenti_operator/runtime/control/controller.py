@@ -13,6 +13,7 @@ from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.runtime.cache.object_cache import Added, Event, Handler, ObjectCache
 from kagenti_operator.runtime.control.workqueue import WorkQueue
+from kagenti_operator.runtime.control.write_backoff import WritesReverted
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.metrics import ControllerMetrics, Metrics
 from kagenti_operator.runtime.telemetry.standing import Standing
@@ -62,7 +63,8 @@ class Controller[K: Hashable]:
         """`reconcile` is retried with backoff after what it raises.
 
         KubeError and the `expected` classes are logged in one line; anything else is a bug, and logged with
-        its traceback. An exception with a `retry_after` in seconds is retried no sooner.
+        its traceback. An exception with a `retry_after` in seconds is retried no sooner. WritesReverted is no
+        failure: the key comes again when it says so, and who raises it has logged it.
         """
         self.name = name
         self._reconcile = reconcile
@@ -145,6 +147,8 @@ class Controller[K: Hashable]:
         started = clock.monotonic()
         try:
             again_in = await self._reconcile(key)
+        except WritesReverted as reverted:
+            result = self._come_again(key, reverted.retry_after)
         except self._expected as error:
             self._failed(key, error, bug=False)
             result = "error"
@@ -168,6 +172,9 @@ class Controller[K: Hashable]:
         if again_in is not None and again_in <= 0:
             self._queue.add_rate_limited(key)
             return "requeue"
+        return self._come_again(key, again_in)
+
+    def _come_again(self, key: K, again_in: float | None) -> str:
         self._queue.forget(key)
         # What an earlier reconciliation asked for is out of date, and the object may be gone.
         self._queue.cancel(key)

@@ -1,5 +1,6 @@
 """Bounds how often an object is written anew where another writer reverts the same change each time."""
 
+import math
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -11,8 +12,24 @@ from kagenti_operator.backoff import Backoff
 FREE = 3
 # As the kubelet pauses between the starts of a container that crashes: each change rolls pods too.
 PAUSE = Backoff(first=10.0, longest=300.0)
-# What lasted so long was not undone: the next change begins to count anew.
-LASTED_SECONDS = 60.0
+# So many times in a row it is written in all; then not before the object changes otherwise.
+LAST = 8
+# What lasted so long was not undone: the next change begins to count anew. Longer than GitOps tools pause.
+LASTED_SECONDS = 900.0
+# What was made, not changed, is remembered for less time: when a fleet is granted there is much of it.
+MADE_SECONDS = 60.0
+
+
+class WritesReverted(Exception):
+    """Another writer keeps reverting what is written; the text says of which object, and what to do.
+
+    `retry_after`: seconds until it is written again; None where only another change of the object helps.
+    """
+
+    def __init__(self, text: str, wait: float) -> None:
+        """`wait` is what `WriteBackoff.wait` returned."""
+        super().__init__(text)
+        self.retry_after = None if math.isinf(wait) else wait
 
 
 @dataclass(slots=True)
@@ -20,6 +37,11 @@ class _Written:
     what: int
     times: int
     at: float
+    # That the object had afterwards.
+    version: str
+    lasts: float
+    # That it had once the last write was undone; None as long as that was not seen.
+    reverted: str | None = None
 
     @property
     def free_at(self) -> float:
@@ -27,8 +49,8 @@ class _Written:
         return self.at if self.times < FREE else self.at + PAUSE.step(self.times - FREE + 1)
 
     def is_fresh(self, now: float) -> bool:
-        """Whether it may still turn out to be undone."""
-        return now < self.free_at + LASTED_SECONDS
+        """Whether it may still turn out to be undone, or was for the last time."""
+        return self.reverted is not None or now < self.free_at + self.lasts
 
 
 class WriteBackoff[K: Hashable]:
@@ -36,34 +58,65 @@ class WriteBackoff[K: Hashable]:
 
     def __init__(self) -> None:
         self._written: OrderedDict[K, _Written] = OrderedDict()
+        # Written and undone for the last time.
+        self._stopped: dict[K, _Written] = {}
 
     def __len__(self) -> int:
         """Of how many something is remembered."""
-        return len(self._written)
+        return len(self._written) + len(self._stopped)
 
-    def wait(self, key: K, what: Hashable) -> float:
-        """For how many seconds not to write that again; 0 where it may be at once."""
-        written = self._written.get(key)
-        if written is None or written.what != hash(what):
+    def __contains__(self, key: K) -> bool:
+        return key in self._written or key in self._stopped
+
+    def wait(self, key: K, what: Hashable, version: str = "") -> float:
+        """For how many seconds not to write that again: 0 where it may be at once, infinite once stopped.
+
+        `version`: the object's as it is known now, empty where it does not exist. Who stopped goes on when it
+        becomes another one than the last revert left, at most every five minutes.
+        """
+        written = self._get(key)
+        now = clock.monotonic()
+        if written is None or written.what != hash(what) or not written.is_fresh(now):
             return 0.0
-        return max(0.0, written.free_at - clock.monotonic())
+        if written.times >= LAST and self._is_as_reverted(key, written, version):
+            return math.inf
+        return max(0.0, written.free_at - now)
 
     def is_contested(self, key: K) -> bool:
         """Whether a change was written anew after a pause: another writer keeps reverting it."""
-        written = self._written.get(key)
+        written = self._get(key)
         return written is not None and written.times > FREE and written.is_fresh(clock.monotonic())
 
-    def wrote(self, key: K, what: Hashable) -> None:
-        """It was written now."""
-        now, digest = clock.monotonic(), hash(what)
-        before = self._written.get(key)
-        again = before is not None and before.what == digest and before.is_fresh(now)
-        self._written[key] = _Written(digest, before.times + 1 if before and again else 1, now)
-        self._written.move_to_end(key)
+    def wrote(
+        self,
+        key: K,
+        what: Hashable,
+        version: str = "",
+        *,
+        kept: bool = True,
+        lasts: float = LASTED_SECONDS,
+    ) -> None:
+        """It was written now, and has that version; `kept`: the API server took it as it was sent."""
+        now, digest, before = clock.monotonic(), hash(what), self._get(key)
+        times = 1
+        if before and before.what == digest and before.is_fresh(now):
+            # Where nothing changed it was not undone: a cache had not seen the write before.
+            untouched = kept and version != "" and version == before.version
+            times = before.times if untouched else before.times + 1
+            lasts = max(lasts, before.lasts)
+        self.forget(key)
+        self._written[key] = _Written(digest, times, now, version, lasts)
+        if times >= LAST and not kept:
+            self._stop(key, version)
 
     def forget(self, key: K) -> None:
         """It is gone."""
         self._written.pop(key, None)
+        self._stopped.pop(key, None)
+
+    def settled(self, key: K) -> None:
+        """It is as wanted. Once writing was stopped, that is the other writer's doing: nothing is undone."""
+        self._stopped.pop(key, None)
 
     def forget_what_lasted(self) -> None:
         """Drop what nobody has undone in time; cheap, to be called again and again."""
@@ -74,3 +127,22 @@ class WriteBackoff[K: Hashable]:
             if written.is_fresh(now):
                 return
             del self._written[key]
+
+    def _get(self, key: K) -> _Written | None:
+        return self._stopped.get(key) or self._written.get(key)
+
+    def _is_as_reverted(self, key: K, written: _Written, version: str) -> bool:
+        if written.reverted is None and _is_other(version, written.version):
+            self._stop(key, version)
+        return written.reverted in (None, version)
+
+    def _stop(self, key: K, version: str) -> None:
+        written = self._stopped[key] = self._written.pop(key)
+        written.reverted = version
+
+
+def _is_other(version: str, written: str) -> bool:
+    """Whether a version is later than what was written, not what a cache still had of before."""
+    if version.isdecimal() and written.isdecimal():
+        return int(version) > int(written)
+    return version != written

@@ -1,4 +1,5 @@
 import asyncio
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,7 @@ from kagenti_operator.runtime.cache.object_cache import (
     key_of,
 )
 from kagenti_operator.runtime.control.controller import build_controller
+from kagenti_operator.runtime.control.write_backoff import WritesReverted
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.support.chance import Chance
@@ -409,3 +411,20 @@ async def test_a_cancelled_reconciliation_is_no_failure(bench: Bench) -> None:
     with pytest.raises(asyncio.CancelledError):
         await run
     assert bench.sample("controller_runtime_reconcile_errors_total") == 0
+
+
+async def test_a_write_that_another_writer_reverts_is_no_failure_and_comes_again_when_it_may(
+    bench: Bench,
+) -> None:
+    bench.fail_with(WritesReverted("another writer", 30.0), WritesReverted("another writer", math.inf))
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("a")
+            await advance(29)
+            assert len(bench.seen) == 1
+            await advance(2)
+            assert len(bench.seen) == 2
+            await advance(10_000)
+            assert len(bench.seen) == 2
+    assert [line for line in logs if line["log_level"] in ("warning", "error")] == []
+    assert bench.sample("controller_runtime_reconcile_total", result="error") == 0

@@ -1,6 +1,15 @@
+from math import inf
+
 import pytest
 
-from kagenti_operator.runtime.control.write_backoff import FREE, LASTED_SECONDS, PAUSE, WriteBackoff
+from kagenti_operator.runtime.control.write_backoff import (
+    FREE,
+    LAST,
+    LASTED_SECONDS,
+    MADE_SECONDS,
+    PAUSE,
+    WriteBackoff,
+)
 from tests.support.virtual_time import skip
 
 pytestmark = pytest.mark.virtual_time
@@ -20,13 +29,12 @@ async def test_the_pause_comes_after_a_few_times_and_doubles(writes: WriteBackof
     write(writes, FREE - 1)
     assert writes.wait("key", "a") == 0
     pauses: list[float] = []
-    for _ in range(8):
+    for _ in range(LAST - FREE):
         write(writes, 1)
         pauses.append(writes.wait("key", "a"))
         skip(pauses[-1])
         assert writes.wait("key", "a") == 0
-    assert pauses[:3] == [PAUSE.first, 2 * PAUSE.first, 4 * PAUSE.first]
-    assert pauses[-1] == PAUSE.longest
+    assert pauses == [PAUSE.first * 2**n for n in range(LAST - FREE)]
 
 
 async def test_something_else_and_somebody_else_do_not_wait(writes: WriteBackoff[str]) -> None:
@@ -59,7 +67,7 @@ async def test_nothing_is_kept_of_what_lasted_or_is_gone(writes: WriteBackoff[st
 
 
 async def test_one_who_has_to_wait_long_makes_nobody_elses_changes_count(writes: WriteBackoff[str]) -> None:
-    write(writes, FREE + 5)
+    write(writes, LAST - 1)
     for _ in range(2 * FREE):
         writes.wrote("other", "a")
         assert writes.wait("other", "a") == 0
@@ -77,3 +85,72 @@ async def test_what_is_written_anew_after_a_pause_is_contested_until_it_lasts(
     assert not writes.is_contested("other")
     skip(2 * PAUSE.first + LASTED_SECONDS)
     assert not writes.is_contested("key")
+
+
+async def test_what_is_undone_for_the_last_time_waits_until_the_object_changes_otherwise(
+    writes: WriteBackoff[str],
+) -> None:
+    for version in range(LAST):
+        writes.wrote("key", "a", str(10 * version))
+    last = 10 * (LAST - 1)
+    # A cache that has not seen the write yet shows no revert.
+    assert writes.wait("key", "a", str(last - 1)) == inf
+    assert writes.wait("key", "a", str(last + 1)) == inf
+    skip(100 * LASTED_SECONDS)
+    writes.forget_what_lasted()
+    assert writes.wait("key", "a", str(last + 1)) == inf
+    assert writes.wait("key", "a", str(last + 2)) == 0
+    assert writes.is_contested("key")
+    # One more write for each such change, and no new beginning.
+    writes.wrote("key", "a", str(last + 3))
+    assert writes.wait("key", "a", str(last + 4)) == inf
+    assert writes.wait("key", "a", str(last + 5)) == PAUSE.longest
+    assert writes.wait("key", "b", str(last + 4)) == 0
+
+
+async def test_an_object_that_is_deleted_each_time_is_stopped_for_as_long_as_it_is_away(
+    writes: WriteBackoff[str],
+) -> None:
+    for version in range(LAST):
+        writes.wrote("key", "a", str(version), lasts=MADE_SECONDS)
+    assert writes.wait("key", "a") == inf
+    skip(PAUSE.longest)
+    assert writes.wait("key", "a") == inf
+    assert writes.wait("key", "a", "100") == 0
+
+
+async def test_a_fight_that_others_ended_is_over(writes: WriteBackoff[str]) -> None:
+    write(writes, LAST)
+    assert writes.wait("key", "a", "1") == inf
+    writes.settled("key")
+    assert writes.wait("key", "a", "2") == 0
+    assert "key" not in writes
+
+
+async def test_the_last_write_that_lasted_is_forgotten_as_any_other(writes: WriteBackoff[str]) -> None:
+    write(writes, LAST)
+    writes.settled("key")
+    assert "key" in writes
+    skip(PAUSE.longest + LASTED_SECONDS)
+    assert writes.wait("key", "a", "1") == 0
+    writes.forget_what_lasted()
+    assert len(writes) == 0
+
+
+async def test_a_write_that_changed_nothing_was_not_undone(writes: WriteBackoff[str]) -> None:
+    for _ in range(2 * LAST):
+        writes.wrote("key", "a", "7")
+    assert writes.wait("key", "a", "6") == 0
+    # But one that the API server does not keep is undone by it.
+    for _ in range(LAST):
+        writes.wrote("odd", "a", "7", kept=False)
+    assert writes.wait("odd", "a", "7") == inf
+    skip(PAUSE.longest)
+    assert writes.wait("odd", "a", "8") == 0
+
+
+async def test_what_was_made_is_remembered_for_less_time(writes: WriteBackoff[str]) -> None:
+    writes.wrote("key", "a", "1", lasts=MADE_SECONDS)
+    skip(MADE_SECONDS)
+    writes.forget_what_lasted()
+    assert "key" not in writes
