@@ -7,6 +7,7 @@ from typing import Any
 
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.contract import KAGENTI, PLATFORMS, Names
+from kagenti_operator.kube.label_selector import SelectorError, normalize_selector
 from kagenti_operator.runtime.telemetry.listener import BadAddressError, BindAddress, parse_bind_address
 
 
@@ -80,6 +81,17 @@ def namespace(text: str) -> str:
             f"'{text}' cannot be a namespace: lower-case letters, digits and '-', at most 63"
         )
     return name
+
+
+def label_selector(text: str) -> str:
+    """Parse a label selector. Raises ArgumentTypeError on what the API server would refuse."""
+    try:
+        return normalize_selector(text)
+    except SelectorError as error:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no label selector: {error}. One is written as for kubectl get -l: "
+            "name=value, name!=value, name in (one,other), name notin (one), name or !name, joined by commas"
+        ) from error
 
 
 def platform_names(text: str) -> Names:

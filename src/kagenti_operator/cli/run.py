@@ -24,6 +24,7 @@ from kagenti_operator.cli.flags import (
     add_platform,
     address,
     count,
+    label_selector,
     namespace,
     own_namespace,
     seconds,
@@ -95,6 +96,15 @@ def add_parser(commands: Commands) -> None:
         text="make the MLflow CR where MLflow is Managed and nobody made one (default: true)",
     )
     add_platform(parser)
+    parser.add_argument(
+        "--agent-selector",
+        type=label_selector,
+        action="append",
+        default=[],
+        metavar="SELECTOR",
+        help="label selector of workloads that are agents as well, such as "
+        "openshell.ai/managed-by=openshell; may be given several times",
+    )
     parser.add_argument(
         "--operator-name",
         default="",
@@ -190,6 +200,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         names=names,
         namespace=args.platform_namespace or own,
         own_namespace=own,
+        agent_selectors=tuple(args.agent_selector),
         lease=args.leader_election_id or names.lease,
         enable_mlflow=args.enable_mlflow,
         enable_otel_bootstrap=args.enable_otel_bootstrap,

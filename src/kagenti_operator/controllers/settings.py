@@ -17,6 +17,8 @@ class Settings:
     names: Names = contract.KAGENTI
     namespace: str = contract.KAGENTI.namespace
     own_namespace: str = contract.KAGENTI.namespace
+    # Label selectors of agents beside the platform's label.
+    agent_selectors: tuple[str, ...] = ()
     lease: str = contract.KAGENTI.lease
     enable_mlflow: bool = False
     enable_otel_bootstrap: bool = False

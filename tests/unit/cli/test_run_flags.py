@@ -56,6 +56,8 @@ def test_an_address_of_0_switches_a_listener_off(text: str, expected: BindAddres
         "--metrics-bind-address=8080",
         "--mlflow-workspace=Team_1",
         "--platform-namespace=Team_1",
+        "--agent-selector=a in b",
+        "--agent-selector=",
         "--mlflow-poll-interval=0",
         "--mlflow-poll-interval=often",
         "--max-concurrent-rolls=0",
@@ -113,6 +115,26 @@ def test_the_platform_may_be_in_another_namespace(monkeypatch: pytest.MonkeyPatc
     assert (settings.namespace, settings.own_namespace) == ("kagenti-system", "traces")
     assert (settings.names.deployment, settings.lease) == ("second", "b7c4ae34.kagenti.dev")
     assert build_settings(parse("--leader-election-id=third")).lease == "third"
+
+
+def test_agents_are_found_by_further_selectors() -> None:
+    assert build_settings(parse()).agent_selectors == ()
+    flags = ("--agent-selector=openshell.ai/managed-by==openshell", "--agent-selector=a in (b, c), !d")
+    assert build_settings(parse(*flags)).agent_selectors == (
+        "openshell.ai/managed-by=openshell",
+        "a in (b,c),!d",
+    )
+
+
+def test_a_selector_that_does_not_parse_is_reported_with_the_place_and_the_forms(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        parse("--agent-selector=kagenti.io/type is agent")
+    output = " ".join(capsys.readouterr().err.split())
+    assert "'kagenti.io/type is agent' is no label selector" in output
+    assert "not 'is'" in output
+    assert "name in (one,other)" in output
 
 
 def test_an_unknown_platform_is_reported_with_those_that_are_known(

@@ -11,9 +11,9 @@ from kagenti_operator.kube.auth.credentials import Connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.mlflow.client import MLflowClient
-from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import key_of
 from kagenti_operator.runtime.cache.shared_informers import SharedInformers
+from kagenti_operator.runtime.control.controller import Watched
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 
@@ -40,6 +40,6 @@ async def open_dependencies(
     await agents_mlflow.close()
 
 
-def put[T: KubeObject](informer: Informer[T], *objects: T) -> None:
+def put[T: KubeObject](informer: Watched[T], *objects: T) -> None:
     for obj in objects:
         informer.cache.put(key_of(obj), obj)

@@ -18,6 +18,7 @@ from kagenti_operator.kube.resources import (
     Resource,
 )
 from kagenti_operator.runtime.cache.informer import Informer
+from kagenti_operator.runtime.cache.merged_informer import MergedInformer
 from kagenti_operator.runtime.cache.object_cache import Selection
 from kagenti_operator.runtime.telemetry.events import ObjectRef
 
@@ -52,31 +53,34 @@ def _namespace(obj: KubeObject) -> tuple[str, ...]:
     return (obj.metadata.namespace,)
 
 
+type AgentInformer = Informer[Any] | MergedInformer[Any]
+
+
 class AgentFacts:
-    """Workloads with the agents' label, and the Roles and RoleBindings that the operator made."""
+    """Workloads with the agents' labels, and the Roles and RoleBindings that the operator made."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         informers, names = dependencies.informers, dependencies.settings.names
         self._names = names
-        self.selector = names.agent_selector
-        self.workloads: Mapping[str, Informer[Any]] = {
-            kind: informers.get(
-                Selection(
-                    resource=resource.for_names(names),
-                    label_selector=self.selector,
-                    indexes=((BY_NAMESPACE, _namespace),),
-                )
+        selectors = tuple(dict.fromkeys((names.agent_selector, *dependencies.settings.agent_selectors)))
+        self.selector = " or ".join(selectors)
+        selections = [
+            Selection(
+                resource=resource.for_names(names),
+                label_selector=selector,
+                indexes=((BY_NAMESPACE, _namespace),),
             )
-            for kind, resource in KINDS.items()
+            for resource in KINDS.values()
+            for selector in selectors
+        ]
+        self.informers = tuple(informers.get(selection) for selection in selections)
+        # One for each kind, whichever of the selectors an object is selected by.
+        self.workloads: Mapping[str, AgentInformer] = {
+            kind: informers.get_any([it for it in selections if it.resource.kind == kind]) for kind in KINDS
         }
         ours = f"{contract.MANAGED_BY_LABEL}={names.manager}"
         self.roles = informers.get(Selection(resource=ROLES.for_names(names), label_selector=ours))
         self.bindings = informers.get(Selection(resource=ROLE_BINDINGS.for_names(names), label_selector=ours))
-
-    @property
-    def informers(self) -> tuple[Informer[Any], ...]:
-        """The informers of the workloads."""
-        return tuple(self.workloads.values())
 
     def resource(self, key: AgentKey) -> Resource[Any]:
         """The agent's resource, at the version that the cluster serves."""
@@ -95,7 +99,7 @@ class AgentFacts:
         )
 
     def __len__(self) -> int:
-        return sum(len(informer.cache) for informer in self.informers)
+        return sum(len(informer.cache) for informer in self.workloads.values())
 
     def twins(self, key: AgentKey) -> tuple[AgentKey, ...]:
         """The keys of agents with that name: kinds have names of their own, and share a Role."""
@@ -104,11 +108,12 @@ class AgentFacts:
 
     def has_agents(self, namespace: str) -> bool:
         """Whether any agent lives in that namespace."""
-        return any(i.cache.index_size(BY_NAMESPACE, namespace) for i in self.informers)
+        return any(i.cache.index_size(BY_NAMESPACE, namespace) for i in self.workloads.values())
 
     def namespaces(self) -> set[str]:
         """Every namespace that holds an agent."""
-        return set(itertools.chain.from_iterable(i.cache.index_values(BY_NAMESPACE) for i in self.informers))
+        values = (i.cache.index_values(BY_NAMESPACE) for i in self.workloads.values())
+        return set(itertools.chain.from_iterable(values))
 
     def role(self, key: AgentKey) -> Role | None:
         """The Role of an agent."""

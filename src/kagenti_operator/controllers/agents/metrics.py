@@ -27,7 +27,7 @@ class AgentMetrics(Collector):
 
     def __init__(self, facts: AgentFacts) -> None:
         self._agents: Tally[str] = Tally()
-        for informer in facts.informers:
+        for informer in facts.workloads.values():
             informer.subscribe(self._on_agent)
 
     def collect(self) -> Iterator[Metric]:

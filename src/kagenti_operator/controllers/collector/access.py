@@ -36,7 +36,7 @@ def setup(
     """Watch agents and bindings by namespace, and the platform's facts for all namespaces at once."""
     reconciler = AccessReconciler(dependencies, mlflow, access, agents)
     controller = dependencies.controller("collector-access", reconciler.reconcile, workers=WORKERS)
-    for informer in agents.informers:
+    for informer in agents.workloads.values():
         controller.watches(informer, namespace_of_new_agent)
     controller.watches(access.bindings, lambda event: (event.object.metadata.namespace,))
     platform: tuple[Informer[Any], ...] = (

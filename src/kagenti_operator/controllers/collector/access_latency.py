@@ -25,7 +25,7 @@ class AccessLatency:
         self._observe = observe
         # By namespace, then by uid: when the agent appeared.
         self._waiting: dict[str, dict[str, float]] = {}
-        for informer in agents.informers:
+        for informer in agents.workloads.values():
             informer.subscribe(self._on_agent)
         access.bindings.subscribe(lambda event: self._settle(event.object.metadata.namespace))
         for role in access.roles:

@@ -73,7 +73,7 @@ def setup(
     controller = build_singleton(dependencies, name, reconciler.reconcile, *informers, follows=tuple(follows))
     if sources:
         workspace = dependencies.settings.mlflow_workspace
-        for informer in (sources.access.bindings, *sources.agents.informers):
+        for informer in (sources.access.bindings, *sources.agents.workloads.values()):
             controller.watches(
                 informer,
                 lambda event: (name,) if event.object.metadata.namespace == workspace else (),
