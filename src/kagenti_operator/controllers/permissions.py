@@ -103,8 +103,8 @@ async def find_missing(client: KubeClient, needed: Sequence[Permission]) -> list
 
 async def _is_allowed(client: KubeClient, permission: Permission) -> bool:
     attributes = {field: getattr(permission, field) for field in Permission.__dataclass_fields__}
-    body = msgspec.json.encode({"spec": {"resourceAttributes": attributes}})
-    return msgspec.json.decode(await client.raw("POST", REVIEWS, body=body), type=_Review).status.allowed
+    review = {"spec": {"resourceAttributes": attributes}}
+    return (await client.ask("POST", REVIEWS, _Review, body=review)).status.allowed
 
 
 def describe_missing(missing: Sequence[Permission]) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import msgspec
 
+from kagenti_operator import bounded_json
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.connector import Connector
@@ -256,6 +257,15 @@ class KubeClient:
         return await self._transport.request(
             method, path, what=f"{method} {path}", params=params, body=body, content_type=content_type
         )
+
+    async def ask[T](self, method: str, path: str, model: type[T], *, body: Any = None) -> T:
+        """Send a request that is about no object, such as a review, and decode its answer."""
+        encoded = None if body is None else msgspec.json.encode(body)
+        answer = await self.raw(method, path, body=encoded)
+        try:
+            return bounded_json.decode(answer, model)
+        except msgspec.DecodeError as error:
+            raise _misfit(f"{method} {path}", error) from error
 
     async def _write[T: KubeObject](
         self,

@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import msgspec
-
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeStruct
@@ -24,8 +22,8 @@ async def is_namespaced(client: KubeClient, resource: Resource[Any]) -> bool:
 
     Raises ApiError while its group and version are not served, KubeError where the version lacks it.
     """
-    answer = await client.raw("GET", f"/apis/{resource.api_version}")
-    for served in msgspec.json.decode(answer, type=_ServedResources).resources:
+    answer = await client.ask("GET", f"/apis/{resource.api_version}", _ServedResources)
+    for served in answer.resources:
         if served.name == resource.plural:
             return served.namespaced
     raise KubeError(f"{resource.api_version} does not serve {resource.plural}")

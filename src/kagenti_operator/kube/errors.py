@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from kagenti_operator import bounded_json
+
 _MAX_TEXT = 300
 
 
@@ -136,7 +138,7 @@ def error_from_status(what: str, status: Status) -> ApiError:
 def error_from_response(what: str, code: int, headers: Mapping[str, str], body: bytes) -> ApiError:
     """Word an HTTP answer that is not a success; proxies on the way answer with something else than JSON."""
     try:
-        status = msgspec.json.decode(body, type=Status)
+        status = bounded_json.decode(body, Status)
     except msgspec.DecodeError:
         status = Status(message=body[:_MAX_TEXT].decode(errors="replace").strip() or "no explanation given")
     details = status.details or StatusDetails()

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
+from kagenti_operator.bounded_json import Decoder
 from kagenti_operator.kube.errors import Status
 from kagenti_operator.kube.objects.models import KubeObject, KubeStruct
 
@@ -97,14 +98,10 @@ class _IdentityEvent(KubeStruct):
     object: _Identity
 
 
-class _Decoder[T](Protocol):
-    def decode(self, buf: bytes | msgspec.Raw, /) -> T: ...
-
-
 @cache
-def object_decoder(model: type[KubeObject]) -> _Decoder[Any]:
+def object_decoder(model: type[KubeObject]) -> Decoder[Any]:
     """Return the decoder of single objects."""
-    return msgspec.json.Decoder(model)
+    return Decoder(model)
 
 
 # The model is a value in the two functions below, which a type checker cannot subscript these with.
@@ -113,19 +110,20 @@ _GENERIC_EVENTS: tuple[Any, ...] = (Added, Modified, Deleted)
 
 
 @cache
-def _list_decoder(model: type[KubeObject]) -> _Decoder[_ListBody[Any]]:
-    return msgspec.json.Decoder(_GENERIC_LIST[model])
+def _list_decoder(model: type[KubeObject]) -> Decoder[_ListBody[Any]]:
+    return Decoder(_GENERIC_LIST[model])
 
 
 @cache
-def _event_decoder(model: type[KubeObject]) -> _Decoder[Any]:
+def _event_decoder(model: type[KubeObject]) -> Decoder[Any]:
     added, modified, deleted = (generic[model] for generic in _GENERIC_EVENTS)
-    return msgspec.json.Decoder(added | modified | deleted | Bookmark | Refused)
+    events: Any = added | modified | deleted | Bookmark | Refused
+    return Decoder(events)
 
 
-_RAW_LIST = msgspec.json.Decoder(_ListBody[msgspec.Raw])
-_IDENTITY = msgspec.json.Decoder(_Identity)
-_IDENTITY_EVENT = msgspec.json.Decoder(_IdentityEvent)
+_RAW_LIST = Decoder(_ListBody[msgspec.Raw])
+_IDENTITY = Decoder(_Identity)
+_IDENTITY_EVENT = Decoder(_IdentityEvent)
 
 
 def decode_page[T: KubeObject](model: type[T], body: bytes) -> ListPage[T]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from kagenti_operator import bounded_json
 from kagenti_operator.mlflow.errors import MLflowError
 
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
@@ -39,7 +40,7 @@ class _ErrorAnswer(msgspec.Struct):
 def decode_answer[T](request: Request, body: bytes, model: type[T]) -> T:
     """Decode a successful answer; raises MLflowError where MLflow would not have said that."""
     try:
-        return msgspec.json.decode(body, type=model)
+        return bounded_json.decode(body, model)
     except msgspec.DecodeError as error:
         raise MLflowError(
             200,
@@ -71,7 +72,7 @@ def _names_workspace(request: Request, said: str) -> bool:
 
 def _read_error(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
     try:
-        answer = msgspec.json.decode(body, type=_ErrorAnswer)
+        answer = bounded_json.decode(body, _ErrorAnswer)
     except msgspec.DecodeError:
         answer = _ErrorAnswer()
     if answer.error is not None:

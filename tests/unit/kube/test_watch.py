@@ -72,6 +72,15 @@ def test_an_object_that_does_not_fit_spoils_only_itself() -> None:
     assert page.resource_version == "9"
 
 
+def test_an_object_that_nests_without_end_spoils_nothing() -> None:
+    deep = json.dumps(widget("deep")).replace('{"a": 1}', '{"f:a":' * 9990 + "{}" + "}" * 9990)
+    body = f'{{"metadata": {{"resourceVersion": "9"}}, "items": [{deep}, {json.dumps(widget("a"))}]}}'
+    page = decode_page(Widget, body.encode())
+    assert [g.metadata.name for g in page.items] == ["deep", "a"]
+    event = decode_event(Widget, f'{{"type": "ADDED", "object": {deep}}}'.encode())
+    assert isinstance(event, Added)
+
+
 def test_what_is_not_a_list_is_refused() -> None:
     with pytest.raises(msgspec.DecodeError):
         decode_page(Widget, b"<html>please log in</html>")

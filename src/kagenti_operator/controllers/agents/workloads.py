@@ -3,7 +3,6 @@
 from collections.abc import Hashable
 from typing import Any
 
-import msgspec
 import structlog
 
 from kagenti_operator import clock
@@ -80,6 +79,6 @@ class AgentWorkloads:
         # Another manager owns it too, such as a rollback to a pod template that had it.
         meta = agent.metadata
         path = resource.path(meta.namespace, meta.name)
-        workload: dict[str, Any] = msgspec.json.decode(await self._client.raw("GET", path))
+        workload: dict[str, Any] = await self._client.ask("GET", path, dict[str, Any])
         operations = build_removal(self._names, workload, resource, injected(released))
         return await self._client.json_patch(resource, meta.name, operations, meta.namespace)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-import msgspec
-
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 
@@ -95,7 +93,8 @@ class LeaseClient:
     async def get(self) -> Lease | None:
         """Return the lease as it is now, None where there is none."""
         try:
-            return _decode(await self._client.raw("GET", f"{self._collection}/{self._name}"))
+            path = f"{self._collection}/{self._name}"
+            return Lease(await self._client.ask("GET", path, dict[str, Any]))
         except ApiError as error:
             if error.not_found:
                 return None
@@ -112,8 +111,4 @@ class LeaseClient:
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any], record: Record) -> Lease:
         whole = {**body, "apiVersion": API_VERSION, "kind": KIND, "spec": record}
-        return _decode(await self._client.raw(method, path, body=msgspec.json.encode(whole)))
-
-
-def _decode(body: bytes) -> Lease:
-    return Lease(msgspec.json.decode(body, type=dict[str, Any]))
+        return Lease(await self._client.ask(method, path, dict[str, Any], body=whole))

@@ -42,7 +42,7 @@ class Verdict(Enum):
 class Requester(Protocol):
     """The part of a KubeClient that is needed here; one that is not fenced, for reviews are writes to it."""
 
-    async def raw(self, method: str, path: str, *, body: bytes | None = None) -> bytes:
+    async def ask[T](self, method: str, path: str, model: type[T], *, body: Any = None) -> T:
         """Send a request and return the body of its success."""
         ...
 
@@ -111,11 +111,7 @@ class TokenAuthorizer:
         return Verdict.ALLOWED if access.status.allowed else Verdict.REFUSED
 
     async def _review[T](self, path: str, kind: type[T], spec: Mapping[str, Any]) -> T:
-        answer = await self._client.raw("POST", path, body=msgspec.json.encode({"spec": spec}))
-        try:
-            return msgspec.json.decode(answer, type=kind)
-        except msgspec.DecodeError as error:
-            raise KubeError(f"POST {path}: the answer is no review: {error}") from error
+        return await self._client.ask("POST", path, kind, body={"spec": spec})
 
 
 def bearer_token(header: str) -> str | None:

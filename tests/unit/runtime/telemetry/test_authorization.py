@@ -1,8 +1,8 @@
 """What the authorizer remembers, and for how long; what it asks for is tested on a real API server."""
 
-import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from kagenti_operator.kube.errors import Unreachable
@@ -26,18 +26,20 @@ class Answers:
         self.asked: list[str] = []
         self.away = False
 
-    async def raw(self, method: str, path: str, *, body: bytes | None = None) -> bytes:
+    async def ask[T](self, method: str, path: str, model: type[T], *, body: Any = None) -> T:
+        return msgspec.convert(self._answer(method, path, body), model)
+
+    def _answer(self, method: str, path: str, body: Any) -> dict[str, Any]:
         assert method == "POST"
-        assert body is not None
         if self.away:
             raise Unreachable("no answer")
         self.asked.append(path)
-        spec: dict[str, Any] = json.loads(body)["spec"]
+        spec: dict[str, Any] = body["spec"]
         if path == ACCESS_REVIEWS:
-            return json.dumps({"status": {"allowed": spec["user"] in self.readers}}).encode()
+            return {"status": {"allowed": spec["user"] in self.readers}}
         user = self.users.get(spec["token"])
         status = {"authenticated": True, "user": {"username": user}} if user else {"error": "unknown"}
-        return json.dumps({"status": status}).encode()
+        return {"status": status}
 
 
 @pytest.fixture
