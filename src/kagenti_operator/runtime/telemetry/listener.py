@@ -1,12 +1,15 @@
 """Serving HTTP at an address given as in Go: `host:port`, `:port`, `[::]:port`, or `0` for nowhere."""
 
 import asyncio
+import socket
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
+
+from kagenti_operator.runtime.telemetry.connections import Connections, open_sockets
 
 log = structlog.get_logger(__name__)
 
@@ -70,22 +73,39 @@ class Listener:
         """Serve. Raises CannotListenError, and whatever `tls` raises."""
         context = await self._tls() if self._tls else None
         runner = web.AppRunner(self._app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
+        self._app.on_response_prepare.append(_close_after)
         await runner.setup()
+        if runner.server is None:
+            raise CannotListenError(f"the {self.name} cannot be served")
+        connections = Connections(self.name, runner.server, context)
+        sockets: list[socket.socket] = []
         try:
-            await self._listen(runner, context)
-            self.port = runner.addresses[0][1]
+            sockets = self._listen()
+            self.port = sockets[0].getsockname()[1]
             self.ready.set()
             log.info("Listening", server=self.name, address=str(BindAddress(self._address.host, self.port)))
-            await asyncio.Event().wait()
+            await asyncio.gather(*(connections.accept(listening) for listening in sockets))
         finally:
+            for listening in sockets:
+                listening.close()
             await runner.cleanup()
+            await connections.close()
 
-    async def _listen(self, runner: web.AppRunner, context: ssl.SSLContext | None) -> None:
-        site = web.TCPSite(runner, self._address.host or None, self._address.port, ssl_context=context)
+    def _listen(self) -> list[socket.socket]:
         try:
-            await site.start()
+            sockets = open_sockets(self._address.host, self._address.port)
         except (OSError, UnicodeError) as error:
             # The second is a host's name that cannot be one.
             problem = error.strerror if isinstance(error, OSError) and error.strerror else error
             reason = f"{self._address} cannot be listened on for the {self.name}: {problem}"
             raise CannotListenError(f"{reason}. Choose another address, or 0 for none") from error
+        for listening in sockets:
+            listening.setblocking(False)
+        return sockets
+
+
+async def _close_after(_: web.Request, response: web.StreamResponse) -> None:
+    """A connection is for one request, so that none is idle."""
+    response.force_close()
+    # The other headers stand already.
+    response.headers["Connection"] = "close"
