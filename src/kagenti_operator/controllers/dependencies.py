@@ -2,9 +2,10 @@
 
 import random
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kagenti_operator.controllers.settings import Settings
+from kagenti_operator.controllers.suspended import Suspended
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
@@ -27,6 +28,7 @@ class Dependencies:
     events: EventRecorder
     metrics: Metrics
     rng: random.Random
+    suspended: Suspended = field(default_factory=Suspended)
 
     def queue[K: Hashable](self, name: str, bucket: Callable[[K], Hashable]) -> WorkQueue[K]:
         """A work queue with buckets for the controller of that name."""

@@ -10,6 +10,7 @@ from kagenti_operator.controllers.permissions import Permission
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.manager import Runnable
+from kagenti_operator.runtime.telemetry.health import Check
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +18,7 @@ class Feature:
     """What a feature owns; several may share an informer.
 
     `permissions`: what it surely writes; what its informers read follows from these. `leading`: tasks that
-    run beside the controllers, on the replica that leads.
+    run beside the controllers, on the replica that leads. `notes`: what `/readyz` says though all is well.
     """
 
     name: str
@@ -26,3 +27,4 @@ class Feature:
     permissions: tuple[Permission, ...] = ()
     metrics: tuple[MetricsCollector, ...] = ()
     leading: Mapping[str, Runnable] = field(default_factory=dict[str, Runnable])
+    notes: Mapping[str, Check] = field(default_factory=dict[str, Check])

@@ -1,6 +1,6 @@
 """Puts the operator together: the only place that looks at what the command line switches on."""
 
-from kagenti_operator.controllers import openshift
+from kagenti_operator.controllers import openshift, platform_operator
 from kagenti_operator.controllers.agents import feature as agents
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector import feature as collector
@@ -26,6 +26,7 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
     ]
     if not (settings.enable_mlflow or settings.enable_otel_bootstrap):
         return tuple(features)
+    features.append(platform_operator.build_feature(dependencies))
     is_openshift = Observable[bool | None](None)
     features.append(openshift.build_feature(dependencies, is_openshift))
     sources: MLflowSources | None = None

@@ -63,7 +63,8 @@ def setup(
     owners = partial(agents_of_grant, dependencies.settings.names)
     controller.watches(facts.roles, owners).watches(facts.bindings, owners)
     # Agents that came while MLflow was away are looked at when it is back.
-    return controller.follows(endpoint, lambda: facts.all() if endpoint.value else ())
+    controller.follows(endpoint, lambda: facts.all() if endpoint.value else ())
+    return controller.suspend_while(dependencies.suspended.mlflow)
 
 
 def namespace_of(key: AgentKey) -> str:

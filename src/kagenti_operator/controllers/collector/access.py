@@ -47,7 +47,7 @@ def setup(
     )
     for informer in platform:
         controller.watches(informer, reconciler.namespaces_of_platform)
-    return controller
+    return controller.suspend_while(dependencies.suspended.mlflow)
 
 
 @dataclass(frozen=True, kw_only=True)

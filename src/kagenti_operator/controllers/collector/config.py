@@ -71,6 +71,7 @@ def setup(
         follows += [sources.resolved, sources.traces]
     name = "collector-config"
     controller = build_singleton(dependencies, name, reconciler.reconcile, *informers, follows=tuple(follows))
+    controller.suspend_while(dependencies.suspended.configuration)
     if sources:
         workspace = dependencies.settings.mlflow_workspace
         for informer in (sources.access.bindings, *sources.agents.workloads.values()):

@@ -37,7 +37,9 @@ def setup(
 ) -> Controller[str]:
     """Watch the MLflow CR and its endpoints; what is found goes into `resolved`."""
     reconciler = ExperimentReconciler(dependencies, mlflow, resolved)
-    return build_singleton(dependencies, "experiment", reconciler.reconcile, mlflow.mlflows, mlflow.endpoints)
+    name = "experiment"
+    controller = build_singleton(dependencies, name, reconciler.reconcile, mlflow.mlflows, mlflow.endpoints)
+    return controller.suspend_while(dependencies.suspended.experiment)
 
 
 class ExperimentReconciler:

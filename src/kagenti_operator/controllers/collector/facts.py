@@ -4,6 +4,7 @@ from typing import Any
 
 from kagenti_operator import contract
 from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.platform_operator import is_platform_operator
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SERVICES
@@ -77,8 +78,9 @@ class CollectorFacts:
     @property
     def operator(self) -> Workload | None:
         """The operator's own Deployment, where it runs from one in the platform's namespace."""
-        found = (self.deployments.cache.get(self._namespace, name) for name in self._operator_names)
-        return next(filter(None, found), None)
+        named = (self.deployments.cache.get(self._namespace, name) for name in self._operator_names)
+        # The platform's own operator has the names of a first installation of ours.
+        return next((found for found in named if found and not is_platform_operator(found)), None)
 
     @property
     def subject(self) -> ObjectRef | None:

@@ -45,5 +45,9 @@ def build_configuration_feature(
             *permit(CONFIG_MAPS, "create", "patch", namespace=own, name=contract.COLLECTOR_CONFIG),
             *permit(DEPLOYMENTS, "patch", namespace=own, name=contract.COLLECTOR),
         ),
-        metrics=(CollectorMetrics(facts, sources, in_place_since, settings, leading),),
+        metrics=(
+            CollectorMetrics(
+                facts, sources, in_place_since, settings, leading, dependencies.suspended.configuration
+            ),
+        ),
     )

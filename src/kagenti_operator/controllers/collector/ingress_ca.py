@@ -24,7 +24,7 @@ def setup(dependencies: Dependencies, collector: CollectorFacts) -> Controller[s
         collector.ingress_ca,
         collector.deployments,
         follows=(collector.openshift,),
-    )
+    ).suspend_while(dependencies.suspended.configuration)
 
 
 def build_bundle(ingress: str | None, root: str | None) -> str | None:

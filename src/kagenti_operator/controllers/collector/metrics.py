@@ -83,7 +83,9 @@ class CollectorMetrics(Collector):
         in_place_since: Observable[datetime | None],
         settings: Settings,
         leading: Leading,
+        suspended: Observable[bool],
     ) -> None:
+        self._suspended = suspended
         self._facts = facts
         self._sources = sources
         self._in_place_since = in_place_since
@@ -103,7 +105,7 @@ class CollectorMetrics(Collector):
         )
         if self._sources:
             yield from self._collect_refusals(self._sources)
-        if self._leading.value:
+        if self._leading.value and not self._suspended.value:
             yield from self._collect_configuration()
 
     def _collect_refusals(self, sources: MLflowSources) -> Iterator[Metric]:

@@ -36,7 +36,7 @@ def setup(
         mlflow.data_science_clusters,
         mlflow.mlflows,
         follows=(mlflow.mlflows.cache.served, traces),
-    )
+    ).suspend_while(dependencies.suspended.mlflow)
 
 
 def build_operand(names: Names, *, namespaced: bool) -> Manifest:

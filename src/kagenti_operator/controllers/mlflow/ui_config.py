@@ -29,7 +29,7 @@ def setup(dependencies: Dependencies, mlflow: MLflowFacts) -> Controller[str]:
     reconciler = UIConfigReconciler(dependencies, mlflow)
     return build_singleton(
         dependencies, "ui-config", reconciler.reconcile, mlflow.mlflows, config_map(dependencies)
-    )
+    ).suspend_while(dependencies.suspended.mlflow)
 
 
 class UIConfigReconciler:

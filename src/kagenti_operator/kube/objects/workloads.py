@@ -30,6 +30,8 @@ class Container(KubeStruct):
 
     name: str
     image: str = ""
+    command: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = None
     env: tuple[EnvVar, ...] | None = None
     volume_mounts: tuple[VolumeMount, ...] | None = None
     resources: Resources | None = None

@@ -75,6 +75,9 @@ class Controller[K: Hashable]:
         self._active = 0
         self._running = False
         self._replays: list[Callable[[], None]] = []
+        self._suspensions: list[Observable[bool]] = []
+        # Keys that came while the controller was suspended, in their order.
+        self._kept: dict[K, None] = {}
         self._failures = Standing[K](_REMINDERS)
         metrics.show(queue, workers=workers, active=lambda: self._active)
 
@@ -111,6 +114,21 @@ class Controller[K: Hashable]:
         observable.subscribe(lambda: self.enqueue(*keys()))
         return self
 
+    def suspend_while(self, suspended: Observable[bool]) -> Self:
+        """Reconcile nothing while that is true; what comes meanwhile is reconciled afterwards."""
+        self._suspensions.append(suspended)
+        suspended.subscribe(self._resume)
+        return self
+
+    def _resume(self) -> None:
+        if not self._is_suspended:
+            kept, self._kept = self._kept, {}
+            self.enqueue(*kept)
+
+    @property
+    def _is_suspended(self) -> bool:
+        return any(suspended.value for suspended in self._suspensions)
+
     async def run(self) -> None:
         """Work until `stop` is called; then return once what was in work is done."""
         self._running = True
@@ -134,6 +152,10 @@ class Controller[K: Hashable]:
                 key = await self._queue.get()
             except asyncio.QueueShutDown:
                 return
+            if self._is_suspended:
+                self._kept[key] = None
+                self._queue.done(key)
+                continue
             self._active += 1
             try:
                 await self._handle(key)

@@ -1,7 +1,7 @@
 """The probes: `/healthz` says whether to restart the process, `/readyz` whether it does its job.
 
 Each check has a name under which it can be asked alone (`/healthz/leader`); `?verbose` lists them all, as
-with every other Kubernetes component.
+with every other Kubernetes component. `/readyz` also has notes, which change no status.
 """
 
 from collections.abc import Callable, Coroutine, Mapping
@@ -19,13 +19,16 @@ class Health:
     def __init__(self) -> None:
         self.alive: dict[str, Check] = {"ping": lambda: None}
         self.ready: dict[str, Check] = {}
+        # What people should know though the process does its job.
+        self.notes: dict[str, Check] = {}
 
     def build_app(self) -> web.Application:
         """Return the web application that serves `/healthz` and `/readyz`."""
         app = web.Application()
-        for probe, checks in (("healthz", self.alive), ("readyz", self.ready)):
-            app.router.add_get(f"/{probe}", _answer(probe, checks))
-            app.router.add_get(f"/{probe}/{{check}}", _answer(probe, checks))
+        none: dict[str, Check] = {}
+        for probe, checks, notes in (("healthz", self.alive, none), ("readyz", self.ready, self.notes)):
+            app.router.add_get(f"/{probe}", _answer(probe, checks, notes))
+            app.router.add_get(f"/{probe}/{{check}}", _answer(probe, checks, none))
         return app
 
 
@@ -38,15 +41,18 @@ def judge(probe: str, checks: Mapping[str, Check]) -> tuple[bool, str]:
 
 
 def _answer(
-    probe: str, checks: Mapping[str, Check]
+    probe: str, checks: Mapping[str, Check], notes: Mapping[str, Check]
 ) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
     async def answer(request: web.Request) -> web.Response:
         name = request.match_info.get("check")
         if name is not None and name not in checks:
             raise web.HTTPNotFound(text=f"{probe} has no check {name}\n")
         passed, lines = judge(probe, checks if name is None else {name: checks[name]})
-        if passed:
-            return web.Response(text=lines if "verbose" in request.query else "ok")
-        return web.Response(text=lines, status=500)
+        noted = "".join(f"[!]{name}: {text}\n" for name, note in notes.items() if (text := note()))
+        if not passed:
+            return web.Response(text=noted + lines, status=500)
+        if "verbose" in request.query:
+            return web.Response(text=noted + lines)
+        return web.Response(text=f"ok\n{noted}" if noted else "ok")
 
     return answer

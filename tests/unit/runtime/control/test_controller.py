@@ -428,3 +428,27 @@ async def test_a_write_that_another_writer_reverts_is_no_failure_and_comes_again
             assert len(bench.seen) == 2
     assert [line for line in logs if line["log_level"] in ("warning", "error")] == []
     assert bench.sample("controller_runtime_reconcile_total", result="error") == 0
+
+
+async def test_nothing_is_reconciled_while_it_is_suspended_and_nothing_is_lost(bench: Bench) -> None:
+    suspended, other = Observable(True), Observable(False)
+    bench.controller.suspend_while(suspended).suspend_while(other)
+
+    async def answer(_: str) -> float:
+        return 60
+
+    bench.answer = answer
+    async with bench.running():
+        bench.controller.enqueue("a", "b")
+        bench.controller.enqueue("a")
+        await advance(1000)
+        assert bench.seen == []
+        suspended.set(False)
+        await settle()
+        assert bench.seen == ["a", "b"]
+        other.set(True)
+        await advance(1000)
+        assert bench.seen == ["a", "b"]
+        other.set(False)
+        await settle()
+        assert bench.seen == ["a", "b", "a", "b"]

@@ -103,3 +103,16 @@ def test_addresses_are_read_as_in_go(text: str, address: BindAddress | None) -> 
 def test_what_is_no_address_is_refused_with_the_cure(text: str) -> None:
     with pytest.raises(BadAddressError, match="write host:port, :port or"):
         parse_bind_address(text)
+
+
+async def test_a_note_is_in_the_text_and_changes_no_status() -> None:
+    health, notes = Health(), ["agents have another label"]
+    health.ready["informers"] = lambda: None
+    health.notes["agents"] = lambda: notes[0] if notes else None
+    async with serving(health) as url:
+        assert await ask(f"{url}/readyz") == (200, "ok\n[!]agents: agents have another label\n")
+        status, text = await ask(f"{url}/readyz?verbose")
+        assert (status, text.splitlines()[0]) == (200, "[!]agents: agents have another label")
+        assert await ask(f"{url}/healthz") == (200, "ok")
+        notes.clear()
+        assert await ask(f"{url}/readyz") == (200, "ok")
