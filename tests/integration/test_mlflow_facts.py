@@ -8,6 +8,7 @@ import json
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +160,29 @@ def test_rest_is_served_at_one_of_the_two_places(setting: Setting) -> None:
             workspace=setting.tenants.namespace,
         )
         assert wrong.status == 404
+
+
+# --- experiments ---------------------------------------------------------------------------------------
+
+
+def test_only_an_experiment_that_is_shown_has_its_creation_time_and_keeps_it(setting: Setting) -> None:
+    """In milliseconds since 1970; what creates an experiment answers with nothing but its id."""
+    before = time.time_ns() // 1_000_000
+    made = setting.ask("POST", f"{EXPERIMENTS}/create", body={"name": "known"})
+    assert list(made.body) == ["experiment_id"]
+    own = {"experiment_id": made.body["experiment_id"]}
+
+    def show(name: str) -> set[int]:
+        by_id = setting.ask("GET", f"{EXPERIMENTS}/get", params=own)
+        by_name = setting.ask("GET", f"{EXPERIMENTS}/get-by-name", params={"experiment_name": name})
+        return {answer.body["experiment"]["creation_time"] for answer in (by_id, by_name)}
+
+    times = show("known")
+    assert len(times) == 1
+    assert before <= next(iter(times)) <= time.time_ns() // 1_000_000
+    for action, body in (("update", {"new_name": "known anew"}), ("delete", {}), ("restore", {})):
+        assert setting.ask("POST", f"{EXPERIMENTS}/{action}", body=own | body).status == 200
+        assert show("known anew") == times
 
 
 # --- the collector: OTLP ------------------------------------------------------------------------------
