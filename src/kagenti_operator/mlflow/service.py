@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-_HOST = re.compile(r"([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.cluster\.local)?\.?")
+# A pod of a headless Service has a name of its own before the Service's.
+_HOST = re.compile(r"(?:[a-z0-9-]+\.)?([a-z0-9-]+)\.([a-z0-9-]+)\.svc(?:\.cluster\.local)?\.?")
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,11 @@ class Service:
 
 
 def service_of(url: str) -> Service | None:
-    """The Service in the host of a URL; None where the host is no name of a Service."""
+    """The Service in the host of a URL; None where the host is no name of a Service, or of its pod."""
     match = _HOST.fullmatch(urlsplit(url).hostname or "")
     return Service(namespace=match[2], name=match[1]) if match else None
+
+
+def needs_service_ca(url: str) -> bool:
+    """Whether, on OpenShift, the service CA signed what answers there."""
+    return urlsplit(url).scheme == "https" and service_of(url) is not None

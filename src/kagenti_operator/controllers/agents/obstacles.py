@@ -10,9 +10,9 @@ from kagenti_operator.contract import (
     URI_VARIABLE,
     WORKSPACE_VARIABLE,
 )
-from kagenti_operator.controllers.agents.addresses import is_service
 from kagenti_operator.controllers.agents.injection import Injection, InjectionPlan
 from kagenti_operator.kube.objects.agents import Agent, AgentContainer
+from kagenti_operator.mlflow.service import service_of
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 UNUSABLE = "MLflowNotUsable"
@@ -74,7 +74,7 @@ def _find_proxy(existing: Mapping[str, str | None], url: str) -> str | None:
     A gateway may well be behind one. What comes from elsewhere (None) may name any proxy, or cover any host.
     """
     parts = urlsplit(url)
-    if not is_service(url) or _covers(existing, parts.hostname or "", parts.netloc):
+    if service_of(url) is None or _covers(existing, parts.hostname or "", parts.netloc):
         return None
     for name in (f"{parts.scheme}_proxy", "all_proxy"):
         # As Python's clients have it, the lower case wins.

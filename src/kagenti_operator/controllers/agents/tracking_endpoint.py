@@ -3,12 +3,12 @@
 from dataclasses import dataclass, replace
 
 from kagenti_operator import clock
-from kagenti_operator.controllers.agents.addresses import needs_service_ca
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.mlflow import status
+from kagenti_operator.mlflow.service import needs_service_ca
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.observable import Observable
 

@@ -18,7 +18,7 @@ from tests.support.virtual_time import skip
 
 pytestmark = pytest.mark.virtual_time
 
-ADDRESS = "https://mlflow.svc:8443"
+ADDRESS = "https://mlflow.opendatahub.svc:8443"
 GATEWAY = "https://gateway.example/mlflow"
 
 
