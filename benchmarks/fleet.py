@@ -10,6 +10,7 @@ from kagenti_operator.controllers.agents.access import Grantee, build_access
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS, ROLES
+from kagenti_operator.mlflow.client import Experiment
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,8 @@ async def make_configured_fleet(bed: Bed, size: Size, tracking_uri: str) -> None
         agent = await bed.admin.create(AGENT_DEPLOYMENTS, build_agent(namespace, name, injection))
         grantee = Grantee(key=AgentKey(AGENT_DEPLOYMENTS.kind, *key), resource=AGENT_DEPLOYMENTS, agent=agent)
         # With the id, or else the operator would know nothing of the fleet and ask MLflow about all of it.
-        role, binding = build_access(
-            KAGENTI, grantee.key, (name,), (grantee,), experiment_id=injection.experiment_id
-        )
+        experiment = Experiment(id=injection.experiment_id, name=name, creation_time=numbers[key])
+        role, binding = build_access(KAGENTI, grantee.key, (name,), (grantee,), experiment=experiment)
         await bed.admin.apply(ROLES, role)
         await bed.admin.apply(ROLE_BINDINGS, binding)
 

@@ -1,12 +1,14 @@
 """Puts the operator together: the only place that looks at what the command line switches on."""
 
+from functools import partial
+
 from kagenti_operator.controllers import openshift, platform_operator
 from kagenti_operator.controllers.agents import feature as agents
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector import feature as collector
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.config import MLflowSources
-from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.collector.experiment import Resolved, is_collectors
 from kagenti_operator.controllers.collector.facts import CollectorFacts
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
@@ -31,6 +33,7 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
     features.append(openshift.build_feature(dependencies, is_openshift))
     sources: MLflowSources | None = None
     if settings.enable_mlflow:
+        gone = Observable(False)
         sources = MLflowSources(
             MLflowFacts(dependencies.informers),
             AccessFacts(dependencies),
@@ -39,9 +42,16 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
             Observable[TracesURL | None](None),
         )
         features += [
-            mlflow.build_feature(dependencies, sources.mlflow, sources.traces),
-            collector.build_access_feature(dependencies, sources, leading),
-            agents.build_feature(dependencies, sources.mlflow, sources.agents, is_openshift),
+            mlflow.build_feature(dependencies, sources.mlflow, sources.traces, gone),
+            collector.build_access_feature(dependencies, sources, gone, leading),
+            agents.build_feature(
+                dependencies,
+                sources.mlflow,
+                sources.agents,
+                is_openshift,
+                gone,
+                partial(is_collectors, sources.resolved),
+            ),
         ]
         if settings.enable_console_link:
             features.append(console_link.build_feature(dependencies, sources.mlflow))

@@ -23,16 +23,27 @@ _ROUNDS = 5
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
-    """An experiment as MLflow has it: people may rename it at any time, its id never changes."""
+    """An experiment as MLflow has it: people may rename it at any time, its id never changes.
+
+    `creation_time`: milliseconds since 1970, None where it is not known. In another database ids begin anew:
+    one of the same id and another time is somebody else's.
+    """
 
     id: str = msgspec.field(name="experiment_id")
     name: str
     lifecycle_stage: str = "active"
+    creation_time: int | None = None
 
     @property
     def deleted(self) -> bool:
         """Whether it lies in MLflow's trash, from where it can be restored."""
         return self.lifecycle_stage == "deleted"
+
+    def is_same(self, other: "Experiment") -> bool:
+        """Whether that is this experiment; where its time was not known yet, one that has the same name."""
+        if self.creation_time is None or other.creation_time is None:
+            return (self.id, self.name) == (other.id, other.name)
+        return (self.id, self.creation_time) == (other.id, other.creation_time)
 
 
 class _Created(msgspec.Struct):
@@ -71,11 +82,11 @@ class MLflowClient:
         """Create the experiment of that name, find it, or take it out of the trash."""
         calls = self._calls(base_url, workspace)
         for _ in range(_ROUNDS):
-            if created := await calls.create(name):
-                return created
-            found = await calls.get_by_name(name)
+            created = await calls.create(name)
+            # What creates one does not say when.
+            found = await (calls.get(created) if created else calls.get_by_name(name))
             if found is None:
-                # Purged or renamed since its name was taken.
+                # Purged or renamed since it was made, or since its name was taken.
                 continue
             if not found.deleted:
                 return found
@@ -119,8 +130,8 @@ class _Calls:
     workspace: str | None
     deadline: float
 
-    async def create(self, name: str) -> Experiment | None:
-        """The new experiment; None where the name is taken, if only by one in the trash."""
+    async def create(self, name: str) -> str | None:
+        """The id of the new experiment; None where the name is taken, if only by one in the trash."""
         request = self._post("create", f"create experiment '{name}'", "create", {"name": name})
         try:
             body = await self._send(request)
@@ -128,7 +139,7 @@ class _Calls:
             if error.code == ALREADY_EXISTS:
                 return None
             raise
-        return Experiment(id=decode_answer(request, body, _Created).experiment_id, name=name)
+        return decode_answer(request, body, _Created).experiment_id
 
     async def get_by_name(self, name: str) -> Experiment | None:
         """The experiment of that name, deleted or not."""

@@ -7,6 +7,7 @@ from kagenti_devcluster.testing.platform import (
     EDIT,
     INTEGRATION,
     MLFLOW_NAMESPACE,
+    MLFLOWS,
     RBAC,
     Object,
     Platform,
@@ -53,6 +54,28 @@ async def test_the_last_agent_that_leaves_takes_the_grant_along(
     await platform.patch(workload_path(team, "two", "StatefulSet"), NO_LABEL)
     await expect_no_binding(platform, team)
     await expect_binding(platform, MLFLOW_NAMESPACE)
+
+
+async def test_mlflows_own_namespace_keeps_its_grant_when_the_operator_starts_without_a_cr(
+    start_operator: StartOperator, platform: Platform, team: str
+) -> None:
+    """Where MLflow is, only its CR says: nothing is revoked for not knowing."""
+    await platform.managed_and_ready(f"https://mlflow.{team}.svc:8443/mlflow")
+    await platform.set_mlflow_endpoint(ready=True, namespace=team)
+    left = f"{team}-left"
+    await platform.namespace(left)
+    await platform.workload(left, "weather")
+    first = start_operator(features=MLFLOW_ONLY)
+    before = await expect_binding(platform, team)
+    await expect_binding(platform, left)
+    first.stop()
+    await platform.delete(f"{MLFLOWS}/mlflows/mlflow")
+    start_operator(features=MLFLOW_ONLY)
+    # It is at work, and revokes where it knows that nobody is left.
+    await platform.delete(workload_path(left, "weather"))
+    await expect_no_binding(platform, left)
+    path = f"{RBAC}/namespaces/{team}/rolebindings/{BINDING}"
+    await expect_unchanged(platform, path, before, seconds=2)
 
 
 @pytest.mark.usefixtures("granted")

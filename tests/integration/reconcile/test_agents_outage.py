@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer
-from kagenti_devcluster.testing.platform import Object, Platform, always, eventually
+from kagenti_devcluster.testing.platform import MLFLOWS, Object, Platform, always, eventually
 from tests.support.agents import MLFLOW_ONLY, NO_LABEL, Agents, environment
 from tests.support.expectations import expect_event, expect_unchanged
 from tests.support.mlflow import MLflow
@@ -119,3 +119,56 @@ async def test_an_experiment_that_bears_another_agents_name_is_not_taken_for_one
     assert found is not None
     assert found["experiment_id"] not in ids.values()
     await agents.expect_configured("weather", experiment="moved")
+
+
+async def test_in_another_database_an_id_that_is_a_strangers_is_granted_to_nobody(
+    agents: Agents,
+    operator: OperatorProcess,
+    start_with_mlflow: StartOperator,
+    mlflow: MLflow,
+    mlflow_server: MLflowServer,
+) -> None:
+    """What a restarted operator remembers of an experiment is its id and when it was created."""
+    before = environment(await agents.create_configured("weather"))["MLFLOW_EXPERIMENT_ID"] or ""
+    operator.stop()
+    await asyncio.to_thread(mlflow_server.stop)
+    mlflow_server.lose_data()
+    await asyncio.to_thread(mlflow_server.start_again)
+    strangers: set[str] = set()
+    while before not in strangers:
+        name = f"somebodys-{len(strangers)}"
+        made = await mlflow.call("POST", "create", agents.namespace, {"name": name})
+        assert int(made["experiment_id"]) <= int(before)
+        strangers.add(made["experiment_id"])
+    start_with_mlflow(features=MLFLOW_ONLY)
+    after = environment(await agents.expect_configured("weather"))
+    assert after["MLFLOW_EXPERIMENT_ID"] not in strangers
+    await agents.expect_granted("weather", ["weather"])
+
+
+async def test_an_mlflow_that_is_made_anew_at_its_address_gives_new_ids_without_waiting_for_the_poll(
+    agents: Agents,
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
+    mlflow_server: MLflowServer,
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    start_with_mlflow("--mlflow-poll-interval=3600", features=MLFLOW_ONLY)
+    await agents.create_configured("weather")
+    role = await agents.expect_granted("weather")
+    before = role["metadata"]["annotations"]["mlflow.kagenti.io/experiment-creation-time"]
+    await platform.delete(f"{MLFLOWS}/mlflows/mlflow")
+    await asyncio.to_thread(mlflow_server.stop)
+    mlflow_server.lose_data()
+    await asyncio.to_thread(mlflow_server.start_again)
+    # Another one had its first id.
+    await mlflow.call("POST", "create", agents.namespace, {"name": "somebodys"})
+    await platform.managed_and_ready(mlflow.url)
+    await agents.expect_configured("weather")
+
+    async def another() -> None:
+        role = await agents.expect_granted("weather")
+        assert role["metadata"]["annotations"]["mlflow.kagenti.io/experiment-creation-time"] > before
+
+    await eventually(another)

@@ -57,7 +57,7 @@ async def test_500_agents_at_once_are_few_calls_at_a_time_and_fair_to_namespaces
         await expect(port, "kagenti_agents", fleet, state="configured", seconds=STORM_SECONDS)
         assert 1 < proxy.peak <= AGENT_WORKERS
         # None was asked for twice, and nothing else was asked but where spans are taken.
-        assert Counter(proxy.calls) == {"create": fleet, "traces": 1}
+        assert Counter(proxy.calls) == {"create": fleet, "get": fleet, "traces": 1}
 
         order = [
             line["namespace"].rpartition("-")[2] for line in operator.logged("Configured agent for MLflow")

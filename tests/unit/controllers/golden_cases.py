@@ -23,7 +23,7 @@ from kagenti_operator.kube.objects.models import KubeObject, ObjectMeta
 from kagenti_operator.kube.objects.workloads import Workload, WorkloadMeta
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES
 
-from .agents.workloads import INJECTION, KEY, build_agent, environment, grantee
+from .agents.workloads import EXPERIMENT, INJECTION, KEY, build_agent, environment, grantee
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -73,7 +73,7 @@ def build_grant() -> tuple[Manifest, Manifest]:
     """Of a Deployment, and of a StatefulSet of the same name."""
     twin = build_agent(uid="u2", service_account="weather-sa")
     grantees = (grantee(build_agent()), grantee(twin, KEY._replace(kind="StatefulSet")))
-    return build_access(KAGENTI, KEY, ("renamed", "weather"), grantees, experiment_id="7")
+    return build_access(KAGENTI, KEY, ("renamed", "weather"), grantees, experiment=EXPERIMENT)
 
 
 def build_injection() -> Manifest | None:

@@ -16,7 +16,13 @@ from tests.support.misbehaving_server import Answer, HangUp, Server, Silence, se
 
 pytestmark = pytest.mark.virtual_time
 
-CREATED = Answer(body={"experiment_id": "7"})
+CREATED = Answer(
+    body={
+        "experiment_id": "7",
+        # Which creating one does not say, and what is asked next is answered with.
+        "experiment": {"experiment_id": "7", "name": "weather", "creation_time": 1},
+    }
+)
 TAKEN = Answer(400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": "taken"})
 ABSENT = Answer(404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "No Experiment with id=7 exists"})
 REFUSED = Answer(403, {"error": {"code": "PERMISSION_DENIED", "message": "Permission denied."}})
@@ -52,8 +58,9 @@ async def ensure(server: Server, workspace: str | None = "team1") -> Experiment:
 async def test_an_experiment_is_created_in_its_workspace_with_the_token() -> None:
     async with serving(CREATED) as server:
         experiment = await ensure(server)
-    assert experiment == Experiment(id="7", name="weather")
-    (asked,) = server.asked
+    assert experiment == Experiment(id="7", name="weather", creation_time=1)
+    asked, shown = server.asked
+    assert (shown.method, shown.query) == ("GET", {"experiment_id": "7"})
     assert (asked.method, asked.path) == ("POST", "/api/2.0/mlflow/experiments/create")
     assert asked.body == {"name": "weather"}
     assert asked.headers["Authorization"] == "Bearer token"
@@ -73,12 +80,16 @@ async def test_a_path_in_the_base_url_is_kept() -> None:
 
 
 async def test_the_token_is_asked_for_again_on_every_try() -> None:
-    tokens = iter(["first", "second\n"])
+    tokens = iter(["first", "second\n", "third"])
     async with serving(Answer(503), CREATED) as server:
         mlflow = MLflowClient(token=lambda: next(tokens), rng=random.Random(1))
         await mlflow.ensure_experiment(server.url, "team1", "weather")
         await mlflow.close()
-    assert [asked.headers["Authorization"] for asked in server.asked] == ["Bearer first", "Bearer second"]
+    assert [asked.headers["Authorization"] for asked in server.asked] == [
+        "Bearer first",
+        "Bearer second",
+        "Bearer third",
+    ]
 
 
 async def test_names_are_sent_as_they_are() -> None:
@@ -94,18 +105,23 @@ async def test_names_are_sent_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("steps", "calls"),
     [
-        ([CREATED], ["create"]),
+        ([CREATED], ["create", "get"]),
         ([TAKEN, found("active")], ["create", "get-by-name"]),
         ([TAKEN, found("deleted"), Answer()], ["create", "get-by-name", "restore"]),
         # Purged between being refused and being looked for.
-        ([TAKEN, ABSENT, CREATED], ["create", "get-by-name", "create"]),
+        ([TAKEN, ABSENT, CREATED], ["create", "get-by-name", "create", "get"]),
         # Restored by somebody else.
         (
             [TAKEN, found("deleted"), ABSENT, TAKEN, found("active")],
             ["create", "get-by-name", "restore", "create", "get-by-name"],
         ),
         # Purged from the trash.
-        ([TAKEN, found("deleted"), ABSENT, CREATED], ["create", "get-by-name", "restore", "create"]),
+        (
+            [TAKEN, found("deleted"), ABSENT, CREATED],
+            ["create", "get-by-name", "restore", "create", "get"],
+        ),
+        # Purged since it was made.
+        ([CREATED, ABSENT, CREATED], ["create", "get", "create", "get"]),
         # Created, but the answer was lost.
         ([HangUp(), TAKEN, found("active")], ["create", "create", "get-by-name"]),
     ],
@@ -116,13 +132,14 @@ async def test_names_are_sent_as_they_are() -> None:
         "purged",
         "restored by others",
         "purged from the trash",
+        "purged at once",
         "answer lost",
     ],
 )
 async def test_the_experiment_is_there_afterwards(steps: list[Answer], calls: list[str]) -> None:
     async with serving(*steps) as server:
         experiment = await ensure(server)
-    assert experiment == Experiment(id="7", name="weather", lifecycle_stage="active")
+    assert experiment == Experiment(id="7", name="weather", creation_time=1)
     assert server.calls == calls
 
 
@@ -165,8 +182,8 @@ async def test_a_missing_workspace_is_no_missing_experiment() -> None:
 async def test_what_may_go_away_is_tried_again_with_growing_waits(failure: Answer) -> None:
     async with serving(failure, failure, failure, CREATED) as server:
         assert (await ensure(server)).id == "7"
-    assert len(server.asked) == 4
-    first, second, third = server.waits
+    assert server.calls == ["create"] * 4 + ["get"]
+    first, second, third, _ = server.waits
     assert 0.25 <= first <= 0.5 <= second <= 1.0 <= third <= 2.0
 
 
@@ -183,7 +200,7 @@ async def test_the_rest_is_never_tried_again(status: int) -> None:
 async def test_retry_after_is_obeyed() -> None:
     async with serving(Answer(429, headers={"Retry-After": "20"}), CREATED) as server:
         await ensure(server)
-    (waited,) = server.waits
+    waited, _ = server.waits
     assert 20 <= waited < 21
 
 
@@ -303,3 +320,18 @@ async def test_a_ca_file_that_comes_and_rotates_is_followed(tmp_path: Path) -> N
             new.cert_pem.write_to_path(tmp_path / "next.crt")
             (tmp_path / "next.crt").replace(ca_file)
             assert (await mlflow.ensure_experiment(server.url, "team1", "weather")).id == "7"
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (Experiment(id="7", name="renamed", creation_time=1), True),
+        (Experiment(id="7", name="weather", creation_time=2), False),
+        (Experiment(id="8", name="weather", creation_time=1), False),
+        (Experiment(id="7", name="weather"), True),
+        (Experiment(id="7", name="renamed"), False),
+    ],
+)
+def test_an_experiment_is_known_by_id_and_creation_time(other: Experiment, same: bool) -> None:
+    experiment = Experiment(id="7", name="weather", creation_time=1)
+    assert experiment.is_same(other) == other.is_same(experiment) == same

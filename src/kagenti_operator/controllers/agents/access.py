@@ -1,5 +1,6 @@
 """Pure: the Role and RoleBinding that let an agent's pods use its experiment, and nothing else."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,9 @@ from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
 from kagenti_operator.kube.manifests import Manifest, build_owner, build_role, build_role_binding
 from kagenti_operator.kube.objects.agents import Agent, AgentPodTemplate
-from kagenti_operator.kube.objects.rbac import RbacObject, RoleBinding
+from kagenti_operator.kube.objects.rbac import RbacObject, Role, RoleBinding
 from kagenti_operator.kube.resources import ROLES, Resource
+from kagenti_operator.mlflow.client import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,18 +46,40 @@ def service_account(template: AgentPodTemplate) -> str:
     return template.spec.service_account_name or template.spec.service_account or "default"
 
 
+def recorded_experiment(role: Role) -> Experiment | None:
+    """The experiment that `build_access` recorded on a Role; None where it recorded none."""
+    annotations, names = role.metadata.annotations, role.resource_names
+    if not (names and annotations.experiment_id):
+        return None
+    time = annotations.experiment_creation_time or ""
+    return Experiment(
+        id=annotations.experiment_id,
+        name=names[0],
+        creation_time=int(time) if time.isascii() and time.isdigit() else None,
+    )
+
+
+def _identity(names: Names, experiment: Experiment | None) -> Mapping[str, str]:
+    # The id is never left out: what is not in an apply is not compared either, and an outdated one would
+    # stay. A Role of a version that did not record the time is no reason to write it before that is known.
+    annotations = {names.mlflow_annotation("experiment-id"): experiment.id if experiment else ""}
+    if experiment and experiment.creation_time is not None:
+        annotations[names.mlflow_annotation("experiment-creation-time")] = str(experiment.creation_time)
+    return annotations
+
+
 def build_access(
     names: Names,
     key: AgentKey,
     experiments: tuple[str, ...],
     grantees: tuple[Grantee, ...],
     *,
-    experiment_id: str | None,
+    experiment: Experiment | None,
 ) -> tuple[Manifest, Manifest]:
     """Build Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve.
 
-    `experiment_id`: of the one experiment that all of them have. It is kept on the Role, which those who may
-    write workloads cannot write; None where there is no such one.
+    `experiment`: the one that all of them have. Its id and creation time are kept on the Role, which those
+    who may write workloads cannot write; None where there is no such one.
 
     Raises ValueError where there is nothing or nobody to grant: what has no owner outlives its agents.
     """
@@ -71,8 +95,7 @@ def build_access(
         names=experiments,
         verbs=contract.AGENT_VERBS,
         labels=names.managed_labels,
-        # Never left out: what is not in an apply is not compared either, and an outdated id would stay.
-        annotations={names.mlflow_annotation("experiment-id"): experiment_id or ""},
+        annotations=_identity(names, experiment),
         owners=owners,
     )
     accounts = sorted({service_account(grantee.agent.template) for grantee in grantees})

@@ -18,8 +18,10 @@ from kagenti_operator.controllers.agents.events import (
 )
 from kagenti_operator.controllers.agents.experiments import (
     AgentExperiments,
+    ExperimentTaken,
+    IsCollectors,
     KnownExperiment,
-    common_id,
+    common_experiment,
     names_to_grant,
 )
 from kagenti_operator.controllers.agents.facts import KINDS, AgentFacts, AgentKey, key_of_agent, reference
@@ -51,17 +53,22 @@ FOLLOW_SECONDS = 10.0
 
 
 def setup(
-    dependencies: Dependencies, facts: AgentFacts, endpoint: Observable[Endpoint | None]
+    dependencies: Dependencies,
+    facts: AgentFacts,
+    endpoint: Observable[Endpoint | None],
+    gone: Observable[bool],
+    is_collectors: IsCollectors,
 ) -> Controller[AgentKey]:
-    """Watch the workloads and their grants; another address of MLflow concerns every agent."""
+    """Watch the workloads and their grants; another address of MLflow, and its end, concern every agent."""
     queue = dependencies.queue(NAME, bucket=namespace_of)
-    reconciler = AgentsReconciler(dependencies, facts, endpoint, queue)
+    reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, is_collectors)
     controller = dependencies.controller(NAME, reconciler.reconcile, queue=queue, workers=WORKERS)
     for kind, informer in facts.workloads.items():
         informer.subscribe(partial(reconciler.follow_rollout, kind))
         controller.watches(informer, partial(key_of_event, kind))
     owners = partial(agents_of_grant, dependencies.settings.names)
     controller.watches(facts.roles, owners).watches(facts.bindings, owners)
+    controller.follows(gone, lambda: facts.all() if gone.value else ())
     # Agents that came while MLflow was away are looked at when it is back.
     controller.follows(endpoint, lambda: facts.all() if endpoint.value else ())
     return controller.suspend_while(dependencies.suspended.mlflow)
@@ -97,7 +104,9 @@ class AgentsReconciler:
         dependencies: Dependencies,
         facts: AgentFacts,
         endpoint: Observable[Endpoint | None],
+        gone: Observable[bool],
         queue: WorkQueue[AgentKey],
+        is_collectors: IsCollectors,
     ) -> None:
         settings = dependencies.settings
         self._names = settings.names
@@ -106,6 +115,7 @@ class AgentsReconciler:
         self._applier = Applier(dependencies.client)
         self._facts = facts
         self._endpoint = endpoint
+        self._gone = gone
         self._queue = queue
         self._states = AgentStates(
             RolloutSlots(settings.max_concurrent_rolls, queue.add, bucket=namespace_of),
@@ -113,14 +123,16 @@ class AgentsReconciler:
             WriteBackoff[AgentKey](),
             Reporter[AgentKey](dependencies.events, __name__),
         )
-        self._experiments = AgentExperiments(settings, facts, dependencies.agents_mlflow, dependencies.rng)
+        self._experiments = AgentExperiments(
+            settings, facts, dependencies.agents_mlflow, dependencies.rng, is_collectors
+        )
         self._workloads = AgentWorkloads(dependencies, facts, self._states)
 
     async def reconcile(self, key: AgentKey) -> float | None:
         """Bring one agent to what section 2.6 of the contract says."""
         try:
             found = await self._resolve(key)
-            observed = await self._observe(key, found if isinstance(found, Injection) else None)
+            observed = await self._observe(key, found)
             return await self._act(observed, decide(self._names, observed), found)
         finally:
             self._states.slots.pass_on(key)
@@ -140,6 +152,8 @@ class AgentsReconciler:
         try:
             known = await self._experiments.resolve(key, agent, endpoint, self._recall(key, agent))
         except MLflowError as error:
+            if isinstance(error, ExperimentTaken):
+                self._states.get(key).experiment = None
             return error
         self._states.get(key).experiment = known
         self._states.denied.succeeded(key)
@@ -156,7 +170,7 @@ class AgentsReconciler:
         state.experiment = state.experiment or self._experiments.recall(key, agent)
         return state.experiment
 
-    async def _observe(self, key: AgentKey, injection: Injection | None) -> Observed:
+    async def _observe(self, key: AgentKey, found: Injection | MLflowError | None) -> Observed:
         """Take a snapshot; also of a workload that left the cache, of which only the API server knows."""
         facts, states = self._facts, self._states
         agent, role, binding = facts.get(key), facts.role(key), facts.binding(key)
@@ -168,9 +182,9 @@ class AgentsReconciler:
         if agent is not None and agent.metadata.deletion_timestamp and not served:
             agent = None
         grantees = tuple(
-            Grantee(key=twin, resource=facts.resource(twin), agent=found)
+            Grantee(key=twin, resource=facts.resource(twin), agent=it)
             for twin in facts.twins(key)
-            if (found := facts.get(twin)) and is_served(found) and not found.metadata.deletion_timestamp
+            if (it := facts.get(twin)) and is_served(it) and not it.metadata.deletion_timestamp
         )
         # After a restart the first of twins must not take what the Role has of the other.
         known = [self._recall(grantee.key, grantee.agent) for grantee in grantees]
@@ -183,8 +197,10 @@ class AgentsReconciler:
             role=role,
             binding=binding,
             experiments=names_to_grant(known, clock.monotonic()),
-            common_id=common_id(known),
-            injection=injection,
+            common=common_experiment(known),
+            gone=self._gone.value and self._endpoint.value is None,
+            taken=isinstance(found, ExperimentTaken),
+            injection=found if isinstance(found, Injection) else None,
             pending=states.pending(key),
             now=clock.monotonic(),
         )

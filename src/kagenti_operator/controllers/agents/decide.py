@@ -10,7 +10,7 @@ from kagenti_operator.controllers.agents.access import (
     grants_role,
     without_foreign_owners,
 )
-from kagenti_operator.controllers.agents.events import report_kept, report_unknown_inject
+from kagenti_operator.controllers.agents.events import report_gone, report_kept, report_unknown_inject
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import (
     Injection,
@@ -30,6 +30,7 @@ from kagenti_operator.kube.manifests import Manifest
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
 from kagenti_operator.kube.resources import Resource
+from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 
@@ -39,8 +40,9 @@ class Observed:
 
     `agent`: its workload, None where that is gone. `served`: it is an agent, and did not opt out. `grantees`:
     the workloads that share its Role, this one included, as far as they are served. `experiments`: the names
-    that these have to be granted; `common_id`: the id, where all have the same one. `injection`: what it is
-    to use, None while MLflow does not say. `pending`: what was written into it and is not announced yet.
+    that these have to be granted; `common`: the experiment, where all have the same one. `taken`: the one of
+    its name is somebody else's. `injection`: what it is to use, None while MLflow does not say. `gone`: nor
+    will it, as MLflow is gone for good. `pending`: what was written into it and is not announced yet.
     """
 
     key: AgentKey
@@ -51,8 +53,10 @@ class Observed:
     role: Role | None
     binding: RoleBinding | None
     experiments: tuple[str, ...]
-    common_id: str | None
+    common: Experiment | None
     injection: Injection | None
+    taken: bool = False
+    gone: bool = False
     pending: Pending | None = None
     now: float = 0.0
 
@@ -115,7 +119,15 @@ def decide(names: Names, observed: Observed) -> Plan:
         return Plan()
     unknown = unknown_inject_values(agent)
     reports = (report_unknown_inject(names, unknown),) if unknown else ()
+    if observed.taken:
+        change = Release() if is_marked(agent) else None
+        return Plan(revoke=not observed.experiments, change=change, reports=reports)
     grant = plan_grant(names, observed)
+    if observed.gone:
+        # The grant stays, by which the experiment is known if MLflow should come back with its data.
+        marked = is_marked(agent)
+        reports += (report_gone(),) if marked else ()
+        return Plan(grant=grant, change=Release() if marked else None, reports=reports)
     if grant is None or observed.injection is None:
         # Its pods may run under another account by the time that MLflow is back: a known grant follows.
         # Without a grant MLflow would refuse its pods, and remember that for minutes.
@@ -152,7 +164,7 @@ def plan_grant(names: Names, observed: Observed) -> Grant | None:
     if not (observed.experiments and observed.grantees):
         return None
     role, binding = build_access(
-        names, observed.key, observed.experiments, observed.grantees, experiment_id=observed.common_id
+        names, observed.key, observed.experiments, observed.grantees, experiment=observed.common
     )
     current = observed.binding
     fits = current is None or grants_role(current, names.agent_role(observed.key.name))

@@ -32,6 +32,16 @@ def report_denied(key: AgentKey, error: MLflowError) -> Report:
     )
 
 
+def report_gone() -> Report:
+    """MLflow's CR was deleted, and none came in its place."""
+    return Report(
+        reason="MLflowGone",
+        message="There has been no MLflow for ten minutes (its custom resource is gone): the MLFLOW_* "
+        "variables are taken out, because a client waits minutes for an address that is dead. They come back "
+        "with MLflow.",
+    )
+
+
 def report_unknown_inject(names: Names, values: tuple[str, ...]) -> Report:
     """The annotation by which people opt out holds no word that is understood; the agent is served."""
     found = " and ".join(repr(value if len(value) <= 40 else value[:40] + "...") for value in values)

@@ -1,12 +1,13 @@
 """What is known of agents' experiments, and when MLflow is asked about them."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from kagenti_operator import clock
+from kagenti_operator.controllers.agents.access import recorded_experiment
 from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
 from kagenti_operator.controllers.agents.injection import injected
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
@@ -29,19 +30,34 @@ RETRIES = RetryPolicy(total=2.0)
 class KnownExperiment:
     """An agent's experiment as MLflow last had it, and when (by the loop's clock) to ask again.
 
-    `tracking_uri`: of which MLflow. `former`: the name that the experiment had until lately, which MLflow's
-    authorization may still check until then.
+    `tracking_uri`, `uid`: of which MLflow, by its address and its CR; the latter is empty where only the Role
+    says what is known. `former`: the name that the experiment had until lately, which MLflow's authorization
+    may still check until then.
     """
 
     experiment: Experiment
     tracking_uri: str
     due: float
     former: tuple[str, float] | None = None
+    uid: str = ""
 
     def names(self, now: float) -> set[str]:
         """The names under which MLflow may check this experiment now."""
         held = {self.former[0]} if self.former and now < self.former[1] else set[str]()
         return {self.experiment.name} | held
+
+    def is_of(self, endpoint: Endpoint) -> bool:
+        """Whether that MLflow said it: one that is made anew at the same address has other experiments."""
+        return self.tracking_uri == endpoint.tracking_uri and self.uid in ("", endpoint.uid)
+
+    def has_become(self, found: Experiment, now: float) -> bool:
+        """Whether what MLflow shows by that id is this experiment, whatever its name is by now.
+
+        A Role of an earlier version does not say when it was created: then it has to have a known name.
+        """
+        if self.experiment.creation_time is None:
+            return self.experiment.id == found.id and found.name in self.names(now)
+        return self.experiment.is_same(found)
 
     def next_look(self, now: float) -> float:
         """Seconds until something has to be done about it again."""
@@ -50,13 +66,18 @@ class KnownExperiment:
 
 
 def follow_name(
-    before: KnownExperiment | None, experiment: Experiment, tracking_uri: str, *, now: float, due: float
+    before: KnownExperiment | None, experiment: Experiment, endpoint: Endpoint, *, now: float, due: float
 ) -> KnownExperiment:
-    """What is known after MLflow was asked; a name that changed stays granted for a while."""
+    """What is known after MLflow was asked; a name that changed stays granted for a while.
+
+    That of another experiment does not: in another database the name may be anybody's.
+    """
+    if before and not before.has_become(experiment, now):
+        before = None
     former = before.former if before and before.former and now < before.former[1] else None
     if before and before.experiment.name != experiment.name:
         former = (before.experiment.name, now + FORMER_NAME_SECONDS)
-    return KnownExperiment(experiment, tracking_uri, due, former)
+    return KnownExperiment(experiment, endpoint.tracking_uri, due, former, endpoint.uid)
 
 
 def names_to_grant(known: Iterable[KnownExperiment | None], now: float) -> tuple[str, ...]:
@@ -67,22 +88,43 @@ def names_to_grant(known: Iterable[KnownExperiment | None], now: float) -> tuple
     return tuple(sorted({name for it in known if it for name in it.names(now) if name}))
 
 
-def common_id(known: Iterable[KnownExperiment | None]) -> str | None:
-    """The id of these experiments, None where they are several or one of them is not known."""
-    ids = {it.experiment.id if it else None for it in known}
-    return ids.pop() if len(ids) == 1 else None
+def common_experiment(known: Iterable[KnownExperiment | None]) -> Experiment | None:
+    """The experiment that all of these are, None where they are several or one of them is not known."""
+    experiments = [it.experiment if it else None for it in known]
+    first = experiments[0] if experiments else None
+    if first is None or any(it is None or not first.is_same(it) for it in experiments):
+        return None
+    return first
+
+
+class ExperimentTaken(MLflowError):
+    """The experiment of the agent's name is somebody else's, and is not granted."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(None, "TAKEN", message)
+
+
+# Whether an experiment of that workspace is the one that the collector sends to.
+type IsCollectors = Callable[[str, Experiment], bool]
 
 
 class AgentExperiments:
     """Asks MLflow for agents' experiments. Keeps no state: what is known comes in, and goes out."""
 
     def __init__(
-        self, settings: Settings, facts: AgentFacts, mlflow: MLflowClient, rng: random.Random
+        self,
+        settings: Settings,
+        facts: AgentFacts,
+        mlflow: MLflowClient,
+        rng: random.Random,
+        is_collectors: IsCollectors,
     ) -> None:
         self._settings = settings
+        self._names = settings.names
         self._facts = facts
         self._mlflow = mlflow
         self._rng = rng
+        self._is_collectors = is_collectors
 
     async def resolve(
         self, key: AgentKey, agent: Agent, endpoint: Endpoint, before: KnownExperiment | None
@@ -91,7 +133,7 @@ class AgentExperiments:
 
         Raises MLflowError; but while that MLflow cannot be reached, what it said before goes on to hold.
         """
-        known = before if before and before.tracking_uri == endpoint.tracking_uri else None
+        known = before if before and before.is_of(endpoint) else None
         now = clock.monotonic()
         if known and known.due > now:
             return known
@@ -102,7 +144,7 @@ class AgentExperiments:
                 raise
             return replace(known, due=self._next_poll())
         now = clock.monotonic()
-        return follow_name(before, experiment, endpoint.tracking_uri, now=now, due=self._next_poll())
+        return follow_name(before, experiment, endpoint, now=now, due=self._next_poll())
 
     def recall(self, key: AgentKey, agent: Agent) -> KnownExperiment | None:
         """Return what the operator wrote into the agent's Role before it was restarted.
@@ -113,42 +155,65 @@ class AgentExperiments:
         role = self._facts.role(key)
         if role is None or all(owner.uid != agent.metadata.uid for owner in role.metadata.owner_references):
             return None
-        names, experiment_id = role.resource_names, role.metadata.annotations.experiment_id
-        if not (names and experiment_id):
-            return None
-        experiment = Experiment(id=experiment_id, name=names[0])
-        if self._is_anothers(key, experiment):
+        experiment = recorded_experiment(role)
+        if experiment is None or self._whose(key, experiment):
             return None
         # A restarted operator asks MLflow about the fleet bit by bit; but at once where it was just renamed.
-        wait = self._rng.uniform(0, self._poll_seconds()) if len(names) == 1 else 0.0
-        earlier = injected(agent)
-        return KnownExperiment(experiment, earlier.tracking_uri if earlier else "", clock.monotonic() + wait)
+        now, (_, *former) = clock.monotonic(), role.resource_names
+        return KnownExperiment(
+            experiment,
+            earlier.tracking_uri if (earlier := injected(agent)) else "",
+            due=now if former else now + self._rng.uniform(0, self._poll_seconds()),
+            former=(former[0], now + FORMER_NAME_SECONDS) if former else None,
+        )
 
     async def _ask(
         self, key: AgentKey, agent: Agent, endpoint: Endpoint, before: KnownExperiment | None
     ) -> Experiment:
-        """The agent's experiment by its id, which outlives a new name; by name where there is none now."""
+        """The agent's experiment by its id, which outlives a new name; by name where there is none now.
+
+        Raises ExperimentTaken, and MLflowError.
+        """
         url, workspace, found = endpoint.rest_url, key.namespace, None
         if before is not None:
             found = await self._mlflow.get_experiment(url, workspace, before.experiment.id)
-        if found is not None and self._is_anothers(key, found):
-            found = None
+            if found and (not before.has_become(found, clock.monotonic()) or self._whose(key, found)):
+                # In another database that id is a stranger's; or its name says that it is somebody's by now.
+                found = None
         if found is not None and found.deleted:
             restored = await self._mlflow.restore_experiment(url, workspace, found.id)
             found = msgspec.structs.replace(found, lifecycle_stage="active") if restored else None
-        return found or await self._mlflow.ensure_experiment(url, workspace, agent.metadata.name)
+        return found or await self._ensure_by_name(key, agent, url)
 
-    def _is_anothers(self, key: AgentKey, experiment: Experiment) -> bool:
-        """Whether the experiment is named as that of somebody else.
+    async def _ensure_by_name(self, key: AgentKey, agent: Agent, url: str) -> Experiment:
+        name = agent.metadata.name
+        if self._is_collectors_name(key, name):
+            raise ExperimentTaken(
+                "it is the collector's, which no agent is let in to: give the workload another name, or the "
+                "collector another experiment (the chart's value mlflow.experimentName)"
+            )
+        found = await self._mlflow.ensure_experiment(url, key.namespace, name)
+        if owner := self._whose(key, found):
+            raise ExperimentTaken(
+                f"the one that has this name now is {owner}'s, which no other agent is let in to: give it "
+                "another name in MLflow"
+            )
+        return found
 
-        Ids begin anew in a new database of MLflow, where a remembered one may be anybody's.
-        """
-        if experiment.name == key.name:
-            return False
-        collectors = (self._settings.mlflow_workspace, self._settings.mlflow_experiment_name)
-        if (key.namespace, experiment.name) == collectors:
-            return True
-        return bool(self._facts.twins(key._replace(name=experiment.name)))
+    def _whose(self, key: AgentKey, experiment: Experiment) -> str | None:
+        """Whose an experiment is if not the agent's, by its name or by what is recorded of others."""
+        name, workspace = experiment.name, key.namespace
+        if self._is_collectors_name(key, name) or self._is_collectors(workspace, experiment):
+            return "the collector"
+        if name != key.name and self._facts.twins(key._replace(name=name)):
+            return f"agent '{name}'"
+        roles = self._facts.other_roles(key)
+        found = (role for role in roles if (it := recorded_experiment(role)) and it.is_same(experiment))
+        return next((f"agent '{self._names.workload_of_role(role.metadata.name)}'" for role in found), None)
+
+    def _is_collectors_name(self, key: AgentKey, name: str) -> bool:
+        settings = self._settings
+        return (key.namespace, name) == (settings.mlflow_workspace, settings.mlflow_experiment_name)
 
     def _next_poll(self) -> float:
         return clock.monotonic() + self._poll_seconds() * self._rng.uniform(0.9, 1.1)

@@ -79,7 +79,13 @@ class AgentFacts:
             kind: informers.get_any([it for it in selections if it.resource.kind == kind]) for kind in KINDS
         }
         ours = f"{contract.MANAGED_BY_LABEL}={names.manager}"
-        self.roles = informers.get(Selection(resource=ROLES.for_names(names), label_selector=ours))
+        self.roles = informers.get(
+            Selection(
+                resource=ROLES.for_names(names),
+                label_selector=ours,
+                indexes=((BY_NAMESPACE, _namespace),),
+            )
+        )
         self.bindings = informers.get(Selection(resource=ROLE_BINDINGS.for_names(names), label_selector=ours))
 
     def resource(self, key: AgentKey) -> Resource[Any]:
@@ -118,6 +124,12 @@ class AgentFacts:
     def role(self, key: AgentKey) -> Role | None:
         """The Role of an agent."""
         return self.roles.cache.get(key.namespace, self._names.agent_role(key.name))
+
+    def other_roles(self, key: AgentKey) -> tuple[Role, ...]:
+        """The Roles of the other agents of the namespace."""
+        own = self._names.agent_role(key.name)
+        roles = self.roles.cache.by_index(BY_NAMESPACE, key.namespace)
+        return tuple(role for role in roles if role.metadata.name != own)
 
     def binding(self, key: AgentKey) -> RoleBinding | None:
         """The RoleBinding of an agent."""

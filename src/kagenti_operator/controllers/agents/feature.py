@@ -1,6 +1,7 @@
 """Agents as a feature."""
 
 from kagenti_operator.controllers.agents import controller, tracking_endpoint
+from kagenti_operator.controllers.agents.experiments import IsCollectors
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.metrics import AgentMetrics
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
@@ -17,6 +18,8 @@ def build_feature(
     mlflow: MLflowFacts,
     agents: AgentFacts,
     is_openshift: Observable[bool | None],
+    gone: Observable[bool],
+    is_collectors: IsCollectors,
 ) -> Feature:
     """Build it. Sandboxes are written where they are installed; that it may is seen when it does."""
     endpoint = Observable[Endpoint | None](None)
@@ -25,7 +28,7 @@ def build_feature(
         informers=(mlflow.mlflows, *agents.informers, agents.roles, agents.bindings),
         controllers=(
             tracking_endpoint.setup(dependencies, mlflow, is_openshift, endpoint),
-            controller.setup(dependencies, agents, endpoint),
+            controller.setup(dependencies, agents, endpoint, gone, is_collectors),
         ),
         permissions=(
             *permit(ROLES, "create", "patch"),

@@ -25,12 +25,13 @@ GATEWAY_GONE_SECONDS = 600.0
 class Endpoint:
     """Where MLflow is, for agents and for the operator.
 
-    `service_ca`: agents need OpenShift's service CA there.
+    `service_ca`: agents need OpenShift's service CA there. `uid`: of MLflow's CR.
     """
 
     tracking_uri: str
     rest_url: str
     service_ca: bool = False
+    uid: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class TrackingEndpoint:
                 # Not known yet: agents would be rolled a second time for the CA.
                 return None
             service_ca = self._is_openshift.value
-        return Endpoint(accepted.tracking_uri, accepted.rest_url, service_ca)
+        return Endpoint(accepted.tracking_uri, accepted.rest_url, service_ca, accepted.uid)
 
     def _settle(self, cr: MLflow, tracking_uri: str, rest_url: str) -> float | None:
         accepted = self._accepted

@@ -19,9 +19,10 @@ from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.objects.rbac import RoleBinding
 from kagenti_operator.kube.resources import CLUSTER_ROLES, ROLE_BINDINGS
 from kagenti_operator.runtime.cache.informer import Informer
-from kagenti_operator.runtime.cache.object_cache import Event, Updated
+from kagenti_operator.runtime.cache.object_cache import Event, Removed, Updated
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
+from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.reporter import Report, Reporter
 
 log = structlog.get_logger(__name__)
@@ -31,12 +32,17 @@ WORKERS = 16
 
 
 def setup(
-    dependencies: Dependencies, mlflow: MLflowFacts, access: AccessFacts, agents: AgentFacts
+    dependencies: Dependencies,
+    mlflow: MLflowFacts,
+    access: AccessFacts,
+    agents: AgentFacts,
+    gone: Observable[bool],
 ) -> Controller[str]:
     """Watch agents and bindings by namespace, and the platform's facts for all namespaces at once."""
-    reconciler = AccessReconciler(dependencies, mlflow, access, agents)
+    reconciler = AccessReconciler(dependencies, mlflow, access, agents, gone)
     controller = dependencies.controller("collector-access", reconciler.reconcile, workers=WORKERS)
     for informer in agents.workloads.values():
+        informer.subscribe(reconciler.follow_departures)
         controller.watches(informer, namespace_of_new_agent)
     controller.watches(access.bindings, lambda event: (event.object.metadata.namespace,))
     platform: tuple[Informer[Any], ...] = (
@@ -46,7 +52,8 @@ def setup(
         access.deployments,
     )
     for informer in platform:
-        controller.watches(informer, reconciler.namespaces_of_platform)
+        controller.watches(informer, lambda _: reconciler.namespaces_of_platform())
+    controller.follows(gone, reconciler.namespaces_of_platform)
     return controller.suspend_while(dependencies.suspended.mlflow)
 
 
@@ -58,6 +65,8 @@ class Platform:
     ready: bool
     cluster_role: str | None
     mlflow_namespace: str | None = contract.MLFLOW_NAMESPACE
+    # Since this operator was started MLflow's CR has said where it is, or has been gone for long.
+    mlflow_located: bool = True
     # That Deployment otel-collector runs as, None without one.
     account: str | None = None
     # Of the operator's own ClusterRole, with which the bindings go; empty where there is none.
@@ -84,15 +93,28 @@ class Leave:
 type Decision = Grant | Revoke | Leave
 
 
-def decide(platform: Platform, *, wanted: bool, ours: bool) -> Decision:
-    """Decide about one namespace's binding. `wanted`: an agent or MLflow is there; `ours`: it is ours.
+def is_wanted(platform: Platform, namespace: str, *, has_agents: bool, left: bool) -> bool | None:
+    """Whether the collector needs access there; None where that cannot be known yet.
+
+    `left`: the namespace had agents since this operator was started. One without any may be MLflow's, where
+    its CR was gone already when the operator was started.
+    """
+    if has_agents or namespace == platform.mlflow_namespace:
+        return True
+    return False if left or platform.mlflow_located else None
+
+
+def decide(platform: Platform, *, wanted: bool | None, ours: bool) -> Decision:
+    """Decide about one namespace's binding. `wanted`: see `is_wanted`; `ours`: it is ours.
 
     A binding that works is never taken away by a hiccup: while MLflow is not ready, or its ClusterRole is
     being replaced, or somebody else manages the component, or no DataScienceCluster says anything because it
     is absent or going, what exists stays and nothing new is made.
     """
-    if platform.state == "Removed" or not wanted:
+    if platform.state == "Removed" or wanted is False:
         return Revoke() if ours else Leave()
+    if wanted is None:
+        return Leave()
     if platform.state == "Managed" and platform.ready and platform.cluster_role:
         return Grant(platform.cluster_role)
     return Leave()
@@ -153,22 +175,36 @@ class AccessReconciler:
     """Keyed by namespace, so that an event costs the work of its namespace only."""
 
     def __init__(
-        self, dependencies: Dependencies, mlflow: MLflowFacts, access: AccessFacts, agents: AgentFacts
+        self,
+        dependencies: Dependencies,
+        mlflow: MLflowFacts,
+        access: AccessFacts,
+        agents: AgentFacts,
+        gone: Observable[bool],
     ) -> None:
         self._names = dependencies.settings.names
         self._mlflow = mlflow
         self._access = access
         self._agents = agents
+        self._gone = gone
         self._applier = Applier(dependencies.client)
         self._events = dependencies.events
         self._reporter = Reporter[str](dependencies.events, __name__)
         self._platform: Platform | None = None
+        # Namespaces that agents left.
+        self._left: set[str] = set()
+
+    def follow_departures(self, event: Event[Any]) -> None:
+        """Remember that a namespace had an agent."""
+        if isinstance(event, Removed):
+            self._left.add(event.object.metadata.namespace)
 
     async def reconcile(self, namespace: str) -> float | None:
         """Bring the binding of a namespace to what is decided."""
-        current = self._access.binding(namespace)
-        wanted = namespace == self._mlflow.namespace or self._agents.has_agents(namespace)
-        match decide(self._observe(), wanted=wanted, ours=self._access.is_ours(namespace)):
+        current, platform = self._access.binding(namespace), self._observe()
+        has_agents, left = self._agents.has_agents(namespace), namespace in self._left
+        wanted = is_wanted(platform, namespace, has_agents=has_agents, left=left)
+        match decide(platform, wanted=wanted, ours=self._access.is_ours(namespace)):
             case Grant(cluster_role):
                 consequence = f"The collector is not granted access to MLflow for namespace '{namespace}'"
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotGranted", consequence):
@@ -210,11 +246,12 @@ class AccessReconciler:
             ready=self._mlflow.ready,
             cluster_role=self._access.cluster_role,
             mlflow_namespace=self._mlflow.namespace,
+            mlflow_located=self._mlflow.located or self._gone.value,
             account=self._access.collector_account,
             owner_uid=role.metadata.uid if role else "",
         )
 
-    def namespaces_of_platform(self, _: Event[Any]) -> Iterable[str]:
+    def namespaces_of_platform(self) -> Iterable[str]:
         """Every namespace, but only when a fact changed that all of them depend on."""
         platform = self._observe()
         if platform == self._platform:

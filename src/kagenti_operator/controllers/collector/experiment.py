@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from kagenti_operator import contract
@@ -32,6 +33,12 @@ class Resolved:
     experiment: Experiment
 
 
+def is_collectors(resolved: Observable[Resolved | None], workspace: str, experiment: Experiment) -> bool:
+    """Whether an experiment of that workspace is the one that the collector sends to."""
+    found = resolved.value
+    return found is not None and found.workspace == workspace and found.experiment.is_same(experiment)
+
+
 def setup(
     dependencies: Dependencies, mlflow: MLflowFacts, resolved: Observable[Resolved | None]
 ) -> Controller[str]:
@@ -55,6 +62,7 @@ class ExperimentReconciler:
         self._mlflow = mlflow
         self._resolved = resolved
         self._refusal = Standing[None]()
+        self._known: Experiment | None = None
 
     async def reconcile(self) -> float | None:
         """Find or make the experiment; poll it, because MLflow cannot be watched."""
@@ -66,7 +74,7 @@ class ExperimentReconciler:
             return None
         workspace, name = settings.mlflow_workspace, settings.mlflow_experiment_name
         try:
-            experiment = await self._client.ensure_experiment(base_url, workspace, name)
+            experiment = await self._find(base_url, workspace, name)
         except MLflowError as error:
             self._record(workspace, name, error)
             if error.retryable:
@@ -76,8 +84,20 @@ class ExperimentReconciler:
                 log.warning("MLflow experiment refused", name=name, workspace=workspace, error=str(error))
             return REFUSED_SECONDS
         self._refusal.ends(None)
+        self._known = experiment
         self._keep(Resolved(base_url, workspace, experiment))
         return settings.mlflow_poll_seconds * self._rng.uniform(0.9, 1.1)
+
+    async def _find(self, base_url: str, workspace: str, name: str) -> Experiment:
+        """The experiment by its id, which outlives a new name; by name where there is none of ours now."""
+        known = self._known
+        found = await self._client.get_experiment(base_url, workspace, known.id) if known else None
+        if known and found and known.is_same(found):
+            if not found.deleted:
+                return found
+            if await self._client.restore_experiment(base_url, workspace, found.id):
+                return msgspec.structs.replace(found, lifecycle_stage="active")
+        return await self._client.ensure_experiment(base_url, workspace, name)
 
     def _keep(self, resolved: Resolved) -> None:
         if resolved == self._resolved.value:

@@ -10,16 +10,19 @@ from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.metrics import Leading
 from kagenti_operator.controllers.permissions import permit
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, ROLE_BINDINGS
+from kagenti_operator.runtime.observable import Observable
 
 
-def build_access_feature(dependencies: Dependencies, sources: MLflowSources, leading: Leading) -> Feature:
+def build_access_feature(
+    dependencies: Dependencies, sources: MLflowSources, gone: Observable[bool], leading: Leading
+) -> Feature:
     """Build the RoleBindings and the experiment."""
     mlflow, agents, registry = sources.mlflow, sources.agents, dependencies.metrics.registry
     return Feature(
         name="collector-access",
         informers=(*mlflow.informers, *sources.access.informers, *agents.informers),
         controllers=(
-            access.setup(dependencies, mlflow, sources.access, agents),
+            access.setup(dependencies, mlflow, sources.access, agents, gone),
             experiment.setup(dependencies, mlflow, sources.resolved),
         ),
         permissions=permit(ROLE_BINDINGS, "create", "patch"),

@@ -21,7 +21,9 @@ class MLflowFacts:
         self.data_science_clusters = informers.get(Selection(resource=DATA_SCIENCE_CLUSTERS))
         self.mlflows = informers.get(Selection(resource=MLFLOWS))
         # Until the CR has an address, and where it loses it again, the Service stays the one that it was.
+        # `located`: it had one since this operator was started.
         self.service: Service | None = Service(namespace=contract.MLFLOW_NAMESPACE, name=contract.MLFLOW)
+        self.located = False
         self.endpoints = informers.get_movable(_slices_of(self.service))
         # The first to hear of a change: those who hear of it next find the right Service.
         self.mlflows.subscribe(lambda _: self._follow_address())
@@ -85,7 +87,9 @@ class MLflowFacts:
         return ObjectRef.of(DATA_SCIENCE_CLUSTERS, found) if found else None
 
     def _follow_address(self) -> None:
-        if (cr := self.cr) and (address := status.address(cr)):
+        cr = self.cr
+        self.located = self.located or bool(cr and status.rest_url(cr))
+        if cr and (address := status.address(cr)):
             self.service = service_of(address)
             self.endpoints.move(_slices_of(self.service) if self.service else None)
 

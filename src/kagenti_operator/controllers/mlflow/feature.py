@@ -1,8 +1,8 @@
-"""MLflow as a feature: the operand, where it takes spans, and its address for the user interface."""
+"""MLflow as a feature: the operand, where it takes spans, whether it is gone, its address for people."""
 
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
-from kagenti_operator.controllers.mlflow import operand, readiness, traces_url, ui_config
+from kagenti_operator.controllers.mlflow import absence, operand, readiness, traces_url, ui_config
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.metrics import MLflowMetrics
 from kagenti_operator.controllers.mlflow.traces_url import TracesURL
@@ -10,7 +10,10 @@ from kagenti_operator.runtime.observable import Observable
 
 
 def build_feature(
-    dependencies: Dependencies, mlflow: MLflowFacts, traces: Observable[TracesURL | None]
+    dependencies: Dependencies,
+    mlflow: MLflowFacts,
+    traces: Observable[TracesURL | None],
+    gone: Observable[bool],
 ) -> Feature:
     """Build it. The CR is made once, if ever, and the ConfigMap may not exist: no write is sure."""
     return Feature(
@@ -19,6 +22,7 @@ def build_feature(
         controllers=(
             operand.setup(dependencies, mlflow, traces),
             traces_url.setup(dependencies, mlflow, traces),
+            absence.setup(dependencies, mlflow, gone),
             readiness.setup(dependencies, mlflow),
             ui_config.setup(dependencies, mlflow),
         ),

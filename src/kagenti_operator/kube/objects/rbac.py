@@ -19,12 +19,15 @@ class RbacLabels(KubeStruct):
 
 
 class RbacAnnotations(KubeStruct):
-    """The one annotation of an agent's Role that is read."""
+    """The annotations of an agent's Role that are read: which experiment it is for."""
 
     experiment_id: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("experiment-id"))
+    experiment_creation_time: str | None = msgspec.field(
+        default=None, name=KAGENTI.mlflow_annotation("experiment-creation-time")
+    )
 
     def __post_init__(self) -> None:
-        share_fields(self, "experiment_id")
+        share_fields(self, "experiment_id", "experiment_creation_time")
 
 
 class RbacMeta(ObjectMeta):

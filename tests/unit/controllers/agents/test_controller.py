@@ -24,13 +24,17 @@ from tests.support.misbehaving_server import Answer, serving
 from tests.support.peer import Peer, running_peer
 from tests.unit.controllers.dependencies import open_dependencies, put
 
-from .workloads import INJECTION, KEY, build_agent, environment, grantee
+from .workloads import EXPERIMENT, INJECTION, KEY, build_agent, environment, grantee
 
 ROLE = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/roles/kagenti-mlflow-weather"
 BINDING = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/rolebindings/kagenti-mlflow-weather"
 WORKLOAD = "/apis/apps/v1/namespaces/team1/deployments/weather"
+MADE = Answer(
+    body={"experiment_id": "7", "experiment": {"experiment_id": "7", "name": "weather", "creation_time": 1}}
+)
 GONE: Mapping[str, Any] = {"kind": "Status", "status": "Success"}
 NEW = build_agent()
+CONFIGURED = build_agent({"name": "agent", "env": environment()}, annotations=INJECTION.annotations(KAGENTI))
 OPTED_OUT = build_agent(
     {"name": "agent", "env": environment()},
     annotations=INJECTION.annotations(KAGENTI),
@@ -43,13 +47,14 @@ class Cluster:
     peer: Peer
     facts: AgentFacts
     endpoint: Observable[Endpoint | None]
+    gone: Observable[bool]
     reconciler: AgentsReconciler
 
     def put(self, agent: AgentWorkload) -> None:
         put(self.facts.workloads["Deployment"], agent)
 
     def put_grant(self) -> None:
-        role, binding = build_access(KAGENTI, KEY, ("weather",), (grantee(NEW),), experiment_id="7")
+        role, binding = build_access(KAGENTI, KEY, ("weather",), (grantee(NEW),), experiment=EXPERIMENT)
         put(self.facts.roles, msgspec.convert(role, Role))
         put(self.facts.bindings, msgspec.convert(binding, RoleBinding))
 
@@ -70,13 +75,15 @@ class Cluster:
 async def cluster() -> AsyncIterator[Cluster]:
     async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
         facts, endpoint = AgentFacts(dependencies), Observable[Endpoint | None](None)
+        gone = Observable(False)
         queue = dependencies.queue("agents", bucket=namespace_of)
-        yield Cluster(peer, facts, endpoint, AgentsReconciler(dependencies, facts, endpoint, queue))
+        reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, lambda *_: False)
+        yield Cluster(peer, facts, endpoint, gone, reconciler)
 
 
 async def test_access_comes_before_the_environment_that_needs_it(cluster: Cluster) -> None:
     cluster.put(NEW)
-    async with serving(Answer(body={"experiment_id": "7"})) as mlflow:
+    async with serving(MADE) as mlflow:
         cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
         wait = await cluster.reconcile(
             ("PATCH", ROLE, None), ("PATCH", BINDING, None), ("PATCH", WORKLOAD, None)
@@ -86,7 +93,7 @@ async def test_access_comes_before_the_environment_that_needs_it(cluster: Cluste
 
 async def test_where_the_grant_is_refused_the_workload_is_not_changed(cluster: Cluster) -> None:
     cluster.put(NEW)
-    async with serving(Answer(body={"experiment_id": "7"})) as mlflow:
+    async with serving(MADE) as mlflow:
         cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
         with pytest.raises(ApiError, match="Forbidden"):
             await cluster.reconcile(("PATCH", ROLE, None), ("PATCH", BINDING, HTTPStatus.FORBIDDEN))
@@ -120,3 +127,27 @@ async def test_who_is_gone_is_looked_for_before_its_right_is_taken(cluster: Clus
     cluster.put_grant()
     unlabelled = msgspec.to_builtins(NEW)
     await cluster.reconcile(("GET", WORKLOAD, unlabelled), ("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE))
+
+
+async def test_with_mlflow_gone_for_good_the_environment_goes_and_the_grant_stays(cluster: Cluster) -> None:
+    cluster.put(
+        build_agent({"name": "agent", "env": environment()}, annotations=INJECTION.annotations(KAGENTI))
+    )
+    cluster.put_grant()
+    await cluster.reconcile()
+    cluster.gone.set(True)
+    await cluster.reconcile(("PATCH", WORKLOAD, msgspec.to_builtins(NEW)))
+    assert cluster.peer.idle
+
+
+async def test_an_mlflow_that_is_back_counts_before_it_is_known_not_to_be_gone(cluster: Cluster) -> None:
+    """Two controllers find that out, one after the other."""
+    cluster.put(
+        build_agent({"name": "agent", "env": environment()}, annotations=INJECTION.annotations(KAGENTI))
+    )
+    cluster.put_grant()
+    cluster.gone.set(True)
+    async with serving(MADE) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        await cluster.reconcile()
+    assert cluster.peer.idle

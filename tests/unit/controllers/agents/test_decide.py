@@ -16,12 +16,13 @@ from kagenti_operator.kube.objects.rbac import Role, RoleBinding, RoleRef
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 from kagenti_operator.runtime.control.applier import differs
 
-from .workloads import INJECTION, KEY, build_agent, environment, grantee, grantees_of
+from .workloads import EXPERIMENT, INJECTION, KEY, build_agent, environment, grantee, grantees_of
 
 NEW = build_agent()
 CONFIGURED = build_agent({"name": "agent", "env": environment()}, annotations=INJECTION.annotations(KAGENTI))
 OPTED_OUT = build_agent(inject="disabled")
 OPTED_OUT_AND_MARKED = build_agent(inject="disabled", annotations=INJECTION.annotations(KAGENTI))
+OPTED_IN_AND_MARKED = CONFIGURED
 DELETED = build_agent(deleted=True)
 UNLABELLED = CONFIGURED
 TWIN = build_agent(uid="u2", service_account="other")
@@ -41,7 +42,7 @@ def observe(
     served = labelled and is_served(agent)
     role = binding = None
     if granted_to:
-        grant = build_access(KAGENTI, KEY, ("weather",), (grantee(granted_to),), experiment_id="7")
+        grant = build_access(KAGENTI, KEY, ("weather",), (grantee(granted_to),), experiment=EXPERIMENT)
         role, binding = msgspec.convert(grant[0], Role), msgspec.convert(grant[1], RoleBinding)
     return Observed(
         key=KEY,
@@ -52,7 +53,7 @@ def observe(
         role=role,
         binding=binding,
         experiments=experiments,
-        common_id="7" if experiments else None,
+        common=EXPERIMENT if experiments else None,
         injection=injection,
         pending=pending,
         now=100.0,
@@ -123,6 +124,21 @@ def actions(plan: Plan) -> tuple[str, ...]:
             observe(UNLABELLED, labelled=False, granted_to=NEW),
             ("revoke", "release", "delete the Role", "forget"),
             id="without the label it is released too",
+        ),
+        pytest.param(
+            replace(observe(OPTED_IN_AND_MARKED, granted_to=NEW), taken=True),
+            ("revoke", "release", "delete the Role"),
+            id="an experiment that is somebody else's is granted no longer",
+        ),
+        pytest.param(
+            replace(observe(CONFIGURED, experiments=("weather",), granted_to=NEW), gone=True),
+            ("grant", "release"),
+            id="with MLflow gone for good the environment goes, and the grant waits for its return",
+        ),
+        pytest.param(
+            replace(observe(NEW, experiments=("weather",), granted_to=NEW), gone=True),
+            ("grant",),
+            id="without an environment nothing is released",
         ),
         pytest.param(
             observe(None, granted_to=NEW),
@@ -278,3 +294,12 @@ def test_what_keeps_a_template_from_pods_is_reported_until_it_is_rolled_out() ->
     plan = decide(KAGENTI, observe(agent, experiments=("weather",), injection=INJECTION, pending=pending()))
     assert not plan.announce
     assert [report.reason for report in plan.reports] == ["MLflowNotRolledOut"]
+
+
+def test_the_end_of_mlflow_is_reported_to_those_that_lose_their_environment() -> None:
+    lost, never = (
+        decide(KAGENTI, replace(observe(agent, experiments=("weather",)), gone=True))
+        for agent in (CONFIGURED, NEW)
+    )
+    assert [report.reason for report in lost.reports] == ["MLflowGone"]
+    assert never.reports == ()

@@ -19,7 +19,7 @@ from kagenti_operator.kube.objects.rbac import RbacObject, Role, RoleBinding, Ro
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 from kagenti_operator.runtime.control.applier import differs
 
-from .workloads import KEY, build_agent, grantee, grantees_of
+from .workloads import EXPERIMENT, KEY, build_agent, grantee, grantees_of
 
 FOREIGN = OwnerReference(api_version="v1", kind="ConfigMap", name="theirs", uid="c1")
 
@@ -127,7 +127,9 @@ def workloads(draw: st.DrawFn) -> Workload:
 def grants(draw: st.DrawFn) -> tuple[Role | None, RoleBinding | None]:
     granted = tuple(sorted(draw(st.sets(names, min_size=1))))
     owner = grantee(build_agent(uid=draw(st.sampled_from(["u1", "before"]))))
-    written = build_access(KAGENTI, KEY, granted, (owner,), experiment_id=draw(st.sampled_from(["7", None])))
+    written = build_access(
+        KAGENTI, KEY, granted, (owner,), experiment=draw(st.sampled_from([EXPERIMENT, None]))
+    )
     role, binding = msgspec.convert(written[0], Role), msgspec.convert(written[1], RoleBinding)
     if draw(st.booleans()):
         metadata = msgspec.structs.replace(role.metadata, owner_references=(FOREIGN,))
@@ -149,6 +151,7 @@ def cases(draw: st.DrawFn) -> Case:
     grantees = grantees_of(agent, twin, served=served)
     experiments = tuple(sorted(draw(st.sets(names)))) if grantees else ()
     role, binding = draw(grants())
+    injection = draw(st.none() | injections)
     observed = Observed(
         key=KEY,
         resource=AGENT_DEPLOYMENTS,
@@ -158,8 +161,10 @@ def cases(draw: st.DrawFn) -> Case:
         role=role,
         binding=binding,
         experiments=experiments,
-        common_id=draw(st.sampled_from([None, "7"])) if experiments else None,
-        injection=draw(st.none() | injections),
+        common=draw(st.sampled_from([None, EXPERIMENT])) if experiments else None,
+        injection=injection,
+        taken=injection is None and draw(st.booleans()),
+        gone=injection is None and draw(st.booleans()),
     )
     return Case(workload, observed)
 

@@ -11,8 +11,9 @@ from kagenti_operator.controllers.agents.experiments import (
     FORMER_NAME_SECONDS,
     RETRIES,
     AgentExperiments,
+    ExperimentTaken,
     KnownExperiment,
-    common_id,
+    common_experiment,
     follow_name,
     names_to_grant,
 )
@@ -29,9 +30,12 @@ from tests.unit.controllers.dependencies import open_dependencies, put
 
 pytestmark = pytest.mark.virtual_time
 
-WEATHER = Experiment(id="7", name="weather")
-RENAMED = Experiment(id="7", name="renamed")
+LONG_AGO, LATER = 1_700_000_000_000, 1_800_000_000_000
+WEATHER = Experiment(id="7", name="weather", creation_time=LONG_AGO)
+RENAMED = Experiment(id="7", name="renamed", creation_time=LONG_AGO)
 URI = "https://mlflow.example"
+COLLECTORS = Experiment(id="3", name="kagenti-traces", creation_time=LONG_AGO)
+ENDPOINT = Endpoint(URI, URI)
 KEY = AgentKey("Deployment", "team1", "weather")
 
 
@@ -48,25 +52,43 @@ def workload(name: str = "weather", *, uid: str = "u1", written: Experiment | No
     return msgspec.convert({"metadata": metadata, "spec": {"template": template}}, AgentWorkload)
 
 
-def role_of(uid: str, *names: str, experiment_id: str = "7") -> Role:
-    """The Role that the operator wrote for that workload."""
-    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "weather", "uid": uid}
+def role_of(
+    uid: str,
+    *names: str,
+    agent: str = "weather",
+    experiment_id: str = "7",
+    creation_time: int | None = LONG_AGO,
+) -> Role:
+    """The Role that the operator wrote for that workload; without a time, as its earlier versions did."""
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": agent, "uid": uid}
+    annotations = {"mlflow.kagenti.io/experiment-id": experiment_id} if experiment_id else {}
+    if creation_time is not None:
+        annotations["mlflow.kagenti.io/experiment-creation-time"] = str(creation_time)
     metadata = {
-        "name": "kagenti-mlflow-weather",
+        "name": f"kagenti-mlflow-{agent}",
         "namespace": "team1",
         "ownerReferences": [owner],
-        "annotations": {"mlflow.kagenti.io/experiment-id": experiment_id} if experiment_id else {},
+        "annotations": annotations,
     }
     return msgspec.convert({"metadata": metadata, "rules": [{"resourceNames": names}]}, Role)
 
 
-def created(experiment_id: str) -> Answer:
-    return Answer(body={"experiment_id": experiment_id})
-
-
-def found(experiment_id: str, name: str) -> Answer:
-    experiment = {"experiment_id": experiment_id, "name": name, "lifecycle_stage": "active"}
+def found(experiment_id: str, name: str, creation_time: int = LONG_AGO) -> Answer:
+    experiment = {
+        "experiment_id": experiment_id,
+        "name": name,
+        "lifecycle_stage": "active",
+        "creation_time": creation_time,
+    }
     return Answer(body={"experiment": experiment})
+
+
+def made(experiment_id: str, creation_time: int = LONG_AGO) -> tuple[Answer, Answer]:
+    """It is created, and shown."""
+    return Answer(body={"experiment_id": experiment_id}), found(experiment_id, "weather", creation_time)
+
+
+TAKEN = Answer(400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": "taken"})
 
 
 async def closed() -> str:
@@ -95,35 +117,41 @@ class Operator:
 @pytest.fixture
 async def operator() -> AsyncIterator[Operator]:
     settings = Settings(mlflow_workspace="team1")
+
+    def is_collectors(workspace: str, experiment: Experiment) -> bool:
+        return workspace == "team1" and experiment.is_same(COLLECTORS)
+
     async with open_dependencies(settings) as dependencies:
         facts, mlflow = AgentFacts(dependencies), dependencies.agents_mlflow
-        yield Operator(AgentExperiments(settings, facts, mlflow, dependencies.rng), facts)
+        yield Operator(AgentExperiments(settings, facts, mlflow, dependencies.rng, is_collectors), facts)
 
 
 def test_an_experiment_is_granted_by_its_name() -> None:
-    known = follow_name(None, WEATHER, URI, now=0, due=300)
+    known = follow_name(None, WEATHER, ENDPOINT, now=0, due=300)
     assert known.names(0) == {"weather"}
     assert known.next_look(0) == 300
 
 
 def test_a_renamed_experiment_is_granted_under_both_names_for_a_while() -> None:
-    renamed = follow_name(follow_name(None, WEATHER, URI, now=0, due=300), RENAMED, URI, now=300, due=600)
+    renamed = follow_name(
+        follow_name(None, WEATHER, ENDPOINT, now=0, due=300), RENAMED, ENDPOINT, now=300, due=600
+    )
     assert renamed.names(300) == {"weather", "renamed"}
     assert renamed.next_look(300) == FORMER_NAME_SECONDS
     assert renamed.names(300 + FORMER_NAME_SECONDS) == {"renamed"}
 
 
 def test_polling_on_does_not_cut_the_while_short() -> None:
-    renamed = follow_name(follow_name(None, WEATHER, URI, now=0, due=1), RENAMED, URI, now=1, due=2)
-    polled = follow_name(renamed, RENAMED, URI, now=2, due=3)
+    renamed = follow_name(follow_name(None, WEATHER, ENDPOINT, now=0, due=1), RENAMED, ENDPOINT, now=1, due=2)
+    polled = follow_name(renamed, RENAMED, ENDPOINT, now=2, due=3)
     assert polled.names(2) == {"weather", "renamed"}
-    later = follow_name(polled, RENAMED, URI, now=2 + FORMER_NAME_SECONDS, due=600)
+    later = follow_name(polled, RENAMED, ENDPOINT, now=2 + FORMER_NAME_SECONDS, due=600)
     assert later.names(2 + FORMER_NAME_SECONDS) == {"renamed"}
     assert later.next_look(2 + FORMER_NAME_SECONDS) == 600 - 2 - FORMER_NAME_SECONDS
 
 
 async def test_an_absence_of_an_hour_changes_nothing_for_who_is_known(operator: Operator) -> None:
-    async with serving(created("7")) as mlflow:
+    async with serving(*made("7")) as mlflow:
         endpoint = Endpoint(URI, mlflow.url)
         assert await operator.resolve(workload(), endpoint) == WEATHER
     for _ in range(12):
@@ -173,10 +201,10 @@ async def test_a_role_of_an_older_version_says_nothing_and_the_name_gives_the_sa
     operator: Operator,
 ) -> None:
     put(operator.facts.roles, role_of("u1", "weather", experiment_id=""))
-    async with serving(created("7")) as mlflow:
+    async with serving(*made("7")) as mlflow:
         endpoint = Endpoint(URI, mlflow.url)
         assert await operator.resolve(workload(written=WEATHER), endpoint) == WEATHER
-        assert mlflow.calls == ["create"]
+        assert mlflow.calls == ["create", "get"]
 
 
 async def test_a_role_that_names_two_experiments_is_asked_about_at_once(operator: Operator) -> None:
@@ -190,15 +218,16 @@ async def test_a_role_that_names_two_experiments_is_asked_about_at_once(operator
 
 
 def known(experiment_id: str, name: str = "weather") -> KnownExperiment:
-    return KnownExperiment(Experiment(id=experiment_id, name=name), URI, due=300)
+    experiment = Experiment(id=experiment_id, name=name, creation_time=LONG_AGO)
+    return KnownExperiment(experiment, URI, due=300)
 
 
-def test_an_id_is_common_only_where_all_have_it() -> None:
-    assert common_id([known("7")]) == "7"
-    assert common_id([known("7"), known("7")]) == "7"
-    assert common_id([known("7"), None]) is None
-    assert common_id([known("7"), known("8")]) is None
-    assert common_id([]) is None
+def test_an_experiment_is_common_only_where_all_have_it() -> None:
+    assert common_experiment([known("7")]) == WEATHER
+    assert common_experiment([known("7"), known("7")]) == WEATHER
+    assert common_experiment([known("7"), None]) is None
+    assert common_experiment([known("7"), known("8")]) is None
+    assert common_experiment([]) is None
 
 
 def test_a_role_names_every_experiment_that_is_known_and_never_an_empty_name() -> None:
@@ -213,32 +242,137 @@ async def test_a_workload_that_carries_anothers_annotations_is_not_believed(
 ) -> None:
     if role:
         put(operator.facts.roles, role)
-    async with serving(created("9")) as mlflow:
+    async with serving(*made("9")) as mlflow:
         copied = workload(written=Experiment(id="7", name="news"))
         experiment = await operator.resolve(copied, Endpoint(URI, mlflow.url))
-        assert experiment == Experiment(id="9", name="weather")
-        assert mlflow.calls == ["create"]
+        assert experiment == Experiment(id="9", name="weather", creation_time=LONG_AGO)
+        assert mlflow.calls == ["create", "get"]
 
 
 @pytest.mark.parametrize("name", ["news", "kagenti-traces"])
 async def test_an_id_that_is_somebody_elses_by_now_is_given_up(operator: Operator, name: str) -> None:
     put(operator.facts.workloads["Deployment"], workload(), workload("news", uid="u2"))
-    async with serving(created("7"), found("7", name), created("9")) as mlflow:
+    async with serving(*made("7"), found("7", name), *made("9")) as mlflow:
         endpoint = Endpoint(URI, mlflow.url)
         await operator.resolve(workload(), endpoint)
         skip(600)
         experiment = await operator.resolve(workload(), endpoint)
-        assert experiment == Experiment(id="9", name="weather")
-        assert mlflow.calls == ["create", "get", "create"]
+        assert experiment == Experiment(id="9", name="weather", creation_time=LONG_AGO)
+        assert mlflow.calls == ["create", "get", "get", "create", "get"]
     assert operator.names() == ("weather",)
 
 
 async def test_what_another_mlflow_said_holds_only_once_the_new_one_confirms_it(operator: Operator) -> None:
-    async with serving(created("7"), found("7", "weather")) as mlflow:
+    async with serving(*made("7"), found("7", "weather")) as mlflow:
         await operator.resolve(workload(), Endpoint(URI, mlflow.url))
         elsewhere = "https://elsewhere.example"
         away = Endpoint(elsewhere, await closed())
         with pytest.raises(MLflowUnreachable):
             await operator.resolve(workload(), away)
         assert await operator.resolve(workload(), Endpoint(elsewhere, mlflow.url)) == WEATHER
-        assert mlflow.calls == ["create", "get"]
+        assert mlflow.calls == ["create", "get", "get"]
+
+
+# --- in another database ids begin anew -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_an_id_that_is_a_strangers_in_another_database_is_given_up(
+    operator: Operator, restarted: bool
+) -> None:
+    """It was made by somebody who is no agent, under any name; only its time tells."""
+    put(operator.facts.roles, role_of("u1", "weather"))
+    stranger = found("7", "somebodys", LATER)
+    async with serving(*([] if restarted else made("7")), stranger, *made("9", LATER)) as mlflow:
+        endpoint = Endpoint(URI, mlflow.url)
+        if not restarted:
+            operator.known[KEY] = await operator.experiments.resolve(KEY, workload(), endpoint, None)
+        skip(600)
+        experiment = await operator.resolve(workload(), endpoint)
+        assert experiment == Experiment(id="9", name="weather", creation_time=LATER)
+        assert mlflow.calls[-3:] == ["get", "create", "get"]
+    assert operator.names() == ("weather",)
+
+
+async def test_the_same_id_in_another_database_is_ones_own_where_it_has_ones_name(operator: Operator) -> None:
+    """Restored under the old id, or made in the same order: nobody is rolled, and the Role has the time."""
+    put(operator.facts.roles, role_of("u1", "weather"))
+    again = found("7", "weather", LATER)
+    async with serving(again, TAKEN, again) as mlflow:
+        assert await operator.resolve(workload(written=WEATHER), Endpoint(URI, mlflow.url)) == WEATHER
+        skip(600)
+        experiment = await operator.resolve(workload(), Endpoint(URI, mlflow.url))
+        assert experiment == Experiment(id="7", name="weather", creation_time=LATER)
+
+
+async def test_the_former_name_of_another_databases_experiment_is_granted_no_longer(
+    operator: Operator,
+) -> None:
+    put(operator.facts.roles, role_of("u1", "renamed"))
+    async with serving(found("7", "somebodys", LATER), *made("9", LATER)) as mlflow:
+        assert await operator.resolve(workload(written=RENAMED), Endpoint(URI, mlflow.url)) == RENAMED
+        skip(600)
+        await operator.resolve(workload(written=RENAMED), Endpoint(URI, mlflow.url))
+    assert operator.names() == ("weather",)
+
+
+@pytest.mark.parametrize("name", ["weather", "renamed"])
+async def test_a_role_without_a_time_is_believed_where_the_name_is_the_one_it_grants(
+    operator: Operator, name: str
+) -> None:
+    """Of an earlier version: nobody is rolled for having been configured by it."""
+    put(operator.facts.roles, role_of("u1", name, creation_time=None))
+    agent = workload(written=Experiment(id="7", name=name))
+    async with serving(found("7", name)) as mlflow:
+        endpoint = Endpoint(URI, mlflow.url)
+        assert await operator.resolve(agent, endpoint) == Experiment(id="7", name=name)
+        skip(600)
+        experiment = await operator.resolve(agent, endpoint)
+        assert experiment == Experiment(id="7", name=name, creation_time=LONG_AGO)
+        assert mlflow.calls == ["get"]
+
+
+async def test_a_role_without_a_time_does_not_vouch_for_another_name(operator: Operator) -> None:
+    put(operator.facts.roles, role_of("u1", "weather", creation_time=None))
+    async with serving(found("7", "somebodys"), *made("9")) as mlflow:
+        skip(600)
+        endpoint = Endpoint(URI, mlflow.url)
+        await operator.resolve(workload(), endpoint)
+        skip(600)
+        assert (await operator.resolve(workload(), endpoint)).id == "9"
+
+
+async def test_an_mlflow_that_is_made_anew_at_the_same_address_is_asked_at_once(operator: Operator) -> None:
+    async with serving(
+        *made("7"), found("7", "weather", LATER), TAKEN, found("7", "weather", LATER)
+    ) as mlflow:
+        await operator.resolve(workload(), Endpoint(URI, mlflow.url, uid="first"))
+        assert await operator.resolve(workload(), Endpoint(URI, mlflow.url, uid="first")) == WEATHER
+        experiment = await operator.resolve(workload(), Endpoint(URI, mlflow.url, uid="second"))
+        assert experiment.creation_time == LATER
+
+
+# --- never granted to an agent --------------------------------------------------------------------------
+
+
+async def test_the_collectors_experiment_is_no_agents_whatever_its_name(operator: Operator) -> None:
+    key = AgentKey("Deployment", "team1", "kagenti-traces")
+    put(operator.facts.roles, role_of("u1", "kagenti-traces", agent="kagenti-traces"))
+    async with serving(TAKEN, found("3", "kagenti-traces")) as mlflow:
+        with pytest.raises(ExperimentTaken, match="it is the collector's"):
+            await operator.resolve(workload("kagenti-traces"), Endpoint(URI, mlflow.url), key)
+        assert mlflow.calls == []
+    async with serving(TAKEN, found("3", "weather")) as mlflow:
+        with pytest.raises(ExperimentTaken, match="is the collector's, which no other agent"):
+            await operator.resolve(workload(), Endpoint(URI, mlflow.url))
+    assert operator.names() == ()
+
+
+async def test_what_another_agent_made_is_not_granted_under_its_new_name(operator: Operator) -> None:
+    put(operator.facts.roles, role_of("u2", "news", agent="news"))
+    async with serving(TAKEN, found("7", "weather")) as mlflow:
+        with pytest.raises(ExperimentTaken, match="is agent 'news''s, which no other agent"):
+            await operator.resolve(workload(), Endpoint(URI, mlflow.url))
+    async with serving(TAKEN, found("7", "weather", LATER)) as mlflow:
+        # That id was the other's in another database.
+        assert (await operator.resolve(workload(), Endpoint(URI, mlflow.url))).id == "7"

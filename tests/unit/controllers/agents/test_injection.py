@@ -22,7 +22,7 @@ from kagenti_operator.kube.objects.rbac import Role
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES
 from kagenti_operator.runtime.control.applier import differs
 
-from .workloads import INJECTION, KEY, build_agent, environment, grantee
+from .workloads import EXPERIMENT, INJECTION, KEY, build_agent, environment, grantee
 
 
 def names_applied(plan: InjectionPlan, container: int = 0) -> list[str]:
@@ -306,7 +306,7 @@ def test_a_sandbox_may_name_its_account_as_pods_did_before() -> None:
     }
     key = AgentKey("Sandbox", "team1", "s")
     grantees = (grantee(msgspec.convert(raw, AgentSandbox), key),)
-    _, binding = build_access(KAGENTI, key, ("s",), grantees, experiment_id="7")
+    _, binding = build_access(KAGENTI, key, ("s",), grantees, experiment=EXPERIMENT)
     assert [subject["name"] for subject in binding["subjects"]] == ["coder"]
 
 
@@ -315,16 +315,16 @@ def test_a_deployment_and_a_statefulset_of_one_name_share_their_role() -> None:
         grantee(build_agent()),
         grantee(build_agent(service_account="other"), KEY._replace(kind="StatefulSet")),
     )
-    role, binding = build_access(KAGENTI, KEY, ("weather",), both, experiment_id="7")
+    role, binding = build_access(KAGENTI, KEY, ("weather",), both, experiment=EXPERIMENT)
     assert [o["kind"] for o in role["metadata"]["ownerReferences"]] == ["Deployment", "StatefulSet"]
     assert [s["name"] for s in binding["subjects"]] == ["default", "other"]
 
 
 def test_an_id_that_is_not_common_is_taken_back() -> None:
     grantees = (grantee(build_agent()),)
-    role, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment_id="7")
+    role, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment=EXPERIMENT)
     kept = msgspec.convert(role, Role)
     assert not differs(role, kept)
-    without, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment_id=None)
+    without, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment=None)
     assert differs(without, kept)
     assert not msgspec.convert(without, Role).metadata.annotations.experiment_id

@@ -13,8 +13,10 @@ from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection, plan_injection
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
+from kagenti_operator.mlflow.client import Experiment
 
 KEY = AgentKey("Deployment", "team1", "weather")
+EXPERIMENT = Experiment(id="7", name="weather")
 NAMES = (
     "MLFLOW_TRACKING_URI",
     "MLFLOW_TRACKING_AUTH",
@@ -109,7 +111,7 @@ def test_no_role_ever_grants_all_experiments(names: list[str], grantees: int) ->
     served, granted = (grantee,) * grantees, tuple(names)
     if not names or "" in names or not grantees:
         with pytest.raises(ValueError, match="weather"):
-            build_access(KAGENTI, KEY, granted, served, experiment_id="7")
+            build_access(KAGENTI, KEY, granted, served, experiment=EXPERIMENT)
     else:
-        role, _ = build_access(KAGENTI, KEY, granted, served, experiment_id="7")
+        role, _ = build_access(KAGENTI, KEY, granted, served, experiment=EXPERIMENT)
         assert [rule["resourceNames"] for rule in role["rules"]] == [granted]

@@ -61,7 +61,7 @@ async def test_a_gateway_is_used_at_once_and_an_absence_is_not_followed(agents: 
     assert agents.observe(None) is None
     assert agents.endpoint is None
     assert agents.observe(mlflow(url=GATEWAY)) is None
-    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS)
+    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS, uid="u1")
     agents.observe(mlflow(url=GATEWAY, available=False))
     assert agents.endpoint is None
     agents.observe(mlflow(url=GATEWAY))
@@ -116,10 +116,10 @@ async def test_a_gateway_that_only_leaves_the_status_is_kept_for_long(agents: Ag
     assert agents.observe(mlflow()) == GATEWAY_GONE_SECONDS
     skip(GATEWAY_GONE_SECONDS - 1)
     assert agents.observe(mlflow()) == 1
-    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS)
+    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS, uid="u1")
     skip(1)
     assert agents.observe(mlflow()) is None
-    assert agents.endpoint == Endpoint(ADDRESS, ADDRESS)
+    assert agents.endpoint == Endpoint(ADDRESS, ADDRESS, uid="u1")
 
 
 async def test_an_address_that_moves_with_its_gateway_gone_is_followed(agents: Agents) -> None:
@@ -127,10 +127,10 @@ async def test_an_address_that_moves_with_its_gateway_gone_is_followed(agents: A
     moved = mlflow("https://elsewhere.svc")
     assert agents.observe(moved) == SETTLE_SECONDS
     # Nobody gets an experiment of there before its address.
-    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS)
+    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS, uid="u1")
     skip(SETTLE_SECONDS)
     agents.observe(moved)
-    assert agents.endpoint == Endpoint("https://elsewhere.svc", "https://elsewhere.svc")
+    assert agents.endpoint == Endpoint("https://elsewhere.svc", "https://elsewhere.svc", uid="u1")
 
 
 async def test_another_mlflow_begins_anew(agents: Agents) -> None:
@@ -156,13 +156,13 @@ async def test_the_service_ca_is_for_services_of_openshift(
     agents.observe(mlflow(address))
     skip(GATEWAY_SECONDS)
     agents.observe(mlflow(address))
-    assert agents.endpoint == Endpoint(address, address, expected)
+    assert agents.endpoint == Endpoint(address, address, expected, uid="u1")
 
 
 async def test_a_gateways_certificate_is_none_of_the_service_ca(agents: Agents) -> None:
     agents.is_openshift.set(True)
     agents.observe(mlflow(url=GATEWAY))
-    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS, service_ca=False)
+    assert agents.endpoint == Endpoint(GATEWAY, ADDRESS, service_ca=False, uid="u1")
 
 
 async def test_agents_wait_until_it_is_known_whether_they_need_the_service_ca(agents: Agents) -> None:
@@ -173,4 +173,4 @@ async def test_agents_wait_until_it_is_known_whether_they_need_the_service_ca(ag
     assert agents.endpoint is None
     agents.is_openshift.set(True)
     agents.observe(mlflow(since="2026-01-01T00:00:00Z"))
-    assert agents.endpoint == Endpoint(ADDRESS, ADDRESS, service_ca=True)
+    assert agents.endpoint == Endpoint(ADDRESS, ADDRESS, service_ca=True, uid="u1")

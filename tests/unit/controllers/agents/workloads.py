@@ -9,8 +9,10 @@ from kagenti_operator.controllers.agents.access import Grantee
 from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.kube.objects.agents import Agent, AgentWorkload
+from kagenti_operator.mlflow.client import Experiment
 
 KEY = AgentKey("Deployment", "team1", "weather")
+EXPERIMENT = Experiment(id="7", name="weather", creation_time=1_700_000_000_000)
 INJECTION = Injection(
     tracking_uri="https://mlflow.example/mlflow",
     experiment_id="7",

@@ -9,6 +9,7 @@ from kagenti_operator.controllers.collector.access import (
     Revoke,
     decide,
     has_foreign_owner,
+    is_wanted,
 )
 from kagenti_operator.controllers.collector.access_facts import bound_account, choose_account, is_granted
 from kagenti_operator.kube.objects.models import OwnerReference
@@ -51,6 +52,10 @@ def platform(
         pytest.param(
             platform(role=None), True, True, Leave(), id="a ClusterRole being replaced costs no grant"
         ),
+        pytest.param(
+            READY, None, True, Leave(), id="what may be MLflow's namespace stays until that is known"
+        ),
+        pytest.param(platform(state="Removed"), None, True, Revoke(), id="Removed does not wait for that"),
         pytest.param(platform(state="Removed"), True, True, Revoke(), id="Removed takes the grants away"),
         pytest.param(platform(state="Removed"), True, False, Leave(), id="but not foreign ones"),
         pytest.param(
@@ -63,8 +68,28 @@ def platform(
         pytest.param(platform(state="Unmanaged"), False, True, Revoke(), id="Unmanaged still cleans up"),
     ],
 )
-def test_decision(facts: Platform, wanted: bool, ours: bool, expected: Decision) -> None:
+def test_decision(facts: Platform, wanted: bool | None, ours: bool, expected: Decision) -> None:
     assert decide(facts, wanted=wanted, ours=ours) == expected
+
+
+UNLOCATED = Platform(state="Managed", ready=False, cluster_role="integration", mlflow_located=False)
+
+
+@pytest.mark.parametrize(
+    ("facts", "has_agents", "left", "expected"),
+    [
+        pytest.param(READY, True, False, True, id="an agent is there"),
+        pytest.param(READY, False, False, False, id="nobody is there"),
+        pytest.param(UNLOCATED, True, False, True, id="an agent is there, wherever MLflow is"),
+        pytest.param(UNLOCATED, False, False, None, id="it may be the namespace of the MLflow that went"),
+        pytest.param(UNLOCATED, False, True, False, id="its last agent left"),
+    ],
+)
+def test_a_namespace_without_agents_may_be_that_of_an_mlflow_that_is_away(
+    facts: Platform, has_agents: bool, left: bool, expected: bool | None
+) -> None:
+    assert is_wanted(facts, "opendatahub", has_agents=has_agents, left=left) is expected
+    assert is_wanted(facts, "redhat-ods-applications", has_agents=False, left=left) is True
 
 
 @pytest.mark.parametrize(
