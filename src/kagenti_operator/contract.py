@@ -65,6 +65,11 @@ class Names:
         return self.operator or f"{self.prefix}-controller-manager"
 
     @property
+    def mlflow_client(self) -> str:
+        """The ServiceAccount that MLflow is asked as, in the operator's namespace, as the chart names it."""
+        return f"{self.operator or self.prefix}-mlflow-client"
+
+    @property
     def console_link_role(self) -> str:
         """The ClusterRole that permits the ConsoleLink, as the chart names it."""
         return f"{self.deployment}-console-link"

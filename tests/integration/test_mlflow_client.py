@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
+from kagenti_operator.kube.auth.rotation import FixedToken
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.retry import RetryPolicy
@@ -34,7 +35,7 @@ def server(
 async def client(
     token: str, *ca_files: Path, policy: RetryPolicy | None = None
 ) -> AsyncGenerator[MLflowClient]:
-    mlflow = MLflowClient(token=lambda: token, rng=random.Random(), ca_files=ca_files, policy=policy)
+    mlflow = MLflowClient(token=FixedToken(token), rng=random.Random(), ca_files=ca_files, policy=policy)
     try:
         yield mlflow
     finally:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from kagenti_devcluster.testing.platform import RBAC, Platform, eventually
+from kagenti_devcluster.testing.platform import INTEGRATION, RBAC, Platform, eventually
 from kagenti_devcluster.toolchain import binaries
 from tests.support.recorded_requests import Request
 
@@ -67,9 +67,20 @@ def object_path(manifest: Manifest) -> str:
     return f"{base}{within}/{kind.lower()}s/{metadata['name']}"
 
 
+def bind_off_cluster(manifests: Sequence[Manifest], account: str = ACCOUNT) -> list[Manifest]:
+    """With MLflow's role also for an operator outside of the cluster, which shows MLflow its own token."""
+    subject = {"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}
+    return [
+        {**manifest, "subjects": [*manifest["subjects"], subject]}
+        if manifest["kind"] == "ClusterRoleBinding" and manifest["roleRef"]["name"] == INTEGRATION
+        else manifest
+        for manifest in manifests
+    ]
+
+
 async def grant(platform: Platform, manifests: Sequence[Manifest], account: str = ACCOUNT) -> None:
     """Apply what the chart grants, and return once the authorizer knows it."""
-    for manifest in manifests:
+    for manifest in bind_off_cluster(manifests, account):
         await platform.put(object_path(manifest), manifest)
     lease = {"group": "coordination.k8s.io", "resource": "leases", "namespace": NAMESPACE, "verb": "create"}
     events = {"group": "events.k8s.io", "resource": "events", "verb": "create"}

@@ -64,8 +64,8 @@ def _requests(entry: Mapping[str, Any]) -> Iterator[Request]:
         group=about.get("apiGroup", ""),
         resource=resource,
         namespace=about.get("namespace", ""),
-        # The log knows it from the body, which the authorizer never sees.
-        name="" if verb == "create" else about.get("name", ""),
+        # The log knows it from the body, which the authorizer never sees; a subresource has it in its path.
+        name="" if verb == "create" and not about.get("subresource") else about.get("name", ""),
         refusal=status.get("message", "forbidden") if _is_missing_permission(entry) else "",
     )
     yield request

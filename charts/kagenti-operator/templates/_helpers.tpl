@@ -88,6 +88,11 @@ true
   namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
+{{- /* The ServiceAccount that MLflow is asked as. */}}
+{{- define "kagenti-operator.mlflowClient" -}}
+{{ .Values.fullnameOverride | default (include "kagenti-operator.prefix" .) }}-mlflow-client
+{{- end }}
+
 {{- /* Name of the Secret with the metrics' certificate, else empty. */}}
 {{- define "kagenti-operator.metricsCertificate" -}}
 {{- if and .Values.metrics.enable .Values.metrics.secure -}}

@@ -32,6 +32,7 @@ from kagenti_operator.cli.flags import (
 from kagenti_operator.controllers.agents.experiments import RETRIES
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
+from kagenti_operator.controllers.mlflow.client_token import ClientToken
 from kagenti_operator.controllers.mlflow.metrics import RequestMetrics
 from kagenti_operator.controllers.permissions import (
     describe_missing,
@@ -42,7 +43,7 @@ from kagenti_operator.controllers.permissions import (
 )
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.controllers.setup import build_features
-from kagenti_operator.kube.auth.connection import Connection
+from kagenti_operator.kube.auth.connection import Connection, OwnToken
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ConfigError
@@ -252,10 +253,12 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
             patience_seconds=0,
         )
         open_things.push_async_callback(client.close)
-        requests = RequestMetrics(metrics.registry)
+        instance = os.environ.get("POD_NAME") or socket.gethostname()
+        events = EventRecorder(client, instance=instance, rng=rng, controller=manager_name)
+        requests, own = RequestMetrics(metrics.registry), OwnToken(connection)
         build_mlflow = partial(
             MLflowClient,
-            token=connection.token,
+            token=ClientToken(client, settings, own, events, rng) if connection.in_pod else own,
             rng=rng,
             ca_files=(settings.mlflow_ca_file,) if settings.mlflow_ca_file else (),
             observer=requests.observe,
@@ -263,14 +266,13 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         mlflow, agents_mlflow = build_mlflow(), build_mlflow(policy=RETRIES)
         for opened in (mlflow, agents_mlflow):
             open_things.push_async_callback(opened.close)
-        instance = os.environ.get("POD_NAME") or socket.gethostname()
         dependencies = Dependencies(
             settings=settings,
             client=client,
             informers=SharedInformers(client, rng),
             mlflow=mlflow,
             agents_mlflow=agents_mlflow,
-            events=EventRecorder(client, instance=instance, rng=rng, controller=manager_name),
+            events=events,
             metrics=metrics,
             rng=rng,
         )

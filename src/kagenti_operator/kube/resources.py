@@ -61,6 +61,7 @@ RBAC = "rbac.authorization.k8s.io"
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.ConfigMap)
 PODS = Resource("", "v1", "pods", "Pod", workload_models.Pod)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", KubeObject)
+SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", KubeObject)
 SERVICES = Resource("", "v1", "services", "Service", KubeObject)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", models.EndpointSlice)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", workload_models.Workload)

@@ -5,7 +5,7 @@ trailing slash, with the path under which the server was started, if any.
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from kagenti_operator.contract import EXPERIMENTS_PATH
+from kagenti_operator.kube.auth.rotation import TokenSource
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.responses import ALREADY_EXISTS, Request, decode_answer, is_absence
 from kagenti_operator.mlflow.retry import RetryPolicy
@@ -55,7 +56,7 @@ class _Found(msgspec.Struct):
 
 
 class MLflowClient:
-    """Asks MLflow with the operator's own token; `ca_files` are trusted beside the system's CAs.
+    """Asks MLflow with a token of the cluster; `ca_files` are trusted beside the system's CAs.
 
     A workspace of None leaves its header out. Every method raises MLflowError, after trying again within
     the policy's limits what may go away by itself; errors of `token` pass through.
@@ -64,7 +65,7 @@ class MLflowClient:
     def __init__(
         self,
         *,
-        token: Callable[[], str],
+        token: TokenSource,
         rng: random.Random,
         ca_files: Sequence[Path] = (),
         policy: RetryPolicy | None = None,

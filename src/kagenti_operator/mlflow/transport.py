@@ -9,6 +9,7 @@ import aiohttp
 
 from kagenti_operator import clock
 from kagenti_operator.contract import WORKSPACE_HEADER
+from kagenti_operator.kube.auth.rotation import TokenSource
 from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
@@ -25,12 +26,12 @@ _KEEPALIVE_SECONDS = 4.0
 
 
 class Transport:
-    """Connections to MLflow servers. `token` is called for every try, because tokens rotate."""
+    """Connections to MLflow servers. `token` is asked for every try, because tokens rotate."""
 
     def __init__(
         self,
         *,
-        token: Callable[[], str],
+        token: TokenSource,
         rng: random.Random,
         ca_files: Sequence[Path],
         policy: RetryPolicy,
@@ -92,6 +93,7 @@ class Transport:
             raise MLflowUnreachable(f"no answer from {url}: it {explain(error, timeout)}") from error
 
     async def _try_once(self, request: Request) -> bytes:
+        await self._token.prepare()
         timeout = aiohttp.ClientTimeout(total=self._policy.try_timeout)
         try:
             async with self._open_session().request(
@@ -116,13 +118,15 @@ class Transport:
                 f"no answer from {request.url}: it {explain(error, timeout)}. Check the address in the "
                 "MLflow CR's status, whether MLflow's pod is ready, and whether a NetworkPolicy is in the way"
             ) from error
+        if response.status == 401:
+            self._token.reject()
         if response.status != 200:
             retry_after = parse_retry_after(response.headers)
             raise build_refusal(request, response.status, response.headers, body, retry_after)
         return body
 
     def _headers(self, request: Request) -> dict[str, str]:
-        headers = {"Authorization": f"Bearer {self._token().strip()}"}
+        headers = {"Authorization": f"Bearer {(self._token.current() or '').strip()}"}
         if request.workspace is not None:
             headers[WORKSPACE_HEADER] = request.workspace
         return headers

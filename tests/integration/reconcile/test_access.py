@@ -70,7 +70,8 @@ async def test_mlflows_own_namespace_keeps_its_grant_when_the_operator_starts_wi
     await expect_binding(platform, left)
     first.stop()
     await platform.delete(f"{MLFLOWS}/mlflows/mlflow")
-    start_operator(features=MLFLOW_ONLY)
+    second = start_operator("--mlflow-create-operand=false", features=MLFLOW_ONLY)
+    await second.expect_log("Caches are complete, starting the controllers")
     # It is at work, and revokes where it knows that nobody is left.
     await platform.delete(workload_path(left, "weather"))
     await expect_no_binding(platform, left)

@@ -128,7 +128,10 @@ async def test_what_an_author_writes_on_a_workload_while_the_operator_is_down_is
     assert after["metadata"]["generation"] == before["metadata"]["generation"] + 1
     found = await mlflow.experiment(agents.namespace, "weather")
     assert found is not None
-    assert role["metadata"]["annotations"] == {"mlflow.kagenti.io/experiment-id": found["experiment_id"]}
+    assert role["metadata"]["annotations"] == {
+        "mlflow.kagenti.io/experiment-id": found["experiment_id"],
+        "mlflow.kagenti.io/experiment-creation-time": str(found["creation_time"]),
+    }
 
 
 async def test_a_grant_follows_its_account_while_mlflow_refuses_the_operator(

@@ -12,6 +12,9 @@ import yaml
 
 from kagenti_devcluster.testing.platform import EDIT, INTEGRATION, RBAC, SYSTEM, Platform, eventually
 from kagenti_devcluster.testing.ports import free_port
+from kagenti_operator.kube.client import APPLY_PATCH
+from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.resources import ROLES
 from tests.support.agents import MLFLOW_ONLY
 from tests.support.chart_permissions import Manifest, grant, granted_account, object_path
 from tests.support.cluster import Cluster
@@ -146,32 +149,46 @@ async def test_without_bind_the_collector_is_not_granted_what_the_operator_does_
 @pytest.mark.parametrize("verb", ["get", "update"])
 async def test_an_agents_role_needs_the_experiments_verbs_whatever_mlflows_role_holds(
     kubeconfig: Path,
-    start_with_mlflow: StartOperator,
+    cluster: Cluster,
     platform: Platform,
-    mlflow: MLflow,
     roles: list[Manifest],
     team: str,
     *,
     verb: str,
 ) -> None:
-    """MLflow's role is somebody else's: here it lets the operator make experiments, and lacks the verb."""
-    await platform.managed_and_ready(mlflow.url)
+    """MLflow's role is somebody else's, and lacks the verb here."""
     lacking = [v for v in ("get", "create", "update") if v != verb]
     experiments = {"apiGroups": ["mlflow.kubeflow.org"], "resources": ["experiments"]}
     await platform.cluster_role(INTEGRATION, [{**experiments, "verbs": lacking}])
     await without(platform, roles, "ClusterRole", "experiments", verb)
-    await platform.workload(team, "weather")
-    operator = start_with_mlflow(features=MLFLOW_ONLY, kubeconfig=kubeconfig)
-    await expect_refused_grant(operator, "roles")
-    # With the chart's rule alone the same is granted.
-    await grant(platform, roles, ACCOUNT)
+    name = "kagenti-mlflow-weather"
+    rule = {**experiments, "resourceNames": ["weather"], "verbs": ["get", "update"]}
+    role = {"apiVersion": ROLES.api_version, "kind": "Role", "metadata": {"name": name}, "rules": [rule]}
+    async with cluster.connect(kubeconfig) as operator:
 
-    async def granted() -> None:
-        path = f"{RBAC}/namespaces/{team}/rolebindings/kagenti-mlflow-weather"
-        assert await platform.get(path) is not None
+        async def try_to_grant() -> str:
+            try:
+                await operator.raw(
+                    "PATCH",
+                    ROLES.path(team, name),
+                    params={"dryRun": "All", "fieldManager": "tests"},
+                    body=json.dumps(role).encode(),
+                    content_type=APPLY_PATCH,
+                )
+            except ApiError as error:
+                return error.message
+            return ""
 
-    # It is tried again at least once in a minute.
-    await eventually(granted, seconds=150)
+        async def refused() -> None:
+            assert "is attempting to grant RBAC permissions not currently held" in await try_to_grant()
+
+        async def granted() -> None:
+            assert not await try_to_grant()
+
+        await eventually(refused)
+        # With the chart's rule alone the same is granted.
+        await grant(platform, roles, ACCOUNT)
+        await eventually(granted)
 
 
 async def test_without_the_binding_to_mlflows_role_no_experiment_is_made(

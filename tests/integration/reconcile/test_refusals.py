@@ -59,6 +59,7 @@ REFUSED = (
     ("GET", "/api/v1/secrets"),
     ("POST", f"/api/v1{TEAM}/serviceaccounts/default/token"),
     ("POST", f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/controller-manager/token"),
+    ("POST", f"/api/v1{TEAM}/serviceaccounts/kagenti-mlflow-client/token"),
     ("POST", f"/api/v1{TEAM}/pods"),
     ("GET", f"/api/v1{TEAM}/pods/an-agent/exec"),
     # Roles that hold everywhere.

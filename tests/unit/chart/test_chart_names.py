@@ -54,7 +54,8 @@ def test_the_chart_and_the_operator_agree_on_names(
     assert ("ClusterRole", "", names.console_link_role) in found
     assert ("ClusterRole", "", f"{names.prefix}-metrics-reader") in found
     rules = yaml.safe_dump([o["rules"] for o in objects if "Role" in o["kind"] and "rules" in o])
-    for name in (names.ui_config, names.console_link, names.lease):
+    assert ("ServiceAccount", "kagenti-system", names.mlflow_client) in found
+    for name in (names.ui_config, names.console_link, names.lease, names.mlflow_client):
         assert f"- {name}\n" in rules
     settings = build_settings(build_parser().parse_args(arguments(objects)))
     assert settings.names == names
@@ -67,6 +68,7 @@ def test_every_name_follows_the_one_that_is_given(helm: Helm) -> None:
     assert not [name for _, _, name in identities(objects) if not name.startswith("second")]
     settings = build_settings(build_parser().parse_args(arguments(objects)))
     assert (settings.names.deployment, settings.lease) == ("second", "second")
+    assert settings.names.mlflow_client == "second-mlflow-client"
     assert "kagenti-controller-manager" not in yaml.safe_dump_all(objects)
 
 
@@ -96,6 +98,6 @@ def test_what_is_the_platforms_is_granted_where_the_platform_is(helm: Helm) -> N
         o["metadata"]["namespace"]: {resource for rule in o["rules"] for resource in rule["resources"]}
         for o in roles
     }
-    assert granted["traces"] == {"leases"}
+    assert granted["traces"] == {"leases", "serviceaccounts/token"}
     assert granted["kagenti-system"] == {"configmaps", "services", "deployments"}
     assert "--platform-namespace=kagenti-system" in arguments(objects)

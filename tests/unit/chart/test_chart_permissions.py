@@ -68,6 +68,15 @@ def test_binds_the_two_roles_of_mlflow_and_no_other(rules: list[tuple[str, dict[
     assert not [rule for _, rule in rules if {"escalate", "impersonate"} & set(rule["verbs"])]
 
 
+def test_makes_tokens_of_the_account_that_mlflow_is_asked_as_and_of_no_other(
+    rules: list[tuple[str, dict[str, Any]]],
+) -> None:
+    ((where, rule),) = about(rules, "serviceaccounts/token")
+    assert where == "Role kagenti-system"
+    assert (rule["resourceNames"], rule["verbs"]) == (["kagenti-mlflow-client"], ["create"])
+    assert about(rules, "serviceaccounts") == []
+
+
 def test_cluster_roles_are_never_written(rules: list[tuple[str, dict[str, Any]]]) -> None:
     for resource in ("clusterroles", "clusterrolebindings"):
         for _, rule in about(rules, resource):

@@ -8,6 +8,7 @@ from kagenti_operator.controllers.agents.experiments import RETRIES
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.auth.credentials import Connection
+from kagenti_operator.kube.auth.rotation import FixedToken
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.mlflow.client import MLflowClient
@@ -23,8 +24,8 @@ async def open_dependencies(
     settings: Settings, api_server: str = "http://unused.example"
 ) -> AsyncGenerator[Dependencies]:
     rng = random.Random(7)
-    mlflow = MLflowClient(token=lambda: "token", rng=rng)
-    agents_mlflow = MLflowClient(token=lambda: "token", rng=rng, policy=RETRIES)
+    mlflow = MLflowClient(token=FixedToken("token"), rng=rng)
+    agents_mlflow = MLflowClient(token=FixedToken("token"), rng=rng, policy=RETRIES)
     async with KubeClient(Connection(api_server)) as client:
         yield Dependencies(
             settings=settings,

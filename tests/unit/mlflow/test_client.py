@@ -9,6 +9,7 @@ import pytest
 from trustme import CA
 
 from kagenti_devcluster.cluster.pki import serving_context
+from kagenti_operator.kube.auth.rotation import FixedToken
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.retry import RetryPolicy
@@ -40,7 +41,7 @@ async def client(
     ca_files: Sequence[Path] = (),
     policy: RetryPolicy | None = None,
 ) -> AsyncGenerator[MLflowClient]:
-    mlflow = MLflowClient(token=lambda: token, rng=random.Random(1), ca_files=ca_files, policy=policy)
+    mlflow = MLflowClient(token=FixedToken(token), rng=random.Random(1), ca_files=ca_files, policy=policy)
     try:
         yield mlflow
     finally:
@@ -80,9 +81,12 @@ async def test_a_path_in_the_base_url_is_kept() -> None:
 
 
 async def test_the_token_is_asked_for_again_on_every_try() -> None:
-    tokens = iter(["first", "second\n", "third"])
+    class Rotating(FixedToken):
+        async def prepare(self) -> None:
+            self._token = {None: "first", "first": "second\n"}.get(self._token, "third")
+
     async with serving(Answer(503), CREATED) as server:
-        mlflow = MLflowClient(token=lambda: next(tokens), rng=random.Random(1))
+        mlflow = MLflowClient(token=Rotating(None), rng=random.Random(1))
         await mlflow.ensure_experiment(server.url, "team1", "weather")
         await mlflow.close()
     assert [asked.headers["Authorization"] for asked in server.asked] == [
@@ -90,6 +94,23 @@ async def test_the_token_is_asked_for_again_on_every_try() -> None:
         "Bearer second",
         "Bearer third",
     ]
+
+
+async def test_a_token_that_is_refused_is_rejected() -> None:
+    class Watched(FixedToken):
+        rejections = 0
+
+        def reject(self) -> None:
+            self.rejections += 1
+
+    token = Watched("token")
+    async with serving(REFUSED, Answer(401, {"error": {"code": "UNAUTHENTICATED"}})) as server:
+        mlflow = MLflowClient(token=token, rng=random.Random(1))
+        for expected in (0, 1):
+            with pytest.raises(MLflowError):
+                await mlflow.ensure_experiment(server.url, "team1", "weather")
+            assert token.rejections == expected
+        await mlflow.close()
 
 
 async def test_names_are_sent_as_they_are() -> None:

@@ -15,7 +15,7 @@ class Connection:
     `server` is a base URL without a trailing slash, `namespace` the one that the credentials name.
     `server_hostname` is the name that the server's certificate is checked for, None for the one in its URL.
     `proxy` is the URL of the HTTP proxy to go through. `impersonation` is sent with every request: the
-    Impersonate-* headers that say for whom we act.
+    Impersonate-* headers that say for whom we act. `in_pod`: we are the ServiceAccount of a pod.
     """
 
     def __init__(
@@ -28,12 +28,14 @@ class Connection:
         proxy: URL | None = None,
         impersonation: Sequence[tuple[str, str]] = (),
         namespace: str = "default",
+        in_pod: bool = False,
     ) -> None:
         self.server = server.rstrip("/")
         self.server_hostname = server_hostname
         self.proxy = proxy
         self.impersonation = tuple(impersonation)
         self.namespace = namespace
+        self.in_pod = in_pod
         self._token = token or FixedToken(None)
         self._tls = tls
 
@@ -81,3 +83,21 @@ class Connection:
                 "no token has: write it anew, on one line"
             )
         return token
+
+
+class OwnToken:
+    """The token of a connection, for other servers that trust the cluster's."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def current(self) -> str:
+        """Return it; see `Connection.token`."""
+        return self._connection.token()
+
+    async def prepare(self) -> None:
+        """See to it that it is valid. Raises ConfigError."""
+        await self._connection.authorization()
+
+    def reject(self) -> None:
+        """Nothing to do: whether it is good is the API server's to say."""

@@ -47,4 +47,4 @@ def _load_service_account(folder: Path, host: str, port: str) -> Connection:
         namespace = (folder / "namespace").read_text().strip()
     except (OSError, ValueError) as error:
         raise ConfigError(f"the ServiceAccount folder {folder} is unusable: {error}") from error
-    return Connection(f"https://{address}:{port}", token=token, tls=tls, namespace=namespace)
+    return Connection(f"https://{address}:{port}", token=token, tls=tls, namespace=namespace, in_pod=True)

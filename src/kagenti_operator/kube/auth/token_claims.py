@@ -16,15 +16,25 @@ class _Claims(msgspec.Struct, frozen=True):
     kubernetes: _Kubernetes = msgspec.field(name="kubernetes.io", default=_Kubernetes())
 
 
-def read_pod_token_seconds(token: str) -> float | None:
-    """The lifetime of a token that a kubelet brought into a pod; None for any other token.
+def read_token_seconds(token: str) -> float | None:
+    """The lifetime of a token; None where it says nothing of that.
 
-    API servers may give tokens for longer than the kubelet asks for, so only a token says it.
+    API servers may give tokens for longer or shorter than was asked for, so only a token says it.
     """
+    claims = _read(token)
+    return claims.exp - claims.iat if claims else None
+
+
+def read_pod_token_seconds(token: str) -> float | None:
+    """The lifetime of a token that a kubelet brought into a pod; None for any other token."""
+    claims = _read(token)
+    return read_token_seconds(token) if claims and claims.kubernetes.pod is not None else None
+
+
+def _read(token: str) -> _Claims | None:
     try:
         payload = token.split(".")[1]
         decoded = base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
-        claims = msgspec.json.decode(decoded, type=_Claims)
+        return msgspec.json.decode(decoded, type=_Claims)
     except (IndexError, binascii.Error, msgspec.DecodeError):
         return None
-    return claims.exp - claims.iat if claims.kubernetes.pod is not None else None

@@ -18,6 +18,7 @@ from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
+from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
 from kagenti_operator.runtime.observable import Observable
 from tests.support.misbehaving_server import Answer, serving
@@ -71,13 +72,18 @@ class Cluster:
         return await looking
 
 
+def is_collectors(workspace: str, experiment: Experiment) -> bool:
+    del workspace, experiment
+    return False
+
+
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
         facts, endpoint = AgentFacts(dependencies), Observable[Endpoint | None](None)
         gone = Observable(False)
         queue = dependencies.queue("agents", bucket=namespace_of)
-        reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, lambda *_: False)
+        reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, is_collectors)
         yield Cluster(peer, facts, endpoint, gone, reconciler)
 
 

@@ -283,7 +283,8 @@ async def test_an_id_that_is_a_strangers_in_another_database_is_given_up(
     """It was made by somebody who is no agent, under any name; only its time tells."""
     put(operator.facts.roles, role_of("u1", "weather"))
     stranger = found("7", "somebodys", LATER)
-    async with serving(*([] if restarted else made("7")), stranger, *made("9", LATER)) as mlflow:
+    earlier = () if restarted else made("7")
+    async with serving(*earlier, stranger, *made("9", LATER)) as mlflow:
         endpoint = Endpoint(URI, mlflow.url)
         if not restarted:
             operator.known[KEY] = await operator.experiments.resolve(KEY, workload(), endpoint, None)

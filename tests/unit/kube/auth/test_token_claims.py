@@ -5,7 +5,7 @@ from typing import Any
 import jwt
 import pytest
 
-from kagenti_operator.kube.auth.token_claims import read_pod_token_seconds
+from kagenti_operator.kube.auth.token_claims import read_pod_token_seconds, read_token_seconds
 
 YEAR = 365 * 24 * 3600
 POD = {"namespace": "kagenti-system", "pod": {"name": "kagenti-controller-manager-0", "uid": "u"}}
@@ -17,6 +17,12 @@ def token(**claims: Any) -> str:
 
 def test_a_pods_token_says_how_long_it_lives() -> None:
     assert read_pod_token_seconds(token(iat=1000, exp=4607, **{"kubernetes.io": POD})) == 3607
+
+
+def test_any_token_that_has_times_says_how_long_it_lives() -> None:
+    assert read_token_seconds(token(iat=1000, exp=4600)) == 3600
+    assert read_token_seconds(token(sub="somebody")) is None
+    assert read_token_seconds("sha256~opaque") is None
 
 
 def test_the_api_server_may_give_it_a_year() -> None:
