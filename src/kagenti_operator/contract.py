@@ -5,6 +5,7 @@ floor.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 # --- 0. Names ---------------------------------------------------------------------------------------------
 
@@ -171,6 +172,9 @@ TRACKING_AUTH = "kubernetes-namespaced"
 # In any case, on the workload or on its pod template; the first of each is what people are advised to write.
 OPT_OUT_WORDS = ("disabled", "false", "off", "no")
 OPT_IN_WORDS = ("enabled", "true")
+# Which of MLflow's addresses agents are given.
+type AgentsAddress = Literal["auto", "gateway", "service"]
+AGENTS_ADDRESSES: tuple[AgentsAddress, ...] = ("auto", "gateway", "service")
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 AUTH_VARIABLE = "MLFLOW_TRACKING_AUTH"
 ID_VARIABLE = "MLFLOW_EXPERIMENT_ID"

@@ -139,6 +139,14 @@ def add_parser(commands: Commands) -> None:
         help="how often MLflow is asked whether an experiment was renamed or deleted (default: 300)",
     )
     parser.add_argument(
+        "--agents-mlflow-address",
+        choices=contract.AGENTS_ADDRESSES,
+        default="auto",
+        help="which of MLflow's addresses agents are given: its gateway (status.url), its Service "
+        "(status.address.url), or the gateway where its certificate is one that pods trust by themselves "
+        "(default: auto)",
+    )
+    parser.add_argument(
         "--max-concurrent-rolls",
         type=count,
         default=contract.MAX_CONCURRENT_ROLLOUTS,
@@ -211,6 +219,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         mlflow_experiment_name=(experiment or names.default_experiment).strip(),
         mlflow_ca_file=ca_file,
         mlflow_poll_seconds=args.mlflow_poll_interval,
+        agents_mlflow_address=args.agents_mlflow_address,
         max_concurrent_rolls=args.max_concurrent_rolls,
     )
 

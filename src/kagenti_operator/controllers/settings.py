@@ -28,6 +28,7 @@ class Settings:
     mlflow_workspace: str | None = None
     mlflow_experiment_name: str = contract.KAGENTI.default_experiment
     mlflow_ca_file: Path | None = None
+    agents_mlflow_address: contract.AgentsAddress = "auto"
     # How often MLflow, which cannot be watched, is asked whether an experiment was renamed or deleted.
     mlflow_poll_seconds: float = contract.POLL_SECONDS
     # Agents whose environment changes are rolled, at most so many at once.

@@ -43,9 +43,9 @@ def address(mlflow: MLflow) -> str | None:
     return _usable(_address_url(mlflow))
 
 
-def tracking_uri(mlflow: MLflow) -> str | None:
-    """The URL for MLflow clients, as the status has it: the gateway, else the address."""
-    return _usable(_gateway_url(mlflow)) or _usable(_address_url(mlflow))
+def gateway(mlflow: MLflow) -> str | None:
+    """The URL of the gateway, as the status has it."""
+    return _usable(_gateway_url(mlflow))
 
 
 def rest_url(mlflow: MLflow) -> str | None:

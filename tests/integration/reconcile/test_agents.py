@@ -3,7 +3,6 @@
 import pytest
 
 from kagenti_devcluster.testing.platform import Platform, eventually
-from kagenti_operator.controllers.agents.tracking_endpoint import SETTLE_SECONDS
 from tests.support.agents import MLFLOW_ONLY, NO_LABEL, OPT_IN, OPT_OUT, Agents, environment
 from tests.support.expectations import expect_event, expect_unchanged
 from tests.support.mlflow import MLflow
@@ -203,23 +202,6 @@ async def test_an_experiment_renamed_in_mlflow_keeps_its_agent(agents: Agents, m
     await agents.expect_granted("weather", ["renamed", "weather"])
     after = await agents.expect_configured("weather", experiment="renamed")
     assert environment(after)["MLFLOW_EXPERIMENT_ID"] == experiment_id
-
-
-async def test_another_tracking_uri_is_followed_and_an_absence_of_mlflow_is_not(
-    agents: Agents, platform: Platform, mlflow: MLflow
-) -> None:
-    before = await agents.create_configured("weather")
-    await platform.set_mlflow_status(available=False, address=None)
-    await expect_unchanged(platform, agents.path("weather"), before, field="generation", seconds=2)
-    await platform.set_mlflow_status(address=mlflow.url, url="https://gateway.example/mlflow")
-
-    async def moved() -> None:
-        now = await agents.get("weather")
-        assert environment(now)["MLFLOW_TRACKING_URI"] == "https://gateway.example/mlflow"
-        assert now["metadata"]["generation"] == before["metadata"]["generation"] + 1
-
-    # It has to last before agents are rolled for it.
-    await eventually(moved, seconds=2 * SETTLE_SECONDS + 60)
 
 
 async def test_two_kinds_of_one_name_share_a_role_until_one_goes(agents: Agents) -> None:

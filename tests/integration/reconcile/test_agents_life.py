@@ -104,7 +104,7 @@ async def behind_the_gateway(
     """The operator at work on an agent, with an MLflow that has an address at the gateway."""
     await platform.managed_and_ready(mlflow.url)
     await platform.set_mlflow_status(address=mlflow.url, url=GATEWAY)
-    start_with_mlflow(features=MLFLOW_ONLY)
+    start_with_mlflow("--agents-mlflow-address=gateway", features=MLFLOW_ONLY)
     await agents.create("weather")
 
 

@@ -25,6 +25,7 @@ def test_everything_is_off_by_default() -> None:
     assert not args.leader_elect
     assert build_settings(args).mlflow_experiment_name == "kagenti-traces"
     assert build_settings(args).max_concurrent_rolls == 32
+    assert build_settings(args).agents_mlflow_address == "auto"
 
 
 @pytest.mark.parametrize("flag", ["enable-mlflow", "enable-otel-bootstrap", "leader-elect", "metrics-secure"])
@@ -49,6 +50,11 @@ def test_an_address_of_0_switches_a_listener_off(text: str, expected: BindAddres
     assert parse(f"--health-probe-bind-address={text}").health_probe_bind_address == expected
 
 
+@pytest.mark.parametrize("mode", ["auto", "gateway", "service"])
+def test_agents_are_given_the_address_that_is_wanted(mode: str) -> None:
+    assert build_settings(parse(f"--agents-mlflow-address={mode}")).agents_mlflow_address == mode
+
+
 @pytest.mark.parametrize(
     "flag",
     [
@@ -62,6 +68,7 @@ def test_an_address_of_0_switches_a_listener_off(text: str, expected: BindAddres
         "--mlflow-poll-interval=often",
         "--max-concurrent-rolls=0",
         "--max-concurrent-rolls=1.5",
+        "--agents-mlflow-address=ingress",
         "--log-level=loud",
         "--no-such-flag",
     ],

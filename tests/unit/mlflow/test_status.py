@@ -40,10 +40,10 @@ def test_the_gateway_takes_spans_below_its_path(url: str | None, expected: str |
     assert status.gateway_traces_url(cr(ADDRESS, url)) == expected
 
 
-def test_clients_are_given_the_gateway_else_the_address_as_the_status_has_them() -> None:
-    assert status.tracking_uri(cr(ADDRESS, f"{GATEWAY}/")) == f"{GATEWAY}/"
-    assert status.tracking_uri(cr(f"{ADDRESS}/mlflow")) == f"{ADDRESS}/mlflow"
-    assert status.tracking_uri(cr(ADDRESS, "gateway")) == ADDRESS
+def test_clients_are_given_what_the_status_has_as_it_is() -> None:
+    assert status.gateway(cr(ADDRESS, f"{GATEWAY}/")) == f"{GATEWAY}/"
+    assert status.address(cr(f"{ADDRESS}/mlflow")) == f"{ADDRESS}/mlflow"
+    assert status.gateway(cr(ADDRESS, "gateway")) is None
 
 
 def test_the_operator_asks_the_address_else_the_gateway_under_its_path() -> None:
@@ -78,7 +78,7 @@ def test_available_is_what_the_condition_says(
 def test_a_cr_without_status_has_nothing() -> None:
     assert not status.is_available(NO_STATUS)
     assert status.malformed_urls(NO_STATUS) == ()
-    for read in (status.gateway_traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
+    for read in (status.gateway_traces_url, status.gateway, status.rest_url, status.dashboard_url):
         assert read(NO_STATUS) is None
 
 
@@ -99,7 +99,7 @@ def test_a_cr_without_status_has_nothing() -> None:
 )
 def test_a_malformed_url_counts_as_unset_and_is_reported(malformed: str) -> None:
     broken = cr(malformed, malformed)
-    for read in (status.gateway_traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
+    for read in (status.gateway_traces_url, status.gateway, status.rest_url, status.dashboard_url):
         assert read(broken) is None
     address, gateway = status.malformed_urls(broken)
     assert address.startswith(f"status.address.url of MLflow mlflow is {malformed!r}")
@@ -118,7 +118,7 @@ def test_a_malformed_url_counts_as_unset_and_is_reported(malformed: str) -> None
 )
 def test_a_password_in_a_url_is_neither_used_nor_shown(url: str, reported: str) -> None:
     broken = cr(url, url)
-    for read in (status.gateway_traces_url, status.tracking_uri, status.rest_url, status.dashboard_url):
+    for read in (status.gateway_traces_url, status.gateway, status.rest_url, status.dashboard_url):
         assert read(broken) is None
     for problem in status.malformed_urls(broken):
         assert reported in problem
@@ -130,7 +130,7 @@ def test_any_status_can_be_read(address: str | None, url: str | None) -> None:
     read = cr(address, url)
     traces = status.gateway_traces_url(read)
     assert traces is None or traces.endswith("/v1/traces")
-    assert (status.rest_url(read) is None) == (status.tracking_uri(read) is None)
+    assert (status.rest_url(read) is None) == (status.gateway(read) is None and status.address(read) is None)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Agents, each by its key: an experiment of its own, granted to its pods, and put into its environment."""
 
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -12,8 +11,8 @@ from kagenti_operator.controllers.agents.decide import Grant, Observed, Plan, de
 from kagenti_operator.controllers.agents.events import (
     NEEDS_INJECTION,
     describe_configured,
+    failure_reported,
     report_denied,
-    report_failure,
     report_reverted,
 )
 from kagenti_operator.controllers.agents.experiments import (
@@ -33,7 +32,6 @@ from kagenti_operator.controllers.agents.state import AgentStates
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.agents.workloads import AgentWorkloads
 from kagenti_operator.controllers.dependencies import Dependencies
-from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
 from kagenti_operator.mlflow.errors import MLflowError
@@ -149,8 +147,10 @@ class AgentsReconciler:
         agent, endpoint = self._facts.get(key), self._endpoint.value
         if agent is None or endpoint is None or not is_served(agent) or agent.metadata.deletion_timestamp:
             return None
+        before = self._recall(key, agent)
+        endpoint = endpoint.keeping(before.tracking_uri if before else None)
         try:
-            known = await self._experiments.resolve(key, agent, endpoint, self._recall(key, agent))
+            known = await self._experiments.resolve(key, agent, endpoint, before)
         except MLflowError as error:
             if isinstance(error, ExperimentTaken):
                 self._states.get(key).experiment = None
@@ -256,18 +256,18 @@ class AgentsReconciler:
         wrote, wait = False, None
         revoking = "Its pods keep their access to the MLflow experiment"
         if plan.revoke:
-            with _failure_reported(reports, "MLflowNotRevoked", revoking):
+            with failure_reported(reports, "MLflowNotRevoked", revoking):
                 await self._applier.delete(ROLE_BINDINGS, observed.binding)
         if plan.grant:
-            with _failure_reported(
+            with failure_reported(
                 reports, "MLflowNotGranted", "Its pods are not granted access to its MLflow experiment"
             ):
                 wrote = await self._grant(plan.grant)
         if plan.change and observed.agent:
-            with _failure_reported(reports, "MLflowNotConfigured", "The pod template could not be changed"):
+            with failure_reported(reports, "MLflowNotConfigured", "The pod template could not be changed"):
                 wait = await self._workloads.change(observed, observed.agent, plan.change, reports)
         if plan.revoke and wait is None:
-            with _failure_reported(reports, "MLflowNotRevoked", revoking):
+            with failure_reported(reports, "MLflowNotRevoked", revoking):
                 await self._applier.delete(ROLES, observed.role)
         return wrote, wait
 
@@ -288,16 +288,3 @@ class AgentsReconciler:
             return FOLLOW_SECONDS
         states.forget(key)
         return None
-
-
-@contextmanager
-def _failure_reported(reports: list[Report], reason: str, consequence: str) -> Generator[None]:
-    try:
-        yield
-    except WritesReverted as error:
-        if reason != "MLflowNotConfigured":
-            reports.append(Report(reason=reason, message=f"{consequence}: {error}."))
-        raise
-    except ApiError as error:
-        reports += report_failure(reason, consequence, error)
-        raise

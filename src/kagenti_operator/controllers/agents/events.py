@@ -1,12 +1,15 @@
 """Pure: what people learn about their agents, as Events on the workloads."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
+
 from kagenti_operator.contract import OPT_IN_WORDS, OPT_OUT_WORDS, Names
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.failure_events import describe_failure
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.runtime.control.write_backoff import LAST
+from kagenti_operator.runtime.control.write_backoff import LAST, WritesReverted
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 # What can only be judged while it is known what the agent is to use.
@@ -80,6 +83,20 @@ def report_failure(reason: str, consequence: str, error: ApiError) -> tuple[Repo
     """The API server refused a write, where that lasts."""
     text = describe_failure(consequence, error)
     return (Report(reason=reason, message=text),) if text is not None else ()
+
+
+@contextmanager
+def failure_reported(reports: list[Report], reason: str, consequence: str) -> Generator[None]:
+    """Add the report of a refusal that ends this block, and let it pass."""
+    try:
+        yield
+    except WritesReverted as error:
+        if reason != "MLflowNotConfigured":
+            reports.append(Report(reason=reason, message=f"{consequence}: {error}."))
+        raise
+    except ApiError as error:
+        reports += report_failure(reason, consequence, error)
+        raise
 
 
 def describe_configured(kind: str, injection: Injection, *, running: bool) -> str:

@@ -1,6 +1,7 @@
 """Agents as a feature."""
 
-from kagenti_operator.controllers.agents import controller, tracking_endpoint
+from kagenti_operator.controllers.agents import controller, gateway_trust, tracking_endpoint
+from kagenti_operator.controllers.agents.addresses import GatewayTrust
 from kagenti_operator.controllers.agents.experiments import IsCollectors
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.metrics import AgentMetrics
@@ -22,12 +23,14 @@ def build_feature(
     is_collectors: IsCollectors,
 ) -> Feature:
     """Build it. Sandboxes are written where they are installed; that it may is seen when it does."""
-    endpoint = Observable[Endpoint | None](None)
+    endpoint, trust = Observable[Endpoint | None](None), Observable[GatewayTrust | None](None)
+    tries = dependencies.settings.agents_mlflow_address == "auto"
     return Feature(
         name="agents",
         informers=(mlflow.mlflows, *agents.informers, agents.roles, agents.bindings),
         controllers=(
-            tracking_endpoint.setup(dependencies, mlflow, is_openshift, endpoint),
+            *((gateway_trust.setup(dependencies, mlflow, trust),) if tries else ()),
+            tracking_endpoint.setup(dependencies, mlflow, is_openshift, trust, endpoint),
             controller.setup(dependencies, agents, endpoint, gone, is_collectors),
         ),
         permissions=(

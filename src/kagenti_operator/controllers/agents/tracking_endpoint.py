@@ -3,12 +3,14 @@
 from dataclasses import dataclass, replace
 
 from kagenti_operator import clock
+from kagenti_operator.contract import AgentsAddress
+from kagenti_operator.controllers.agents.addresses import Choice, GatewayTrust, choose_address
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.mlflow import status
-from kagenti_operator.mlflow.service import needs_service_ca
+from kagenti_operator.mlflow.service import needs_service_ca, service_of
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.observable import Observable
 
@@ -25,20 +27,27 @@ GATEWAY_GONE_SECONDS = 600.0
 class Endpoint:
     """Where MLflow is, for agents and for the operator.
 
-    `service_ca`: agents need OpenShift's service CA there. `uid`: of MLflow's CR.
+    `service_ca`: agents need OpenShift's service CA there. `uid`: of MLflow's CR. `keeps_gateway`: an agent
+    that has a gateway's address keeps it, since the gateway may only be away for a while.
     """
 
     tracking_uri: str
     rest_url: str
     service_ca: bool = False
     uid: str = ""
+    keeps_gateway: bool = False
+
+    def keeping(self, tracking_uri: str | None) -> "Endpoint":
+        """What an agent with that tracking URI is to use."""
+        if not (self.keeps_gateway and tracking_uri) or service_of(tracking_uri):
+            return self
+        return replace(self, tracking_uri=tracking_uri, service_ca=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Accepted:
     """What agents have, and beside which address the CR had it last."""
 
-    uid: str
     tracking_uri: str
     rest_url: str
 
@@ -47,64 +56,92 @@ def setup(
     dependencies: Dependencies,
     mlflow: MLflowFacts,
     is_openshift: Observable[bool | None],
+    trust: Observable[GatewayTrust | None],
     endpoint: Observable[Endpoint | None],
 ) -> Controller[str]:
     """Watch the MLflow CR; what to use goes into `endpoint`, None while MLflow is not available."""
-    tracking = TrackingEndpoint(endpoint, is_openshift)
+    tracking = TrackingEndpoint(dependencies.settings.agents_mlflow_address, endpoint, is_openshift, trust)
 
     async def reconcile() -> float | None:
         return tracking.observe(mlflow.cr)
 
     return build_singleton(
-        dependencies, "tracking-endpoint", reconcile, mlflow.mlflows, follows=(is_openshift,)
+        dependencies, "tracking-endpoint", reconcile, mlflow.mlflows, follows=(is_openshift, trust)
     )
 
 
 class TrackingEndpoint:
     """Follows MLflow's CR."""
 
-    def __init__(self, endpoint: Observable[Endpoint | None], is_openshift: Observable[bool | None]) -> None:
+    def __init__(
+        self,
+        mode: AgentsAddress,
+        endpoint: Observable[Endpoint | None],
+        is_openshift: Observable[bool | None],
+        trust: Observable[GatewayTrust | None],
+    ) -> None:
+        self._mode: AgentsAddress = mode
         self._endpoint = endpoint
         self._is_openshift = is_openshift
+        self._trust = trust
+        # Of the CR that is followed; since when it has been of use; whether its gateway was accepted since.
+        self._uid = ""
+        self._since: float | None = None
+        self._knows_gateway = False
         self._accepted: _Accepted | None = None
         # A tracking URI that agents do not get yet, and since when it is there.
-        self._candidate: tuple[str, float] | None = None
+        self._candidate: tuple[str | None, float] | None = None
 
     def observe(self, cr: MLflow | None) -> float | None:
         """Take note of the CR; return after how many seconds to do so again even if it does not change."""
-        if cr is None or (self._accepted and self._accepted.uid != cr.metadata.uid):
-            self._accepted = self._candidate = None
-        tracking_uri, rest_url = (status.tracking_uri(cr), status.rest_url(cr)) if cr else (None, None)
-        if cr is None or not status.is_available(cr) or not tracking_uri or not rest_url:
+        if cr is None or self._uid != cr.metadata.uid:
+            self._uid = cr.metadata.uid if cr else ""
+            self._since = self._accepted = self._candidate = None
+            self._knows_gateway = False
+        rest_url = status.rest_url(cr) if cr and status.is_available(cr) else None
+        if cr is None or rest_url is None:
             self._endpoint.set(None)
             return None
-        wait = self._settle(cr, tracking_uri, rest_url)
-        accepted = self._accepted
+        now = clock.monotonic()
+        self._since = self._since if self._since is not None else now
+        # An operator that was just started does not know what was there before.
+        unknowing = 0.0 if self._knows_gateway else self._since + GATEWAY_GONE_SECONDS - now
+        choice = choose_address(self._mode, status.gateway(cr), status.address(cr), self._trust.value)
+        if choice.pending:
+            wait = None
+        elif choice.stopgap and self._accepted is None and unknowing > 0:
+            wait = unknowing
+        else:
+            wait = self._settle(cr, choice, rest_url)
         # Of the MLflow that agents use: another one would give ids that mean something else there, or
         # nothing.
-        self._endpoint.set(self._build(accepted) if accepted else None)
-        return wait
+        accepted = self._accepted
+        coming = accepted is not None and choice.uri not in (None, accepted.tracking_uri)
+        keeps = coming or choice.pending or (not choice.sure and unknowing > 0)
+        self._endpoint.set(self._build(accepted, keeps_gateway=keeps) if accepted else None)
+        waits = [w for w in (wait, unknowing if not choice.sure else None) if w is not None and w > 0]
+        return min(waits, default=None)
 
-    def _build(self, accepted: _Accepted) -> Endpoint | None:
+    def _build(self, accepted: _Accepted, *, keeps_gateway: bool) -> Endpoint | None:
         service_ca = False
         if needs_service_ca(accepted.tracking_uri):
             if self._is_openshift.value is None:
                 # Not known yet: agents would be rolled a second time for the CA.
                 return None
             service_ca = self._is_openshift.value
-        return Endpoint(accepted.tracking_uri, accepted.rest_url, service_ca, accepted.uid)
+        return Endpoint(accepted.tracking_uri, accepted.rest_url, service_ca, self._uid, keeps_gateway)
 
-    def _settle(self, cr: MLflow, tracking_uri: str, rest_url: str) -> float | None:
-        accepted = self._accepted
-        has_gateway = status.dashboard_url(cr) is not None
+    def _settle(self, cr: MLflow, choice: Choice, rest_url: str) -> float | None:
+        accepted, tracking_uri = self._accepted, choice.uri
+        has_gateway = status.gateway(cr) is not None
         if accepted and accepted.tracking_uri == tracking_uri:
             self._accepted = replace(accepted, rest_url=rest_url)
             wait = None
-        elif accepted and not has_gateway and accepted.rest_url == rest_url:
+        elif accepted and (choice.stopgap or (not has_gateway and accepted.rest_url == rest_url)):
             wait = self._lasts(tracking_uri, GATEWAY_GONE_SECONDS)
         elif accepted:
             wait = self._lasts(tracking_uri, SETTLE_SECONDS)
-        elif has_gateway:
+        elif has_gateway or self._mode != "auto":
             wait = 0.0
         else:
             left = self._lasts(tracking_uri, GATEWAY_SECONDS)
@@ -115,10 +152,11 @@ class TrackingEndpoint:
         if wait > 0:
             return wait
         self._candidate = None
-        self._accepted = _Accepted(uid=cr.metadata.uid, tracking_uri=tracking_uri, rest_url=rest_url)
+        self._knows_gateway = self._knows_gateway or (has_gateway and tracking_uri == status.gateway(cr))
+        self._accepted = _Accepted(tracking_uri=tracking_uri, rest_url=rest_url) if tracking_uri else None
         return None
 
-    def _lasts(self, tracking_uri: str, seconds: float) -> float:
+    def _lasts(self, tracking_uri: str | None, seconds: float) -> float:
         """How many of those seconds are left for that tracking URI to last."""
         now = clock.monotonic()
         if self._candidate is None or self._candidate[0] != tracking_uri:
