@@ -113,6 +113,13 @@ KAGENTI = Names("kagenti")
 ROSSOCTL = Names("rossoctl")
 PLATFORMS = {names.prefix: names for names in (KAGENTI, ROSSOCTL)}
 
+# What agents carry on the platforms that exist; those of OpenShift AI's dashboard have the last two.
+KNOWN_AGENT_SELECTORS = (
+    *(names.agent_selector for names in PLATFORMS.values()),
+    "openshell.ai/managed-by=openshell",
+    "opendatahub.io/agent-type=agent",
+)
+
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 
 # --- 1. Objects read --------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """What tests of the operator expect of objects: an Event on them, or that nobody writes them."""
 
+import aiohttp
+
 from kagenti_devcluster.testing.platform import Object, Platform, always, eventually
 
 
@@ -27,3 +29,12 @@ async def expect_unchanged(
         assert now["metadata"][field] == before["metadata"][field]
 
     await always(unchanged, seconds=seconds)
+
+
+async def ask_ready(port: int) -> tuple[int, str]:
+    """Status and text of the probe of an operator that runs on this machine."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"http://127.0.0.1:{port}/readyz") as response,
+    ):
+        return response.status, await response.text()

@@ -4,21 +4,25 @@ Two programs that write the same objects undo each other's work for ever, and ro
 time.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kagenti_operator import contract
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
+from kagenti_operator.controllers.own_deployment import OwnDeployment
+from kagenti_operator.controllers.platform_operator_marks import (
+    CONFIGURATION,
+    MLFLOW,
+    is_platform_operator,
+    read_flags,
+)
 from kagenti_operator.controllers.singleton import build_singleton
-from kagenti_operator.kube.objects.workloads import Container, Workload
+from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import DEPLOYMENTS
 from kagenti_operator.runtime.cache.object_cache import Event, Selection
 from kagenti_operator.runtime.telemetry.events import ObjectRef
 from kagenti_operator.runtime.telemetry.reporter import Report, Reporter
 
-MLFLOW = "enable-mlflow"
-CONFIGURATION = "enable-otel-bootstrap"
 # Each switch, what is written with it there, and what switches it off here.
 _WRITTEN = {
     MLFLOW: ("the MLflow resource, access to it and agents' experiments", "mlflow.enable"),
@@ -27,9 +31,6 @@ _WRITTEN = {
 _REASONS = {MLFLOW: "MLflowWrittenByPlatform", CONFIGURATION: "CollectorWrittenByPlatform"}
 # As Go's flag package reads a boolean.
 _TRUE = ("1", "t", "T", "true", "TRUE", "True")
-# Of an operator, not of a sidecar.
-_FLAGS = frozenset((MLFLOW, CONFIGURATION, "leader-elect"))
-_NAMES = (contract.CONTROLLER_MANAGER, *(names.deployment for names in contract.PLATFORMS.values()))
 
 
 @dataclass(frozen=True)
@@ -38,37 +39,6 @@ class Writer:
 
     switch: str
     deployment: ObjectRef
-
-
-def read_flags(container: Container) -> Mapping[str, str]:
-    """The flags that a program in Go is started with, by name; none of this operator's own.
-
-    A flag that is given twice has its last value, as with Go's flag package.
-    """
-    arguments = (*(container.command or ())[1:], *(container.args or ()))
-    # Ours has commands, and this is the one that writes.
-    if "run" in arguments:
-        return {}
-    flags = (argument.lstrip("-").partition("=") for argument in arguments if argument.startswith("-"))
-    return {name: value if equals else "true" for name, equals, value in flags}
-
-
-def is_platform_operator(deployment: Workload) -> bool:
-    """Whether that Deployment is the platform's own operator: by its command, or by name or label and flags.
-
-    A name alone says nothing: a first installation of ours has the same.
-    """
-    labelled = deployment.metadata.labels.get("control-plane") == contract.CONTROLLER_MANAGER
-    known = labelled or deployment.metadata.name in _NAMES
-    return any(
-        _is_manager(container) or (known and not _FLAGS.isdisjoint(read_flags(container)))
-        for container in deployment.spec.template.spec.containers
-    )
-
-
-def _is_manager(container: Container) -> bool:
-    command = container.command or ("",)
-    return command[0].rpartition("/")[2] == "manager"
 
 
 def find_writers(deployments: Iterable[Workload]) -> tuple[Writer, ...]:
@@ -107,13 +77,7 @@ class PlatformOperator:
         self._reporter = Reporter[str](dependencies.events, __name__)
         # The selection of CollectorFacts and AccessFacts, so that one informer serves all.
         self.deployments = informers.get(Selection(resource=DEPLOYMENTS, namespace=settings.namespace))
-        self.own = self.deployments
-        if settings.own_namespace != settings.namespace:
-            name = settings.names.deployment
-            selection = Selection(
-                resource=DEPLOYMENTS, namespace=settings.own_namespace, name=name, optional=True
-            )
-            self.own = informers.get(selection)
+        self._own = OwnDeployment(dependencies)
         # Before any controller runs: the caches are complete by then.
         self.deployments.subscribe(self._on_event)
 
@@ -121,19 +85,10 @@ class PlatformOperator:
         """What `/readyz` says of it; None where there is nothing to say."""
         return " ".join(report.message for report in report_writers(self._find())) or None
 
-    @property
-    def own_deployment(self) -> ObjectRef | None:
-        """The operator's own Deployment, where it runs from one."""
-        for name in (self._settings.names.deployment, contract.CONTROLLER_MANAGER):
-            found = self.own.cache.get(self._settings.own_namespace, name)
-            if found and not is_platform_operator(found):
-                return ObjectRef.of(DEPLOYMENTS, found)
-        return None
-
     async def reconcile(self) -> float | None:
         """Report what is left to the platform's operator."""
         writers = self._find()
-        about = self.own_deployment or (writers[0].deployment if writers else None)
+        about = self._own.reference or (writers[0].deployment if writers else None)
         self._reporter.report("writers", about, report_writers(writers))
         # Said again before the Event expires.
         return 300.0 if writers else None
@@ -162,11 +117,10 @@ class PlatformOperator:
 def build_feature(dependencies: Dependencies) -> Feature:
     """Build it; first of all, so that what is to rest does so from the start."""
     found = PlatformOperator(dependencies)
-    informers = tuple(dict.fromkeys((found.deployments, found.own)))
-    controller = build_singleton(dependencies, "platform-operator", found.reconcile, *informers)
+    controller = build_singleton(dependencies, "platform-operator", found.reconcile, found.deployments)
     return Feature(
         name="platform-operator",
-        informers=informers,
+        informers=tuple(dict.fromkeys((found.deployments, OwnDeployment(dependencies).informer))),
         controllers=(controller,),
         notes={"platform-operator": found.note},
     )

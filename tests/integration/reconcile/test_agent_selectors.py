@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from kagenti_devcluster.testing.platform import Platform, always, eventually
+from kagenti_devcluster.testing.platform import SYSTEM, Platform, always, eventually
+from kagenti_devcluster.testing.ports import free_port
 from tests.integration.reconcile.test_sandboxes import build_crd, put_sandbox, sandbox_path
 from tests.support.agents import MLFLOW_ONLY, Agents
 from tests.support.collector import expect_binding, expect_no_binding
+from tests.support.expectations import ask_ready, expect_event
 from tests.support.mlflow import MLflow
 from tests.support.operator_process import OperatorProcess, StartOperator
 
@@ -77,3 +79,25 @@ async def test_an_agent_that_changes_its_labels_is_rolled_once_for_all_of_them(
         assert len(operator.logged("Released workload from MLflow")) == 1
 
     await eventually(forgotten)
+
+
+async def test_agents_with_another_label_are_reported_until_there_is_one_that_is_served(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, agents: Agents
+) -> None:
+    await platform.managed_and_ready(mlflow.url)
+    await platform.workload(SYSTEM, "kagenti-controller-manager", agent=False)
+    for name in ("coder", "planner"):
+        await put_sandbox(platform, agents.namespace, name, VERSION)
+        labels = {"kagenti.io/type": None, "openshell.ai/managed-by": "openshell"}
+        path = sandbox_path(agents.namespace, name, VERSION)
+        await platform.patch(path, {"metadata": {"labels": labels}})
+    port = free_port()
+    start_with_mlflow(f"--health-probe-bind-address=127.0.0.1:{port}", features=MLFLOW_ONLY)
+    words = (f"2 with {OPENSHELL}", f"--agent-selector={OPENSHELL}")
+    await expect_event(platform, SYSTEM, "kagenti-controller-manager", "AgentsWithOtherLabels", *words)
+    status, text = await ask_ready(port)
+    assert status == 200
+    assert all(word in text for word in words)
+    await agents.create_configured("weather")
+    await expect_event(platform, SYSTEM, "kagenti-controller-manager", "AgentsWithOtherLabelsResolved")
+    assert await ask_ready(port) == (200, "ok")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import aiohttp
 import pytest
 
 from kagenti_devcluster.testing.platform import (
@@ -20,7 +19,7 @@ from tests.support.collector import (
     expect_config,
     install_collector,
 )
-from tests.support.expectations import expect_event
+from tests.support.expectations import ask_ready, expect_event
 from tests.support.mlflow import MLflow
 from tests.support.operator_process import OperatorProcess, StartOperator
 
@@ -70,14 +69,6 @@ async def beside(
         return start_with_mlflow(*known, *flags, **options)
 
     return start
-
-
-async def ask_ready(port: int) -> tuple[int, str]:
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"http://127.0.0.1:{port}/readyz") as response,
-    ):
-        return response.status, await response.text()
 
 
 async def test_what_the_platforms_operator_writes_is_left_to_it_until_it_is_switched_off(

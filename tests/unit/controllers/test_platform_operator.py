@@ -6,14 +6,13 @@ import msgspec
 import pytest
 
 from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.controllers.own_deployment import OwnDeployment
 from kagenti_operator.controllers.platform_operator import (
-    CONFIGURATION,
-    MLFLOW,
     PlatformOperator,
     find_writers,
-    is_platform_operator,
     report_writers,
 )
+from kagenti_operator.controllers.platform_operator_marks import CONFIGURATION, MLFLOW, is_platform_operator
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.objects.workloads import Workload
 from tests.unit.controllers.dependencies import open_dependencies, put
@@ -156,9 +155,9 @@ async def test_it_goes_on_when_the_other_is_switched_off() -> None:
 async def test_events_are_on_the_operators_own_deployment() -> None:
     settings = Settings(own_namespace="traces", enable_mlflow=True)
     async with open_dependencies(settings) as dependencies:
-        found = PlatformOperator(dependencies)
-        put(found.deployments, deployment("--enable-mlflow"))
-        assert found.own_deployment is None
-        put(found.own, deployment(*OURS, command=None, namespace="traces"))
-        assert found.own_deployment is not None
-        assert found.own_deployment.namespace == "traces"
+        own = OwnDeployment(dependencies)
+        put(own.informer, deployment("--enable-mlflow", namespace="traces"))
+        assert own.reference is None
+        put(own.informer, deployment(*OURS, command=None, namespace="traces"))
+        assert own.reference is not None
+        assert own.reference.namespace == "traces"

@@ -1,10 +1,11 @@
 """Agents as a feature."""
 
-from kagenti_operator.controllers.agents import controller, gateway_trust, tracking_endpoint
+from kagenti_operator.controllers.agents import controller, gateway_trust, other_labels, tracking_endpoint
 from kagenti_operator.controllers.agents.addresses import GatewayTrust
 from kagenti_operator.controllers.agents.experiments import IsCollectors
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.metrics import AgentMetrics
+from kagenti_operator.controllers.agents.other_labels import OtherLabels
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
@@ -25,13 +26,15 @@ def build_feature(
     """Build it. Sandboxes are written where they are installed; that it may is seen when it does."""
     endpoint, trust = Observable[Endpoint | None](None), Observable[GatewayTrust | None](None)
     tries = dependencies.settings.agents_mlflow_address == "auto"
+    others = OtherLabels(dependencies, agents)
     return Feature(
         name="agents",
-        informers=(mlflow.mlflows, *agents.informers, agents.roles, agents.bindings),
+        informers=(mlflow.mlflows, *agents.informers, agents.roles, agents.bindings, others.own.informer),
         controllers=(
             *((gateway_trust.setup(dependencies, mlflow, trust),) if tries else ()),
             tracking_endpoint.setup(dependencies, mlflow, is_openshift, trust, endpoint),
             controller.setup(dependencies, agents, endpoint, gone, is_collectors),
+            other_labels.setup(dependencies, others, agents),
         ),
         permissions=(
             *permit(ROLES, "create", "patch"),
@@ -40,4 +43,5 @@ def build_feature(
             *permit(AGENT_STATEFUL_SETS, "patch"),
         ),
         metrics=(AgentMetrics(agents),),
+        notes={other_labels.NAME: others.note},
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from kagenti_operator import contract
 from kagenti_operator.controllers.dependencies import Dependencies
-from kagenti_operator.controllers.platform_operator import is_platform_operator
+from kagenti_operator.controllers.platform_operator_marks import is_platform_operator
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SERVICES
