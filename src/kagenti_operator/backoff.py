@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 # Far above any longest wait, far below what a float can hold.
 _MAX_DOUBLINGS = 64
+# A server may ask for any time; nobody would know why nothing happens until tomorrow.
+LONGEST_ASKED_SECONDS = 600.0
 
 
 def jittered(seconds: float, jitter: float, rng: random.Random) -> float:
@@ -34,7 +36,8 @@ class Backoff:
     def delay(self, failures: int, rng: random.Random, *, at_least: float = 0.0) -> float:
         """Return the seconds to wait after so many failures in a row, at least one.
 
-        `at_least` is what the server asked for, such as by Retry-After: the jitter comes on top of it.
+        `at_least` is what the server asked for, such as by Retry-After, and is obeyed up to ten minutes: the
+        jitter comes on top of it.
         """
         step = self.step(failures)
-        return max(step, at_least) + step * self.jitter * rng.random()
+        return max(step, min(at_least, LONGEST_ASKED_SECONDS)) + step * self.jitter * rng.random()

@@ -33,7 +33,12 @@ def test_waits_grow_to_a_limit_and_are_never_the_same_for_all(failures: int, see
     assert whole / 2 <= delay <= whole
 
 
-@given(st.integers(1, 50), st.floats(0, 1000), SEEDS)
+def test_a_server_that_asks_for_a_day_is_asked_again_in_ten_minutes() -> None:
+    assert EQUAL_JITTER.delay(1, Chance(0.0), at_least=86400.0) == 600
+    assert EQUAL_JITTER.delay(1, Chance(0.0), at_least=float("inf")) == 600
+
+
+@given(st.integers(1, 50), st.floats(0, 600), SEEDS)
 def test_a_wait_is_never_shorter_than_the_server_asked(failures: int, asked: float, seed: int) -> None:
     delay = EQUAL_JITTER.delay(failures, random.Random(seed), at_least=asked)
     assert asked <= delay <= asked + 8

@@ -12,7 +12,7 @@ from kagenti_operator import bounded_json
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.connector import Connector
-from kagenti_operator.kube.errors import ApiError, KubeError
+from kagenti_operator.kube.errors import ApiError, KubeError, TooLarge
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.kube.transport import (
@@ -29,6 +29,7 @@ APPLY_PATCH = "application/apply-patch+yaml"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 PAGE_SIZE = 500
+_PARTS = 8
 # Bookmarks come about once a minute where anything happens, so a watch that is silent for longer may be dead,
 # whatever TCP believes. Short enough for load balancers, which forget idle connections after some minutes.
 SILENCE_SECONDS = 150.0
@@ -107,20 +108,33 @@ class KubeClient:
         limit: int = PAGE_SIZE,
         continue_: str = "",
     ) -> ListPage[T]:
-        """Return one page; pass its `continue_` to get the next one of the same moment."""
+        """Return one page; pass its `continue_` to get the next one of the same moment.
+
+        A page that is too large to be read is asked for in parts: fewer objects come then, and `limit` says
+        of how many the next page had better be.
+        """
         what = _what("list", resource, None, namespace)
-        params = {"limit": str(limit), "continue": continue_}
-        body = await self._transport.request(
-            "GET",
-            resource.path(namespace),
-            what=what,
-            params=_select(params, label_selector, field_selector),
-            accept=_accept(resource, "List"),
-        )
-        try:
-            return decode_page(resource.model, body)
-        except msgspec.DecodeError as error:
-            raise _misfit(what, error) from error
+        asked = limit
+        while True:
+            params = {"limit": str(asked), "continue": continue_}
+            try:
+                body = await self._transport.request(
+                    "GET",
+                    resource.path(namespace),
+                    what=what,
+                    params=_select(params, label_selector, field_selector),
+                    accept=_accept(resource, "List"),
+                )
+            except TooLarge:
+                if asked == 1:
+                    raise
+                asked = max(asked // _PARTS, 1)
+                continue
+            try:
+                page = decode_page(resource.model, body)
+            except msgspec.DecodeError as error:
+                raise _misfit(what, error) from error
+            return page if asked == limit else msgspec.structs.replace(page, limit=asked)
 
     async def watch[T: KubeObject](
         self,

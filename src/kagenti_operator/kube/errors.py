@@ -2,6 +2,7 @@
 
 KubeError
   ApiError      the API server answered with a refusal: see its properties
+  TooLarge      the answer is larger than anybody reads
   Unreachable   no answer: network, TLS, name, timeout; try again later
     Interrupted the answer began, and broke off
       Silent    it did not break, but nothing came for long; ask again to find out why
@@ -23,6 +24,10 @@ class KubeError(Exception):
 
 class ConfigError(KubeError):
     """Credentials or connection settings are missing or unusable."""
+
+
+class TooLarge(KubeError):
+    """An answer is larger than its bound, and was not read to its end."""
 
 
 class Unreachable(KubeError):

@@ -13,8 +13,16 @@ from yarl import URL
 
 from kagenti_operator.backoff import jittered
 from kagenti_operator.kube.auth.connection import Connection
+from kagenti_operator.kube.bounded_answer import read_bounded
 from kagenti_operator.kube.connector import Connector
-from kagenti_operator.kube.errors import ApiError, Interrupted, Silent, Unreachable, error_from_response
+from kagenti_operator.kube.errors import (
+    ApiError,
+    Interrupted,
+    Silent,
+    TooLarge,
+    Unreachable,
+    error_from_response,
+)
 from kagenti_operator.kube.watch import LineSplitter
 
 JSON = "application/json"
@@ -27,6 +35,8 @@ _CONNECT_SECONDS = 10.0
 PATIENCE_SECONDS = 20.0
 _DEFAULT_RETRY_AFTER_SECONDS = 1.0
 _JITTER = 0.25
+# The API server stores objects of at most 1.5 MiB; a page of a list that is larger is asked for in parts.
+LARGEST_ANSWER = 8 * 2**20
 # Compressed lists (from 128 KiB on) save us more in TLS than unpacking costs.
 _HEADERS = {"User-Agent": "kagenti-operator", "Accept-Encoding": "gzip"}
 
@@ -100,7 +110,9 @@ class Transport:
         while True:
             try:
                 async with self._open(method, path, what, params, body, headers, self._timeout) as response:
-                    return await response.read()
+                    return await read_bounded(response, LARGEST_ANSWER)
+            except TooLarge as error:
+                raise TooLarge(f"{what}: {error}") from None
             except ApiError as error:
                 if error.status == 401 and not fresh_token:
                     fresh_token = True
@@ -130,6 +142,8 @@ class Transport:
             async for chunk in response.content.iter_any():
                 for line in splitter.feed(chunk):
                     yield line
+                if splitter.pending > LARGEST_ANSWER:
+                    raise TooLarge(f"{what}: a line is larger than {LARGEST_ANSWER // 2**20} MiB")
         if splitter.pending:
             raise Interrupted(f"{what}: {self._server} ended in the middle of a line")
 
@@ -169,7 +183,9 @@ class Transport:
                 if not response.ok or response.status >= 300:
                     if response.status == 401:
                         self._connection.reject_token()
-                    raise error_from_response(what, response.status, response.headers, await response.read())
+                    raise error_from_response(
+                        what, response.status, response.headers, await _read_refusal(response)
+                    )
                 try:
                     yield response
                 finally:
@@ -201,6 +217,13 @@ class Transport:
         """Close all connections; requests under way fail."""
         if self._session is not None:
             await self._session.close()
+
+
+async def _read_refusal(response: aiohttp.ClientResponse) -> bytes:
+    try:
+        return await read_bounded(response, LARGEST_ANSWER)
+    except TooLarge as error:
+        return str(error).encode()
 
 
 def _abort_unfinished(response: aiohttp.ClientResponse) -> None:

@@ -72,12 +72,16 @@ type WatchEvent[T: KubeObject] = Added[T] | Modified[T] | Deleted[T] | Bookmark 
 
 
 class ListPage[T: KubeObject](msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a list; `continue_` is empty on the last one."""
+    """A page of a list; `continue_` is empty on the last one.
+
+    `limit`: how many objects it was asked for, where that had to be fewer than wanted.
+    """
 
     items: Sequence[T]
     resource_version: str
     continue_: str = ""
     unreadable: tuple[Unreadable, ...] = ()
+    limit: int | None = None
 
 
 class _ListMeta(KubeStruct):
@@ -166,10 +170,14 @@ def decode_event[T: KubeObject](model: type[T], line: bytes) -> WatchEvent[T]:
 
 
 class LineSplitter:
-    """Cuts a byte stream into lines, however long, copying each byte at most twice."""
+    """Cuts a byte stream into lines, however long, copying each byte at most twice.
+
+    `pending`: how many bytes there are of a line that has begun and not ended.
+    """
 
     def __init__(self) -> None:
         self._pending: list[bytes] = []
+        self.pending = 0
 
     def feed(self, chunk: bytes) -> list[bytes]:
         """Return the lines that this chunk completes, without their newlines; empty ones are dropped."""
@@ -178,11 +186,8 @@ class LineSplitter:
         if lines and self._pending:
             lines[0] = b"".join((*self._pending, lines[0]))
             self._pending.clear()
+            self.pending = 0
         if rest:
             self._pending.append(rest)
+            self.pending += len(rest)
         return [line for line in lines if line]
-
-    @property
-    def pending(self) -> bool:
-        """Whether a line has begun and not ended."""
-        return bool(self._pending)

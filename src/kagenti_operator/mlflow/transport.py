@@ -10,7 +10,9 @@ import aiohttp
 from kagenti_operator import clock
 from kagenti_operator.contract import WORKSPACE_HEADER
 from kagenti_operator.kube.auth.rotation import TokenSource
+from kagenti_operator.kube.bounded_answer import read_bounded
 from kagenti_operator.kube.connector import Connector
+from kagenti_operator.kube.errors import TooLarge
 from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.otlp_path import NO_TOKEN
@@ -23,6 +25,8 @@ type Observer = Callable[[str], None]
 
 # The server (uvicorn) closes connections that are idle for 5 s: do not use one that is about to go.
 _KEEPALIVE_SECONDS = 4.0
+# What is asked for is a few hundred bytes; tags of an experiment come along, and tenants can write many.
+_LARGEST_ANSWER = 2**20
 
 
 class Transport:
@@ -107,7 +111,14 @@ class Transport:
                 allow_redirects=False,
                 timeout=timeout,
             ) as response:
-                body = await response.read()
+                body = await read_bounded(response, _LARGEST_ANSWER)
+        except TooLarge as error:
+            raise MLflowError(
+                200,
+                "TOO_LARGE",
+                f"MLflow did not {request.doing}: {error}. Whoever may update an experiment can fill it with "
+                "tags: remove them",
+            ) from None
         except aiohttp.ClientConnectorCertificateError as error:
             raise MLflowUntrusted(self._distrust(request, error.certificate_error)) from error
         except TimeoutError as error:

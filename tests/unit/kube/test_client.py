@@ -18,8 +18,9 @@ from kagenti_operator import clock
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.auth.rotation import FileToken, FixedToken, TlsFiles
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import ApiError, KubeError, Silent, Unreachable
+from kagenti_operator.kube.errors import ApiError, KubeError, Silent, TooLarge, Unreachable
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, ROLE_BINDINGS
+from kagenti_operator.kube.transport import LARGEST_ANSWER
 from kagenti_operator.kube.watch import Added, Bookmark, WatchEvent
 from tests.support.peer import Peer, PeerRequest, running_peer, until
 
@@ -87,6 +88,26 @@ async def test_a_list_is_asked_for_by_page_and_selector(client: KubeClient, peer
         "labelSelector": "a in (b,c),d!=e",
         "fieldSelector": "metadata.name=x",
     }
+
+
+async def test_a_page_that_is_too_large_is_asked_for_in_parts(client: KubeClient, peer: Peer) -> None:
+    def page(size: int) -> dict[str, Any]:
+        large = CONFIG_MAP | {"data": {"a": "x" * size}}
+        return {"metadata": {"resourceVersion": "9", "continue": "more"}, "items": [large]}
+
+    call = asyncio.ensure_future(client.list_page(CONFIG_MAPS))
+    asked = [await answered(peer, 200, page(size)) for size in (LARGEST_ANSWER, LARGEST_ANSWER, 10)]
+    found = await call
+    assert [request.query["limit"] for request in asked] == ["500", "62", "7"]
+    assert (len(found.items), found.continue_, found.limit) == (1, "more", 7)
+
+
+async def test_an_answer_that_is_too_large_is_not_read(client: KubeClient, peer: Peer) -> None:
+    large = CONFIG_MAP | {"data": {"a": "x" * LARGEST_ANSWER}}
+    with pytest.raises(TooLarge, match="get ConfigMap team1/settings: the answer is larger than 8 MiB"):
+        await play(client.get(CONFIG_MAPS, "settings", "team1"), answered(peer, 200, large))
+    with pytest.raises(ApiError, match="500: the answer is larger than 8 MiB"):
+        await play(client.get(CONFIG_MAPS, "settings", "team1"), answered(peer, 500, large))
 
 
 async def test_apply_owns_its_fields_under_our_name(client: KubeClient, peer: Peer) -> None:

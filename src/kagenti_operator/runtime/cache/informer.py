@@ -126,9 +126,7 @@ class Informer[T: KubeObject]:
 
     async def _list(self, state: Listing) -> State:
         try:
-            page = await (
-                self._page(self.resource, state.continue_) if state.continue_ else self._first_page()
-            )
+            page = await (self._page(self.resource, state) if state.continue_ else self._first_page(state))
         except KubeError as error:
             return await self._refused(state, error)
         if not state.continue_:
@@ -158,29 +156,29 @@ class Informer[T: KubeObject]:
             self.cache.replace(listed)
             self._complete = True
             self._report_recovery()
-        return after_page(state, version, page.continue_)
+        return after_page(state, version, page.continue_, page.limit)
 
-    async def _first_page(self) -> ListPage[T]:
+    async def _first_page(self, state: Listing) -> ListPage[T]:
         if self.selection.where_served and not self._complete:
             # Refused as "not found" where it is not served: that is just what it means here.
             await self._client.raw("GET", f"/apis/{self.selection.where_served}")
         *newer, oldest = self._versions
         for resource in newer:
             try:
-                return await self._page(resource)
+                return await self._page(resource, state)
             except ApiError as error:
                 if not error.not_found:
                     raise
-        return await self._page(oldest)
+        return await self._page(oldest, state)
 
-    async def _page(self, resource: Resource[T], continue_: str = "") -> ListPage[T]:
+    async def _page(self, resource: Resource[T], state: Listing) -> ListPage[T]:
         page = await self._client.list_page(
             resource,
             namespace=self.selection.namespace,
             label_selector=self.selection.label_selector,
             field_selector=self.selection.fields,
-            limit=self._page_size,
-            continue_=continue_,
+            limit=state.limit or self._page_size,
+            continue_=state.continue_,
         )
         # Only now: others write with it meanwhile, and a version that is not served takes no object.
         self.resource = resource

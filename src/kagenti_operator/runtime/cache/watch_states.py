@@ -20,10 +20,12 @@ STEADY_SECONDS = 10.0
 class Listing:
     """Fetching a list, from its beginning or from a continue token.
 
-    `failures` since something last worked; `hopeful`: how often an absent API is asked for again soon.
+    `limit`: how many objects the next page may have, where they are too large for a whole one; `failures`
+    since something last worked; `hopeful`: how often an absent API is asked for again soon.
     """
 
     continue_: str = ""
+    limit: int | None = None
     failures: int = 0
     hopeful: int = 0
 
@@ -65,10 +67,12 @@ class WatchEnd:
     error: KubeError | None
 
 
-def after_page(state: Listing, resource_version: str, continue_: str) -> Listing | Watching:
+def after_page(
+    state: Listing, resource_version: str, continue_: str, limit: int | None = None
+) -> Listing | Watching:
     """Go on with the next page, or watch from where the complete list stands."""
     if continue_:
-        return Listing(continue_=continue_)
+        return Listing(continue_=continue_, limit=limit or state.limit)
     return Watching(resource_version, failures=state.failures, fresh=True)
 
 
