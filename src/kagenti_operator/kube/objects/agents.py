@@ -11,9 +11,20 @@ from kagenti_operator.contract import (
     KAGENTI,
     SERVICE_ACCOUNT_FOLDER,
 )
-from kagenti_operator.kube.objects.models import KubeObject, KubeStruct, ObjectMeta, share, share_fields
+from kagenti_operator.kube.objects.models import (
+    KubeObject,
+    KubeStruct,
+    ObjectMeta,
+    bound_fields,
+    share,
+    share_fields,
+    shorten,
+)
 from kagenti_operator.kube.objects.workloads import EnvVar, RolloutStatus, VolumeMount, is_rolled_out
 
+MOST_CONTAINERS = 100
+# More than twice as many as are read, of which each may be there twice.
+MOST_VARIABLES = 64
 # By these a client finds out whether it goes by a proxy.
 PROXY_VARIABLES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
 _READ = frozenset((*AGENT_VARIABLES, *CREDENTIAL_VARIABLES, INSECURE_VARIABLE)) | {
@@ -26,9 +37,9 @@ _REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*(\$\((?:" + "|".join(AGENT_VARIABLES) 
 def _read_of(var: EnvVar) -> EnvVar | None:
     """What is kept of a variable: the whole of those that are read, of others only references to ours."""
     if var.name in _READ:
-        return share(var)
+        return share(EnvVar(name=var.name, value=var.value and shorten(var.value)))
     found: list[str] = _REFERENCE.findall(var.value) if var.value and "$(MLFLOW_" in var.value else []
-    return share(EnvVar(name=var.name, value="".join(found))) if found else None
+    return share(EnvVar(name=shorten(var.name), value="".join(dict.fromkeys(found)))) if found else None
 
 
 class AgentAnnotations(KubeStruct):
@@ -87,14 +98,14 @@ class AgentContainer(KubeStruct):
 
     def __post_init__(self) -> None:
         if self.env:
-            kept = tuple(read for var in self.env if (read := _read_of(var)))
+            kept = tuple(read for var in self.env if (read := _read_of(var)))[:MOST_VARIABLES]
             msgspec.structs.force_setattr(self, "env", kept or None)
         if self.volume_mounts:
             mounts = tuple(
                 share(mount)
                 for mount in self.volume_mounts
                 if mount.mount_path.rstrip("/") == SERVICE_ACCOUNT_FOLDER
-            )
+            )[:1]
             msgspec.structs.force_setattr(self, "volume_mounts", mounts or None)
         share_fields(self, "name")
 
@@ -112,6 +123,12 @@ class AgentPodSpec(KubeStruct):
     service_account: str | None = None
     automount_service_account_token: bool | None = None
     containers: tuple[AgentContainer, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.containers) > MOST_CONTAINERS:
+            # No node runs that many, and each costs memory: the object is reported, and no agent.
+            raise ValueError(f"more than {MOST_CONTAINERS} containers")
+        bound_fields(self, "service_account_name", "service_account")
 
 
 class AgentPodTemplate(KubeStruct):
@@ -153,6 +170,9 @@ class AgentCondition(KubeStruct):
     status: str = ""
     message: str = ""
 
+    def __post_init__(self) -> None:
+        bound_fields(self, "message")
+
 
 class AgentStatus(RolloutStatus):
     """How far a rollout is; of the conditions only that pods cannot be made, as by a quota, is kept."""
@@ -161,7 +181,7 @@ class AgentStatus(RolloutStatus):
 
     def __post_init__(self) -> None:
         found = tuple(c for c in self.conditions or () if (c.type, c.status) == ("ReplicaFailure", "True"))
-        msgspec.structs.force_setattr(self, "conditions", found or None)
+        msgspec.structs.force_setattr(self, "conditions", found[:1] or None)
 
 
 class AgentWorkload(KubeObject):

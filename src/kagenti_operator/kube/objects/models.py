@@ -3,8 +3,9 @@
 Decoding drops every other field, so a decoded object is never written back whole.
 """
 
+import hashlib
 from functools import lru_cache
-from typing import dataclass_transform
+from typing import cast, dataclass_transform
 
 import msgspec
 
@@ -17,6 +18,18 @@ class KubeStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=F
     """Base of all wire types: immutable, camelCase on the wire."""
 
 
+# Of what tenants write: longer than any value that means something, and short enough for ten thousand.
+LONGEST_TEXT = 1024
+MOST_ITEMS = 64
+
+
+def shorten(text: str) -> str:
+    """A text that is too long to be meant seriously becomes its beginning and its hash: equal stays equal."""
+    if len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[:64]}… ({len(text)} characters, sha256 {hashlib.sha256(text.encode()).hexdigest()})"
+
+
 @lru_cache(maxsize=4096)
 def share[T](value: T) -> T:
     """An equal value that was seen before, so that what ten thousand objects repeat is kept once."""
@@ -24,9 +37,30 @@ def share[T](value: T) -> T:
 
 
 def share_fields(struct: KubeStruct, *fields: str) -> None:
-    """Share the values of these fields, from a struct's `__post_init__`."""
+    """Bound the values of these fields and share them, from a struct's `__post_init__`."""
     for field in fields:
-        msgspec.structs.force_setattr(struct, field, share(getattr(struct, field)))
+        msgspec.structs.force_setattr(struct, field, share(_bound(getattr(struct, field))))
+
+
+def bound_fields(struct: KubeStruct, *fields: str) -> None:
+    """Bound the values of these fields, from a struct's `__post_init__`."""
+    for field in fields:
+        value = getattr(struct, field)
+        bounded = _bound(value)
+        if bounded is not value:
+            msgspec.structs.force_setattr(struct, field, bounded)
+
+
+def _bound(value: object) -> object:
+    """What is kept of a value: one that was too large differs from whatever is wanted just the same."""
+    if isinstance(value, str):
+        return shorten(value)
+    if not isinstance(value, tuple):
+        return value
+    items = cast("tuple[object, ...]", value)
+    if len(items) <= MOST_ITEMS and all(not isinstance(i, str) or len(i) <= LONGEST_TEXT for i in items):
+        return items
+    return tuple(shorten(item) if isinstance(item, str) else item for item in items[:MOST_ITEMS])
 
 
 class ObjectMeta(KubeStruct):

@@ -8,6 +8,7 @@ from kagenti_operator.kube.objects.models import (
     KubeStruct,
     ObjectMeta,
     OwnerReference,
+    bound_fields,
     share_fields,
 )
 
@@ -39,6 +40,7 @@ class RbacMeta(ObjectMeta):
 
     def __post_init__(self) -> None:
         share_fields(self, "name", "labels")
+        bound_fields(self, "owner_references")
 
 
 class RbacObject(KubeObject):
@@ -65,6 +67,9 @@ class Subject(KubeStruct):
     name: str
     namespace: str | None = None
     api_group: str | None = None
+
+    def __post_init__(self) -> None:
+        bound_fields(self, "kind", "name", "namespace", "api_group")
 
 
 class RoleBinding(RbacObject):
@@ -93,6 +98,9 @@ class Role(RbacObject):
     """`rbac.authorization.k8s.io/v1`."""
 
     rules: tuple[PolicyRule, ...] | None = None
+
+    def __post_init__(self) -> None:
+        bound_fields(self, "rules")
 
     @property
     def resource_names(self) -> tuple[str, ...]:

@@ -2,7 +2,13 @@
 
 import msgspec
 
-from kagenti_operator.kube.objects.models import KubeObject, KubeStruct, LabelledMeta, LabelledObject
+from kagenti_operator.kube.objects.models import (
+    KubeObject,
+    KubeStruct,
+    LabelledMeta,
+    LabelledObject,
+    bound_fields,
+)
 
 
 class EnvVar(KubeStruct):
@@ -17,6 +23,9 @@ class VolumeMount(KubeStruct):
 
     name: str
     mount_path: str
+
+    def __post_init__(self) -> None:
+        bound_fields(self, "name", "mount_path")
 
 
 class Resources(KubeStruct):

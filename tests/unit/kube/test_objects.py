@@ -1,0 +1,110 @@
+"""What is kept of objects that tenants make as large as the API server stores them."""
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from kagenti_operator.contract import SERVICE_ACCOUNT_FOLDER
+from kagenti_operator.kube.objects.agents import AgentSandbox, AgentWorkload
+from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.kube.objects.rbac import Role, RoleBinding
+from kagenti_operator.kube.watch import decode_page
+
+LARGE = "x" * 2**20
+MANY = 20_000
+# Of an ordinary agent about a fifth is kept.
+MOST_BYTES = 16_384
+
+
+def agent(
+    *, annotations: Any = None, metadata: Any = None, pod: Any = None, **container: Any
+) -> dict[str, Any]:
+    template: dict[str, Any] = {"metadata": {"annotations": annotations or {}}}
+    template["spec"] = {"containers": [{"name": "agent", **container}], **(pod or {})}
+    return {
+        "metadata": {"name": "fat", "namespace": "team1", **(metadata or {})},
+        "spec": {"template": template, "podTemplate": template},
+    }
+
+
+FAT_AGENTS = {
+    "a value that is read": agent(env=[{"name": "MLFLOW_TRACKING_URI", "value": LARGE}]),
+    "a value that refers to ours": agent(env=[{"name": "A", "value": "$(MLFLOW_WORKSPACE)" * 50_000}]),
+    "a name that refers to ours": agent(env=[{"name": LARGE, "value": "$(MLFLOW_WORKSPACE)"}]),
+    "the same variable many times": agent(env=[{"name": "HTTPS_PROXY", "value": "a"}] * MANY),
+    "many variables that refer to ours": agent(
+        env=[{"name": f"A{number}", "value": "$(MLFLOW_WORKSPACE)"} for number in range(MANY)]
+    ),
+    "an annotation of ours": agent(annotations={"mlflow.kagenti.io/experiment-id": LARGE}),
+    "the annotation of theirs": agent(metadata={"annotations": {"mlflow.kagenti.io/inject": LARGE}}),
+    "other annotations": agent(metadata={"annotations": {"a": LARGE}}, annotations={"b": LARGE}),
+    "a mount": agent(volumeMounts=[{"name": LARGE, "mountPath": SERVICE_ACCOUNT_FOLDER}]),
+    "many mounts": agent(volumeMounts=[{"name": "a", "mountPath": SERVICE_ACCOUNT_FOLDER}] * MANY),
+    "an account": agent(pod={"serviceAccountName": LARGE}),
+    "a condition": {
+        **agent(),
+        "status": {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": LARGE}] * 3},
+    },
+}
+
+
+@pytest.mark.parametrize("model", [AgentWorkload, AgentSandbox])
+@pytest.mark.parametrize("body", FAT_AGENTS.values(), ids=FAT_AGENTS)
+def test_little_is_kept_of_a_fat_agent(model: type[KubeObject], body: dict[str, Any]) -> None:
+    assert len(msgspec.json.encode(msgspec.convert(body, model))) < MOST_BYTES
+
+
+def test_a_value_that_is_too_long_differs_from_another_and_equals_itself() -> None:
+    def value_of(text: str) -> str | None:
+        body = agent(env=[{"name": "MLFLOW_TRACKING_URI", "value": text}])
+        return (
+            msgspec.convert(body, AgentWorkload).template.spec.containers[0].variables["MLFLOW_TRACKING_URI"]
+        )
+
+    assert value_of(LARGE) == value_of(LARGE)
+    assert value_of(LARGE) != value_of(LARGE + "y")
+    assert value_of("https://mlflow.example.org") == "https://mlflow.example.org"
+
+
+def test_an_agent_of_a_thousand_containers_is_reported_and_spoils_no_other() -> None:
+    fat = agent()
+    fat["spec"]["template"]["spec"]["containers"] = [{"name": f"c{number}"} for number in range(1000)]
+    modest = agent(metadata={"name": "modest"})
+    body = {"metadata": {"resourceVersion": "1"}, "items": [fat, modest]}
+    page = decode_page(AgentWorkload, json.dumps(body).encode())
+    assert [item.metadata.name for item in page.items] == ["modest"]
+    assert [(it.metadata.name, it.problem[:24]) for it in page.unreadable] == [
+        ("fat", "more than 100 containers")
+    ]
+
+
+OWNED = [
+    {"apiVersion": "apps/v1", "kind": "Deployment", "name": f"a{number}", "uid": "u"}
+    for number in range(MANY)
+]
+FAT_GRANTS: dict[str, tuple[type[KubeObject], dict[str, Any]]] = {
+    "subjects": (
+        RoleBinding,
+        {"subjects": [{"kind": "ServiceAccount", "name": f"a{number}"} for number in range(MANY)]},
+    ),
+    "a subject": (RoleBinding, {"subjects": [{"kind": "ServiceAccount", "name": LARGE}]}),
+    "rules": (Role, {"rules": [{"verbs": [f"get{number}"]} for number in range(MANY)]}),
+    "names": (
+        Role,
+        {"rules": [{"verbs": ["get"], "resourceNames": [f"a{number}" for number in range(MANY)]}]},
+    ),
+    "a name": (Role, {"rules": [{"verbs": ["get"], "resourceNames": [LARGE]}]}),
+    "owners": (Role, {"metadata": {"name": "fat", "ownerReferences": OWNED}}),
+    "an annotation": (
+        Role,
+        {"metadata": {"name": "fat", "annotations": {"mlflow.kagenti.io/experiment-id": LARGE}}},
+    ),
+}
+
+
+@pytest.mark.parametrize(("model", "fields"), FAT_GRANTS.values(), ids=FAT_GRANTS)
+def test_little_is_kept_of_a_fat_grant(model: type[KubeObject], fields: dict[str, Any]) -> None:
+    body = {"metadata": {"name": "fat"}, "roleRef": {"kind": "Role", "name": "a"}, **fields}
+    assert len(msgspec.json.encode(msgspec.convert(body, model))) < MOST_BYTES
