@@ -1,15 +1,19 @@
 """Bounds how many workloads the operator rolls at once, so that labelling a fleet does not restart it all."""
 
-from collections import OrderedDict
+import asyncio
+from collections import Counter
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from kagenti_operator import clock
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.kube.objects.agents import Agent
+from kagenti_operator.runtime.control.turns import Turns
 
-# A rollout that does not end (no capacity, a broken image) gives its place back after this time.
+# A rollout that does not end (no capacity, a broken image) gives its place back after this time;
 PATIENCE_SECONDS = 300.0
+# but after this one where its namespace has more than its share, and another waits.
+SHARE_SECONDS = 8.0
 
 
 @dataclass
@@ -19,6 +23,10 @@ class _Rollout:
     generation: int | None = None
     # While a change is on its way, the status is that of an earlier rollout.
     changing: bool = True
+
+    @property
+    def began(self) -> float:
+        return self.deadline - PATIENCE_SECONDS
 
     def is_over(self, agent: Agent) -> bool:
         if self.changing or self.generation is None or agent.metadata.generation < self.generation:
@@ -38,12 +46,12 @@ class RolloutSlots:
     ) -> None:
         self._limit = limit
         self._on_free = on_free
-        self._bucket = bucket
         self._rolling: dict[AgentKey, _Rollout] = {}
-        # By bucket, each in order of arrival.
-        self._waiting: OrderedDict[Hashable, dict[AgentKey, None]] = OrderedDict()
+        self._bucket = bucket
+        self._waiting = Turns[AgentKey](bucket)
         # Woken because a place is free, and not seen since: so many places are spoken for.
         self._offered: set[AgentKey] = set()
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def rolling(self) -> int:
@@ -56,10 +64,11 @@ class RolloutSlots:
         self._offered.discard(key)
         taken = key in self._rolling or self._free > 0
         if taken:
-            self._forget_waiting(key)
+            self._waiting.discard(key)
             self._rolling.setdefault(key, _Rollout(clock.monotonic() + PATIENCE_SECONDS)).changing = True
         else:
-            self._waiting.setdefault(self._bucket(key), {})[key] = None
+            self._waiting.add(key)
+            self._look_again()
         # Several places may have expired at once.
         self._wake()
         return taken
@@ -101,7 +110,7 @@ class RolloutSlots:
 
     def release(self, key: AgentKey) -> None:
         """Give a place back, whether or not it was taken, and wake the next that waits."""
-        self._forget_waiting(key)
+        self._waiting.discard(key)
         self._offered.discard(key)
         self._rolling.pop(key, None)
         self._wake()
@@ -114,19 +123,35 @@ class RolloutSlots:
         now = clock.monotonic()
         for key in [key for key, roll in self._rolling.items() if roll.deadline <= now]:
             del self._rolling[key]
+        if self._waiting and self._free <= 0:
+            self._take_back(now)
+
+    def _take_back(self, now: float) -> None:
+        """Free a place for each bucket that waits and has less than its share, as far as others have more."""
+        held = Counter(map(self._bucket, self._rolling))
+        share = max(self._limit // len(held.keys() | self._waiting.buckets), 1)
+        poor = {bucket for bucket in self._waiting.buckets if held[bucket] < share}
+        for bucket in self._waiting.buckets - poor:
+            self._waiting.postpone(bucket)
+        for key, roll in tuple(self._rolling.items()):
+            bucket = self._bucket(key)
+            if self._free < len(poor) and held[bucket] > share and roll.began + SHARE_SECONDS <= now:
+                del self._rolling[key]
+                held[bucket] -= 1
+
+    def _look_again(self) -> None:
+        """Come back as long as somebody waits: of a rollout that does not end no event tells."""
+        if self._alarm is None and self._waiting:
+            self._alarm = asyncio.get_running_loop().call_later(SHARE_SECONDS / 4, self._on_alarm)
+
+    def _on_alarm(self) -> None:
+        self._alarm = None
+        self._expire()
+        self._wake()
+        self._look_again()
 
     def _wake(self) -> None:
         while self._waiting and self._free > 0:
-            bucket, keys = next(iter(self._waiting.items()))
-            key = next(iter(keys))
-            self._waiting.move_to_end(bucket)
-            self._forget_waiting(key)
+            key = self._waiting.pop()
             self._offered.add(key)
             self._on_free(key)
-
-    def _forget_waiting(self, key: AgentKey) -> None:
-        bucket = self._bucket(key)
-        keys = self._waiting.get(bucket, {})
-        keys.pop(key, None)
-        if not keys:
-            self._waiting.pop(bucket, None)

@@ -8,15 +8,14 @@ from typing import Any, Protocol, Self
 import structlog
 
 from kagenti_operator import clock
-from kagenti_operator.backoff import Backoff
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.runtime.cache.object_cache import Added, Event, Handler, ObjectCache
+from kagenti_operator.runtime.control.failure_log import FailureLog
 from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.control.write_backoff import WritesReverted
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.metrics import ControllerMetrics, Metrics
-from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
 
@@ -24,9 +23,6 @@ log = structlog.get_logger(__name__)
 type Reconcile[K: Hashable] = Callable[[K], Awaitable[float | None]]
 # Which keys an event concerns.
 type Mapper[T: KubeObject, K: Hashable] = Callable[[Event[T]], Iterable[K]]
-
-# After how many seconds a failure that stays the same is logged again.
-_REMINDERS = Backoff(first=10.0, longest=600.0)
 
 
 class Watched[T: KubeObject](Protocol):
@@ -78,7 +74,7 @@ class Controller[K: Hashable]:
         self._suspensions: list[Observable[bool]] = []
         # Keys that came while the controller was suspended, in their order.
         self._kept: dict[K, None] = {}
-        self._failures = Standing[K](_REMINDERS)
+        self._failures = FailureLog[K](name)
         metrics.show(queue, workers=workers, active=lambda: self._active)
 
     def enqueue(self, *keys: K) -> None:
@@ -183,14 +179,7 @@ class Controller[K: Hashable]:
         self._metrics.reconciled(result, clock.monotonic() - started)
 
     def _succeeded(self, key: K, again_in: float | None) -> str:
-        if failed := self._failures.ends(key):
-            log.info(
-                "Reconciled after failing",
-                controller=self.name,
-                key=str(key),
-                failures=failed.count,
-                seconds=round(failed.seconds, 3),
-            )
+        self._failures.succeeded(key)
         if again_in is not None and again_in <= 0:
             self._queue.add_rate_limited(key)
             return "requeue"
@@ -209,20 +198,7 @@ class Controller[K: Hashable]:
         retry_after = getattr(error, "retry_after", None)
         at_least = float(retry_after) if isinstance(retry_after, (int, float)) else 0.0
         retry_in = self._queue.add_rate_limited(key, at_least=at_least)
-        if not self._failures.holds(key, f"{type(error).__name__}: {error}"):
-            return
-        failed = self._failures.get(key)
-        facts: dict[str, Any] = {
-            "controller": self.name,
-            "key": str(key),
-            "error": str(error) or type(error).__name__,
-            "failures": failed.count if failed else 1,
-            "retryIn": f"{retry_in:.3g}s",
-        }
-        if bug:
-            log.error("Reconciling failed, which is a bug of the operator", exc_info=error, **facts)
-        else:
-            log.warning("Reconciling failed, retrying", **facts)
+        self._failures.failed(key, error, retry_in=retry_in, bug=bug)
 
 
 def build_controller[K: Hashable](

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from kagenti_operator import clock
 from kagenti_operator.backoff import Backoff
+from kagenti_operator.runtime.control.retry_pacer import RetryPacer
 
 # client-go begins with 5 ms too but goes up to 1000 s: people who repaired the cause should not wait so long.
 # It has no jitter: keys that failed together would come together again.
@@ -58,6 +59,9 @@ class WorkQueue[K: Hashable]:
         self._dirty: dict[K, float] = {}
         self._in_work: dict[K, float] = {}
         self._failures: dict[K, int] = {}
+        # Whose delay is the backoff after a failure.
+        self._backing_off: set[K] = set()
+        self._pacer = RetryPacer(self.add, bucket)
         # When a delayed key is due. The heap may also hold entries that an earlier due time has replaced.
         self._due: dict[K, float] = {}
         self._timers: list[tuple[float, int, K]] = []
@@ -72,8 +76,8 @@ class WorkQueue[K: Hashable]:
 
     @property
     def delayed(self) -> int:
-        """How many keys wait for their time."""
-        return len(self._due)
+        """How many keys wait for their time, or to be tried again in turn."""
+        return len(self._due) + len(self._pacer)
 
     @property
     def timers(self) -> int:
@@ -117,10 +121,14 @@ class WorkQueue[K: Hashable]:
         self._set_alarm()
 
     def add_rate_limited(self, key: K, *, at_least: float = 0.0) -> float:
-        """Add `key` after its backoff, which doubles with every call until `forget`; return those seconds."""
+        """Add `key` after its backoff, which doubles with every call until `forget`; return those seconds.
+
+        Where many keys fail it may take longer: see RetryPacer.
+        """
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = BACKOFF.delay(failures, self._rng, at_least=at_least)
         self._observer.retried()
+        self._backing_off.add(key)
         self.add_after(key, delay)
         return delay
 
@@ -130,6 +138,8 @@ class WorkQueue[K: Hashable]:
 
     def cancel(self, key: K) -> None:
         """Do not add `key` at the time that it waits for, if there is one."""
+        self._backing_off.discard(key)
+        self._pacer.withdraw(key)
         if self._due.pop(key, None) is not None:
             self._drop_replaced_timers()
 
@@ -159,6 +169,8 @@ class WorkQueue[K: Hashable]:
             self._alarm.cancel()
         self._timers.clear()
         self._due.clear()
+        self._backing_off.clear()
+        self._pacer.shut_down()
         self._permits.release()
 
     def _make_ready(self, key: K) -> None:
@@ -193,5 +205,8 @@ class WorkQueue[K: Hashable]:
             timer_due, _, key = heapq.heappop(self._timers)
             if self._due.get(key) == timer_due:
                 del self._due[key]
-                self.add(key)
+                if key in self._backing_off:
+                    self._pacer.offer(key)
+                else:
+                    self.add(key)
         self._set_alarm()

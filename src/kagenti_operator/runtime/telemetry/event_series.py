@@ -91,20 +91,3 @@ class Series:
     def to_wire(self) -> Mapping[str, Any]:
         """Return the `series` of an Event."""
         return {"count": self.count, "lastObservedTime": self.last}
-
-
-class Budget:
-    """A token bucket: what may still be said about one object."""
-
-    def __init__(self, now: float) -> None:
-        self._tokens = BURST
-        self._at = now
-
-    def spend(self, now: float) -> bool:
-        """Take one token if there is one."""
-        self._tokens = min(BURST, self._tokens + (now - self._at) / REFILL_SECONDS)
-        self._at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True

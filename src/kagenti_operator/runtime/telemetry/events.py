@@ -21,8 +21,15 @@ from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import EVENTS, Resource
 from kagenti_operator.runtime.election.fencing import NotLeading
 from kagenti_operator.runtime.election.lease import micro_time
-from kagenti_operator.runtime.telemetry.event_series import Budget, ObjectRef, Series, Statement
+from kagenti_operator.runtime.telemetry.event_series import (
+    BURST,
+    REFILL_SECONDS,
+    ObjectRef,
+    Series,
+    Statement,
+)
 from kagenti_operator.runtime.telemetry.standing import Standing
+from kagenti_operator.token_bucket import TokenBucket
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +84,7 @@ class EventRecorder:
         self._rng = rng
         # Both are in order of last use, the longest unused first.
         self._series: OrderedDict[Statement, Series] = OrderedDict()
-        self._budgets: OrderedDict[ObjectRef, Budget] = OrderedDict()
+        self._budgets: OrderedDict[ObjectRef, TokenBucket] = OrderedDict()
         self._unsent: OrderedDict[Statement, Series] = OrderedDict()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -146,11 +153,10 @@ class EventRecorder:
         return about.name[: _MAX_NAME - len(suffix)].rstrip("-.") + suffix
 
     def _may_say(self, about: ObjectRef) -> bool:
-        now = clock.monotonic()
-        budget = self._budgets.get(about) or Budget(now)
+        budget = self._budgets.get(about) or TokenBucket(BURST, 1 / REFILL_SECONDS)
         # Who is forgotten begins anew in every respect.
         self._trouble.ends(_remember(self._budgets, about, budget))
-        allowed = budget.spend(now)
+        allowed = budget.spend()
         if allowed:
             self._trouble.ends(about)
         elif self._trouble.holds(about, ""):

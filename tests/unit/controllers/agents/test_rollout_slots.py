@@ -5,7 +5,7 @@ from kagenti_operator.controllers.agents.controller import namespace_of
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS, RolloutSlots
 from kagenti_operator.kube.objects.agents import AgentWorkload
-from tests.support.virtual_time import skip
+from tests.support.virtual_time import advance, skip
 
 pytestmark = pytest.mark.virtual_time
 
@@ -207,3 +207,46 @@ async def test_a_place_that_is_held_for_too_long_is_held_no_more() -> None:
     skip(PATIENCE_SECONDS + 1)
     assert not slots.holds(key("a"))
     assert woken == [key("b")]
+
+
+async def test_crashing_agents_of_one_namespace_hold_up_another_for_seconds() -> None:
+    woken: list[AgentKey] = []
+    slots = build(4, woken)
+    for name in "abcd":
+        begin(slots, key(name, "crashing"))
+    assert not slots.take(key("e", "crashing"))
+    assert not slots.take(key("x", "well"))
+    await advance(10)
+    # One place for whoever has none; the others stay until their patience ends.
+    assert woken == [key("x", "well")]
+    assert slots.take(key("x", "well"))
+    await advance(100)
+    assert woken == [key("x", "well")]
+    assert slots.rolling == 4
+
+
+async def test_a_namespace_keeps_its_share_however_many_others_wait() -> None:
+    woken: list[AgentKey] = []
+    slots = build(4, woken)
+    for name in "abcd":
+        begin(slots, key(name, "crashing"))
+    for number in range(20):
+        assert not slots.take(key("x", f"team{number}"))
+    await advance(10)
+    assert len(woken) == 3
+    for offered in woken[:]:
+        assert slots.take(offered)
+    await advance(100)
+    assert len(woken) == 3
+
+
+async def test_alone_a_namespace_keeps_all_places() -> None:
+    woken: list[AgentKey] = []
+    slots = build(2, woken)
+    for name in "ab":
+        begin(slots, key(name))
+    assert not slots.take(key("c"))
+    await advance(PATIENCE_SECONDS - 10)
+    assert woken == []
+    await advance(20)
+    assert woken == [key("c")]

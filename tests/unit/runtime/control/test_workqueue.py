@@ -239,3 +239,49 @@ async def test_it_measures_how_long_keys_waited_and_were_in_work(
     assert seen.waits == pytest.approx([2, 0])
     assert seen.works == pytest.approx([4, 1])
     assert queue.longest_running_seconds == 0
+
+
+async def test_however_many_fail_few_are_tried_again_in_a_second(seen: Observations) -> None:
+    queue = WorkQueue[str](observer=seen, rng=random.Random(1))
+    for number in range(10_000):
+        queue.add(f"key-{number}")
+    per_second: list[int] = []
+    for _ in range(60):
+        # All that comes fails.
+        count = 0
+        for _ in range(20):
+            while queue.depth:
+                key = await queue.get()
+                queue.done(key)
+                queue.add_rate_limited(key)
+                count += 1
+            await advance(0.05)
+        per_second.append(count)
+    assert per_second[0] > 10_000
+    assert max(per_second[10:]) <= 50
+    # Nobody is forgotten.
+    assert queue.delayed + queue.depth == 10_000
+
+
+async def test_many_failures_of_one_bucket_do_not_hold_up_the_retry_of_another(seen: Observations) -> None:
+    queue = WorkQueue[str](observer=seen, rng=random.Random(1), bucket=lambda key: key[0])
+    for number in range(10_000):
+        queue.add_rate_limited(f"a{number}")
+    await advance(1)
+    await take_all(queue)
+    queue.add_rate_limited("b")
+    await advance(0.1)
+    assert "b" in await take_all(queue)
+
+
+async def test_what_succeeds_meanwhile_is_not_tried_again(seen: Observations) -> None:
+    queue = WorkQueue[str](observer=seen, rng=random.Random(1))
+    for number in range(1000):
+        queue.add_rate_limited(f"key-{number}")
+    await advance(1)
+    await take_all(queue)
+    for number in range(1000):
+        queue.cancel(f"key-{number}")
+    assert queue.delayed == 0
+    await advance(60)
+    assert queue.depth == 0

@@ -8,7 +8,6 @@ from kagenti_operator.kube.errors import ApiError, KubeError, StatusCause, Unrea
 from kagenti_operator.kube.objects.models import KubeObject, ObjectMeta
 from kagenti_operator.kube.resources import CLUSTER_ROLES, ROLE_BINDINGS
 from kagenti_operator.runtime.election.fencing import NotLeading
-from kagenti_operator.runtime.telemetry.event_series import Budget
 from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
 from tests.support.event_bench import AGENT, EventBench
 from tests.support.virtual_time import advance, settle
@@ -157,14 +156,6 @@ async def test_an_object_about_which_too_much_is_said_falls_silent_and_others_do
             await advance(301)
             bench.recorder.normal(AGENT, "Configured", "text 59")
     assert bench.sent.created[-1]["note"] == "text 59"
-
-
-def test_a_budget_fills_up_again_but_not_beyond_its_size() -> None:
-    budget = Budget(0)
-    assert [budget.spend(0) for _ in range(26)] == [True] * 25 + [False]
-    assert budget.spend(299) is False
-    assert budget.spend(301) is True
-    assert [budget.spend(1e9) for _ in range(26)] == [True] * 25 + [False]
 
 
 async def test_while_nothing_is_sent_only_so_much_is_kept(bench: EventBench) -> None:
