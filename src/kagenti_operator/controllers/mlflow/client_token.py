@@ -104,8 +104,7 @@ class ClientToken:
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": LIFETIME_SECONDS},
         }
-        answer = await self._client.raw("POST", path, body=msgspec.json.encode(body))
-        return msgspec.json.decode(answer, type=_TokenRequest).status.token
+        return (await self._client.ask("POST", path, _TokenRequest, body=body)).status.token
 
     def _report(self, *reports: Report) -> None:
         about = ObjectRef(
