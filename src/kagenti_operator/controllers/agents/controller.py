@@ -108,6 +108,7 @@ class AgentsReconciler:
     ) -> None:
         settings = dependencies.settings
         self._names = settings.names
+        self._collectors_workspace = settings.mlflow_workspace
         self._client = dependencies.client
         self._events = dependencies.events
         self._applier = Applier(dependencies.client)
@@ -245,7 +246,12 @@ class AgentsReconciler:
     def _announce(self, observed: Observed) -> None:
         key, agent = observed.key, observed.agent
         if agent and (pending := self._states.pending(key)):
-            text = describe_configured(key.kind, pending.injection, running=agent.has_pods)
+            text = describe_configured(
+                key.kind,
+                pending.injection,
+                running=agent.has_pods,
+                collectors_workspace=self._collectors_workspace,
+            )
             self._events.normal(reference(key, agent), "MLflowConfigured", text)
             self._states.get(key).pending = None
 

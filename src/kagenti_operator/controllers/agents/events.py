@@ -99,10 +99,21 @@ def failure_reported(reports: list[Report], reason: str, consequence: str) -> Ge
         raise
 
 
-def describe_configured(kind: str, injection: Injection, *, running: bool) -> str:
-    """The Event's text for a workload whose pods have their environment, or will when they are started."""
+def describe_configured(
+    kind: str, injection: Injection, *, running: bool, collectors_workspace: str | None
+) -> str:
+    """The Event's text for a workload whose pods have their environment, or will when they are started.
+
+    `collectors_workspace`: where all that goes through the collector is.
+    """
     whose = "Traces and runs" if running else "Traces and runs of pods that start from now on"
+    elsewhere = ""
+    if collectors_workspace not in (None, injection.workspace):
+        elsewhere = (
+            f" Spans that go through the OpenTelemetry Collector instead are in workspace "
+            f"'{collectors_workspace}', for everybody who may view that namespace."
+        )
     return (
         f"{whose} go to experiment '{injection.experiment_name}' ({injection.experiment_id}) of "
-        f"workspace '{injection.workspace}'.{_RESTART.get(kind, '')}{_NAMED_IN_CODE}"
+        f"workspace '{injection.workspace}'.{elsewhere}{_RESTART.get(kind, '')}{_NAMED_IN_CODE}"
     )

@@ -72,18 +72,27 @@ def test_a_refusal_that_passes_by_itself_is_not_reported() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_who_is_configured_learns_where_traces_go_and_whether_the_pod_has_to_be_restarted(kind: str) -> None:
-    text = describe_configured(kind, INJECTION, running=True)
+    text = describe_configured(kind, INJECTION, running=True, collectors_workspace=None)
     assert text.startswith("Traces and runs go to experiment 'renamed' (7) of workspace 'team1'.")
-    later = describe_configured(kind, INJECTION, running=False)
+    later = describe_configured(kind, INJECTION, running=False, collectors_workspace=None)
     assert later.startswith("Traces and runs of pods that start from now on go to experiment 'renamed' (7)")
     assert ("suspend and resume the Sandbox." in text) is (kind == "Sandbox")
 
 
 def test_who_labels_an_agent_is_pointed_to_what_concerns_servers_that_code_names() -> None:
-    text = describe_configured("Deployment", INJECTION, running=True)
+    text = describe_configured("Deployment", INJECTION, running=True, collectors_workspace=None)
     assert text.endswith(
         "An agent whose code names another server has to opt out: see 'Tokens' in docs/security.md."
     )
+
+
+@pytest.mark.parametrize(("workspace", "named"), [("platform", True), ("team1", False), (None, False)])
+def test_who_sends_through_the_collector_learns_whose_workspace_that_is(
+    workspace: str | None, named: bool
+) -> None:
+    text = describe_configured("Deployment", INJECTION, running=True, collectors_workspace=workspace)
+    sentence = "Spans that go through the OpenTelemetry Collector instead are in workspace 'platform', for"
+    assert (sentence in text) is named
 
 
 def test_every_report_is_a_warning_that_ends_without_another_event() -> None:
