@@ -103,7 +103,11 @@ async def test_an_agent_that_opts_out_while_mlflow_is_asked_is_not_granted_every
 
 
 async def test_what_an_author_writes_on_a_workload_while_the_operator_is_down_is_not_granted(
-    agents: Agents, operator: OperatorProcess, start_with_mlflow: StartOperator, mlflow: MLflow
+    agents: Agents,
+    operator: OperatorProcess,
+    start_with_mlflow: StartOperator,
+    platform: Platform,
+    mlflow: MLflow,
 ) -> None:
     payroll = await mlflow.call("POST", "create", agents.namespace, {"name": "Payroll"})
     await agents.create_configured("weather")
@@ -128,9 +132,12 @@ async def test_what_an_author_writes_on_a_workload_while_the_operator_is_down_is
     assert after["metadata"]["generation"] == before["metadata"]["generation"] + 1
     found = await mlflow.experiment(agents.namespace, "weather")
     assert found is not None
+    cr = await platform.mlflow()
+    assert cr is not None
     assert role["metadata"]["annotations"] == {
         "mlflow.kagenti.io/experiment-id": found["experiment_id"],
         "mlflow.kagenti.io/experiment-creation-time": str(found["creation_time"]),
+        "mlflow.kagenti.io/mlflow-uid": cr["metadata"]["uid"],
     }
 
 

@@ -73,7 +73,8 @@ def build_grant() -> tuple[Manifest, Manifest]:
     """Of a Deployment, and of a StatefulSet of the same name."""
     twin = build_agent(uid="u2", service_account="weather-sa")
     grantees = (grantee(build_agent()), grantee(twin, KEY._replace(kind="StatefulSet")))
-    return build_access(KAGENTI, KEY, ("renamed", "weather"), grantees, experiment=EXPERIMENT)
+    experiments = ("renamed", "weather")
+    return build_access(KAGENTI, KEY, experiments, grantees, experiment=EXPERIMENT, mlflow_uid="m1")
 
 
 def build_injection() -> Manifest | None:

@@ -59,12 +59,14 @@ def recorded_experiment(role: Role) -> Experiment | None:
     )
 
 
-def _identity(names: Names, experiment: Experiment | None) -> Mapping[str, str]:
+def _identity(names: Names, experiment: Experiment | None, mlflow_uid: str) -> Mapping[str, str]:
     # The id is never left out: what is not in an apply is not compared either, and an outdated one would
-    # stay. A Role of a version that did not record the time is no reason to write it before that is known.
+    # stay. A Role of a version that did not record the rest is no reason to write it before that is known.
     annotations = {names.mlflow_annotation("experiment-id"): experiment.id if experiment else ""}
     if experiment and experiment.creation_time is not None:
         annotations[names.mlflow_annotation("experiment-creation-time")] = str(experiment.creation_time)
+    if experiment and mlflow_uid:
+        annotations[names.mlflow_annotation("mlflow-uid")] = mlflow_uid
     return annotations
 
 
@@ -75,11 +77,12 @@ def build_access(
     grantees: tuple[Grantee, ...],
     *,
     experiment: Experiment | None,
+    mlflow_uid: str = "",
 ) -> tuple[Manifest, Manifest]:
     """Build Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve.
 
-    `experiment`: the one that all of them have. Its id and creation time are kept on the Role, which those
-    who may write workloads cannot write; None where there is no such one.
+    `experiment`: the one that all of them have, of the MLflow whose CR has that uid. Its id and creation time
+    are kept on the Role, which those who may write workloads cannot write; None where there is no such one.
 
     Raises ValueError where there is nothing or nobody to grant: what has no owner outlives its agents.
     """
@@ -95,7 +98,7 @@ def build_access(
         names=experiments,
         verbs=contract.AGENT_VERBS,
         labels=names.managed_labels,
-        annotations=_identity(names, experiment),
+        annotations=_identity(names, experiment, mlflow_uid),
         owners=owners,
     )
     accounts = sorted({service_account(grantee.agent.template) for grantee in grantees})

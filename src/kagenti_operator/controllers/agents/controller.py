@@ -21,6 +21,7 @@ from kagenti_operator.controllers.agents.experiments import (
     IsCollectors,
     KnownExperiment,
     common_experiment,
+    common_uid,
     names_to_grant,
 )
 from kagenti_operator.controllers.agents.facts import KINDS, AgentFacts, AgentKey, key_of_agent, reference
@@ -199,6 +200,7 @@ class AgentsReconciler:
             binding=binding,
             experiments=names_to_grant(known, clock.monotonic()),
             common=common_experiment(known),
+            mlflow_uid=common_uid(known),
             gone=self._gone.value and self._endpoint.value is None,
             taken=isinstance(found, ExperimentTaken),
             injection=found if isinstance(found, Injection) else None,

@@ -40,7 +40,8 @@ class Observed:
 
     `agent`: its workload, None where that is gone. `served`: it is an agent, and did not opt out. `grantees`:
     the workloads that share its Role, this one included, as far as they are served. `experiments`: the names
-    that these have to be granted; `common`: the experiment, where all have the same one. `taken`: the one of
+    that these have to be granted; `common`: the experiment, where all have the same one, and `mlflow_uid`: of
+    which MLflow's CR. `taken`: the one of
     its name is somebody else's. `injection`: what it is to use, None while MLflow does not say. `gone`: nor
     will it, as MLflow is gone for good. `pending`: what was written into it and is not announced yet.
     """
@@ -55,6 +56,7 @@ class Observed:
     experiments: tuple[str, ...]
     common: Experiment | None
     injection: Injection | None
+    mlflow_uid: str = ""
     taken: bool = False
     gone: bool = False
     pending: Pending | None = None
@@ -164,7 +166,12 @@ def plan_grant(names: Names, observed: Observed) -> Grant | None:
     if not (observed.experiments and observed.grantees):
         return None
     role, binding = build_access(
-        names, observed.key, observed.experiments, observed.grantees, experiment=observed.common
+        names,
+        observed.key,
+        observed.experiments,
+        observed.grantees,
+        experiment=observed.common,
+        mlflow_uid=observed.mlflow_uid,
     )
     current = observed.binding
     fits = current is None or grants_role(current, names.agent_role(observed.key.name))

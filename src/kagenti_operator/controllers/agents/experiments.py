@@ -30,9 +30,9 @@ RETRIES = RetryPolicy(total=2.0)
 class KnownExperiment:
     """An agent's experiment as MLflow last had it, and when (by the loop's clock) to ask again.
 
-    `tracking_uri`, `uid`: of which MLflow, by its address and its CR; the latter is empty where only the Role
-    says what is known. `former`: the name that the experiment had until lately, which MLflow's authorization
-    may still check until then.
+    `tracking_uri`, `uid`: of which MLflow, by its address and its CR; the latter is empty where only a Role
+    of an earlier version says what is known. `former`: the name that the experiment had until lately, which
+    MLflow's authorization may still check until then.
     """
 
     experiment: Experiment
@@ -95,6 +95,12 @@ def common_experiment(known: Iterable[KnownExperiment | None]) -> Experiment | N
     if first is None or any(it is None or not first.is_same(it) for it in experiments):
         return None
     return first
+
+
+def common_uid(known: Iterable[KnownExperiment | None]) -> str:
+    """The uid of the MLflow CR that all of these are of, empty where it is not known, or not one."""
+    uids = {it.uid if it else "" for it in known}
+    return uids.pop() if len(uids) == 1 else ""
 
 
 class ExperimentTaken(MLflowError):
@@ -165,6 +171,7 @@ class AgentExperiments:
             earlier.tracking_uri if (earlier := injected(agent)) else "",
             due=now if former else now + self._rng.uniform(0, self._poll_seconds()),
             former=(former[0], now + FORMER_NAME_SECONDS) if former else None,
+            uid=role.metadata.annotations.mlflow_uid or "",
         )
 
     async def _ask(

@@ -20,15 +20,17 @@ class RbacLabels(KubeStruct):
 
 
 class RbacAnnotations(KubeStruct):
-    """The annotations of an agent's Role that are read: which experiment it is for."""
+    """The annotations of an agent's Role that are read: which experiment it is for, and of which MLflow."""
 
     experiment_id: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("experiment-id"))
     experiment_creation_time: str | None = msgspec.field(
         default=None, name=KAGENTI.mlflow_annotation("experiment-creation-time")
     )
 
+    mlflow_uid: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("mlflow-uid"))
+
     def __post_init__(self) -> None:
-        share_fields(self, "experiment_id", "experiment_creation_time")
+        share_fields(self, "experiment_id", "experiment_creation_time", "mlflow_uid")
 
 
 class RbacMeta(ObjectMeta):

@@ -14,6 +14,7 @@ from kagenti_operator.controllers.agents.experiments import (
     ExperimentTaken,
     KnownExperiment,
     common_experiment,
+    common_uid,
     follow_name,
     names_to_grant,
 )
@@ -58,12 +59,15 @@ def role_of(
     agent: str = "weather",
     experiment_id: str = "7",
     creation_time: int | None = LONG_AGO,
+    mlflow: str = "",
 ) -> Role:
     """The Role that the operator wrote for that workload; without a time, as its earlier versions did."""
     owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": agent, "uid": uid}
     annotations = {"mlflow.kagenti.io/experiment-id": experiment_id} if experiment_id else {}
     if creation_time is not None:
         annotations["mlflow.kagenti.io/experiment-creation-time"] = str(creation_time)
+    if mlflow:
+        annotations["mlflow.kagenti.io/mlflow-uid"] = mlflow
     metadata = {
         "name": f"kagenti-mlflow-{agent}",
         "namespace": "team1",
@@ -351,6 +355,20 @@ async def test_an_mlflow_that_is_made_anew_at_the_same_address_is_asked_at_once(
         assert await operator.resolve(workload(), Endpoint(URI, mlflow.url, uid="first")) == WEATHER
         experiment = await operator.resolve(workload(), Endpoint(URI, mlflow.url, uid="second"))
         assert experiment.creation_time == LATER
+
+
+@pytest.mark.parametrize(("now", "calls"), [("first", []), ("second", ["get", "create", "get-by-name"])])
+async def test_one_that_was_made_anew_while_the_operator_was_away_is_asked_at_once_too(
+    operator: Operator, now: str, calls: list[str]
+) -> None:
+    put(operator.facts.roles, role_of("u1", "weather", mlflow="first"))
+    again = found("7", "weather", LATER)
+    async with serving(again, TAKEN, again) as mlflow:
+        await operator.resolve(workload(written=WEATHER), Endpoint(URI, mlflow.url, uid=now))
+        assert mlflow.calls == calls
+    assert operator.known[KEY].uid == now
+    assert common_uid(operator.known.values()) == now
+    assert common_uid([*operator.known.values(), None]) == ""
 
 
 # --- never granted to an agent --------------------------------------------------------------------------

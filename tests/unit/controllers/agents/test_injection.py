@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from kagenti_operator.contract import KAGENTI
-from kagenti_operator.controllers.agents.access import build_access
+from kagenti_operator.controllers.agents.access import build_access, recorded_experiment
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import (
     Injection,
@@ -20,6 +20,7 @@ from kagenti_operator.controllers.agents.injection import (
 from kagenti_operator.kube.objects.agents import AgentSandbox, AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES
+from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.runtime.control.applier import differs
 
 from .workloads import EXPERIMENT, INJECTION, KEY, build_agent, environment, grantee
@@ -328,3 +329,13 @@ def test_an_id_that_is_not_common_is_taken_back() -> None:
     without, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment=None)
     assert differs(without, kept)
     assert not msgspec.convert(without, Role).metadata.annotations.experiment_id
+
+
+def test_a_role_of_an_earlier_version_is_not_written_before_the_rest_is_known() -> None:
+    grantees = (grantee(build_agent()),)
+    known = Experiment(id=EXPERIMENT.id, name=EXPERIMENT.name)
+    earlier = msgspec.convert(build_access(KAGENTI, KEY, ("weather",), grantees, experiment=known)[0], Role)
+    assert recorded_experiment(earlier) == known
+    role, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment=EXPERIMENT, mlflow_uid="m1")
+    assert differs(role, earlier)
+    assert recorded_experiment(msgspec.convert(role, Role)) == EXPERIMENT
