@@ -200,7 +200,7 @@ class AgentExperiments:
                 "collector another experiment (the chart's value mlflow.experimentName)"
             )
         found = await self._mlflow.ensure_experiment(url, key.namespace, name)
-        if owner := self._whose(key, found):
+        if owner := self._whose(key, found) or self._recorded_of(key, found):
             raise ExperimentTaken(
                 f"the one that has this name now is {owner}'s, which no other agent is let in to: give it "
                 "another name in MLflow"
@@ -208,15 +208,20 @@ class AgentExperiments:
         return found
 
     def _whose(self, key: AgentKey, experiment: Experiment) -> str | None:
-        """Whose an experiment is if not the agent's, by its name or by what is recorded of others."""
+        """Whose an experiment is by its name, or as the collector's, if not the agent's."""
         name, workspace = experiment.name, key.namespace
         if self._is_collectors_name(key, name) or self._is_collectors(workspace, experiment):
             return "the collector"
         if name != key.name and self._facts.twins(key._replace(name=name)):
             return f"agent '{name}'"
-        roles = self._facts.other_roles(key)
-        found = (role for role in roles if (it := recorded_experiment(role)) and it.is_same(experiment))
-        return next((f"agent '{self._names.workload_of_role(role.metadata.name)}'" for role in found), None)
+        return None
+
+    def _recorded_of(self, key: AgentKey, experiment: Experiment) -> str | None:
+        """The other agent on whose Role an experiment is recorded."""
+        for role in self._facts.other_roles(key, experiment.id):
+            if (recorded := recorded_experiment(role)) and recorded.is_same(experiment):
+                return f"agent '{self._names.workload_of_role(role.metadata.name)}'"
+        return None
 
     def _is_collectors_name(self, key: AgentKey, name: str) -> bool:
         settings = self._settings

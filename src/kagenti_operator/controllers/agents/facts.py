@@ -1,7 +1,7 @@
 """The agents' workloads and their grants, from the caches."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from kagenti_operator import contract
@@ -125,11 +125,13 @@ class AgentFacts:
         """The Role of an agent."""
         return self.roles.cache.get(key.namespace, self._names.agent_role(key.name))
 
-    def other_roles(self, key: AgentKey) -> tuple[Role, ...]:
-        """The Roles of the other agents of the namespace."""
+    def other_roles(self, key: AgentKey, experiment_id: str) -> Iterator[Role]:
+        """The Roles of other agents of the namespace on which that id is recorded."""
         own = self._names.agent_role(key.name)
-        roles = self.roles.cache.by_index(BY_NAMESPACE, key.namespace)
-        return tuple(role for role in roles if role.metadata.name != own)
+        for role in self.roles.cache.by_index(BY_NAMESPACE, key.namespace):
+            metadata = role.metadata
+            if metadata.annotations.experiment_id == experiment_id and metadata.name != own:
+                yield role
 
     def binding(self, key: AgentKey) -> RoleBinding | None:
         """The RoleBinding of an agent."""
