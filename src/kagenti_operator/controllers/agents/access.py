@@ -1,5 +1,6 @@
 """Pure: the Role and RoleBinding that let an agent's pods use its experiment, and nothing else."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,8 @@ from kagenti_operator.kube.objects.agents import Agent, AgentPodTemplate
 from kagenti_operator.kube.objects.rbac import RbacObject, Role, RoleBinding
 from kagenti_operator.kube.resources import ROLES, Resource
 from kagenti_operator.mlflow.client import Experiment
+
+_TIME = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +55,9 @@ def recorded_experiment(role: Role) -> Experiment | None:
     if not (names and annotations.experiment_id):
         return None
     time = annotations.experiment_creation_time or ""
-    return Experiment(
-        id=annotations.experiment_id,
-        name=names[0],
-        creation_time=int(time) if time.isascii() and time.isdigit() else None,
-    )
+    # Somebody may have written anything there.
+    known = _TIME.fullmatch(time)
+    return Experiment(id=annotations.experiment_id, name=names[0], creation_time=int(time) if known else None)
 
 
 def _identity(names: Names, experiment: Experiment | None, mlflow_uid: str) -> Mapping[str, str]:

@@ -339,3 +339,12 @@ def test_a_role_of_an_earlier_version_is_not_written_before_the_rest_is_known() 
     role, _ = build_access(KAGENTI, KEY, ("weather",), grantees, experiment=EXPERIMENT, mlflow_uid="m1")
     assert differs(role, earlier)
     assert recorded_experiment(msgspec.convert(role, Role)) == EXPERIMENT
+
+
+@pytest.mark.parametrize("time", ["", "soon", "-1", "9" * 5000, "\u0661"])
+def test_what_somebody_wrote_for_a_time_is_none(time: str) -> None:
+    role, _ = build_access(KAGENTI, KEY, ("weather",), (grantee(build_agent()),), experiment=EXPERIMENT)
+    metadata = role["metadata"]
+    annotations = metadata["annotations"] | {"mlflow.kagenti.io/experiment-creation-time": time}
+    written = msgspec.convert({**role, "metadata": {**metadata, "annotations": annotations}}, Role)
+    assert recorded_experiment(written) == Experiment(id=EXPERIMENT.id, name=EXPERIMENT.name)
