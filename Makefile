@@ -53,8 +53,8 @@ all-envs: $(STAMP) ## The same for every version of MLflow that platforms ship, 
 	@$(BIN)/python -m kagenti_devcluster.toolchain.environments --all
 
 .PHONY: demo
-demo: preflight demo-binaries envs ## Run the whole job on a local cluster (ONCE=1: and leave nothing)
-	@$(BIN)/kagenti-devcluster demo $(if $(ONCE),--once)
+demo: preflight demo-binaries $(if $(PROFILE),all-envs,envs) ## Run the whole job on a local cluster (ONCE=1: and leave nothing; PROFILE=name)
+	@$(BIN)/kagenti-devcluster demo $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONCE),--once)
 
 .PHONY: test
 test: preflight binaries all-envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
@@ -69,7 +69,7 @@ test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm and
 	@$(BIN)/pytest tests/unit
 
 .PHONY: bench
-bench: binaries envs ## Measure speed and size into docs/performance.md (11 to 17 min; ONLY=1000x10: that alone)
+bench: binaries all-envs ## Measure speed and size into docs/performance.md (11 to 17 min; ONLY=1000x10: that alone)
 	@$(BIN)/python -m benchmarks $(ONLY) $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: soak

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 # Traces are sent before `/work` answers, so that the caller can read them at once.
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_TRACE_LOGGING", "false")
@@ -54,12 +55,19 @@ def work(request: Mapping[str, Any]) -> dict[str, Any]:
 def pry(target: Mapping[str, Any]) -> dict[str, int]:
     """Send what the client would send for that experiment, with its token; return the status codes."""
     experiment_id, workspace = target["experiment_id"], target["workspace"]
-    creds = get_default_host_creds(mlflow.get_tracking_uri())
+    uri = urlsplit(mlflow.get_tracking_uri())
+    root = f"{uri.scheme}://{uri.netloc}"
     location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment_id}}
 
-    def send(method: str, endpoint: str, headers: Mapping[str, str] | None = None, **content: Any) -> int:
+    def send(
+        method: str,
+        endpoint: str,
+        headers: Mapping[str, str] | None = None,
+        server: str = uri.geturl(),
+        **content: Any,
+    ) -> int:
         answer = http_request(
-            creds,
+            get_default_host_creds(server),
             endpoint,
             method,
             extra_headers={"X-MLFLOW-WORKSPACE": workspace, **(headers or {})},
@@ -69,6 +77,12 @@ def pry(target: Mapping[str, Any]) -> dict[str, int]:
         )
         return answer.status_code
 
+    def send_span() -> int:
+        """Below the server's path, else at its root: where spans are taken depends on MLflow's release."""
+        headers = {"x-mlflow-experiment-id": experiment_id}
+        tries = (send("POST", "/v1/traces", headers, at, json=forged_trace()) for at in (uri.geturl(), root))
+        return next((status for status in tries if status != 404), 404)
+
     mlflow_api = "/api/2.0/mlflow"
     return {
         "read the experiment": send(
@@ -77,9 +91,7 @@ def pry(target: Mapping[str, Any]) -> dict[str, int]:
         "list its runs": send("POST", f"{mlflow_api}/runs/search", json={"experiment_ids": [experiment_id]}),
         "list its traces": send("POST", "/api/3.0/mlflow/traces/search", json={"locations": [location]}),
         "forge a run": send("POST", f"{mlflow_api}/runs/create", json={"experiment_id": experiment_id}),
-        "forge a trace": send(
-            "POST", "/v1/traces", {"x-mlflow-experiment-id": experiment_id}, json=forged_trace()
-        ),
+        "forge a trace": send_span(),
         "delete the experiment": send(
             "POST", f"{mlflow_api}/experiments/delete", json={"experiment_id": experiment_id}
         ),

@@ -13,8 +13,9 @@ from kagenti_devcluster.host.launcher import find_daemon, stop
 from kagenti_devcluster.host.options import ClusterOptions
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.host.status import read_status
+from tests.e2e.names import NAMES
 from tests.support.demo_run import DemoRun, run_demo
-from tests.support.recorded_requests import RecordRequests
+from tests.support.recorded_requests import RecordRequests, operator_of
 
 _DEMO_SECONDS = 540.0
 
@@ -25,7 +26,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory, record_requests: RecordR
     folder = tmp_path_factory.mktemp("devcluster")
     yield folder
     stop(folder)
-    record_requests(StatePaths(folder).audit_log)
+    record_requests(StatePaths(folder).audit_log, operator_of(NAMES))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kagenti_devcluster.demo.stage import TEAM, Stage
+from tests.e2e.names import NAMES
 
 
 async def read(stage: Stage, path: str) -> dict[str, Any]:
@@ -16,5 +17,5 @@ async def find_experiment(stage: Stage) -> str:
     """The id of the collector's experiment."""
     mlflow = await stage.mlflow()
     path = "/api/2.0/mlflow/experiments/get-by-name"
-    answer = await mlflow.request("GET", path, TEAM, params={"experiment_name": "kagenti-traces"})
+    answer = await mlflow.request("GET", path, TEAM, params={"experiment_name": NAMES.default_experiment})
     return answer.json()["experiment"]["experiment_id"]

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from kagenti_devcluster.demo.stage import OPERATOR as DEPLOYMENT
 from kagenti_devcluster.demo.workloads import is_rolled_out, workload_path
 from kagenti_devcluster.host.launcher import find_daemon
 from kagenti_devcluster.host.paths import StatePaths
@@ -60,7 +59,7 @@ class Replicas:
         return collect_terms(self.writes())
 
     async def deployment(self) -> dict[str, Any]:
-        found = await self.platform.get(workload_path("deployments", SYSTEM, DEPLOYMENT))
+        found = await self.platform.get(workload_path("deployments", SYSTEM, KAGENTI.deployment))
         assert found
         return found
 

@@ -1,14 +1,18 @@
 """Who is not granted anything reaches nothing, seen from MLflow and in the collector's log."""
 
 from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
 
 from kagenti_devcluster.cluster.kubectl import Manifest
 from kagenti_devcluster.demo import steps_agent, steps_experiments
 from kagenti_devcluster.demo.commands import checkout_path, run_helm
 from kagenti_devcluster.demo.failures import Hop
-from kagenti_devcluster.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.stage import COLLECTOR, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
+from tests.e2e.names import NAMES, PLATFORM
 from tests.e2e.reading import read
 
 PLANNER = steps_experiments.PLANNER
@@ -50,7 +54,7 @@ async def test_opting_out_takes_everything_out_and_opting_in_brings_it_back(stag
     # What is the user's own stays.
     assert "PYTHONUNBUFFERED" in environment(workload)
     annotations = workload["spec"]["template"]["metadata"].get("annotations", {})
-    assert not any(key.startswith("mlflow.kagenti.io/") for key in annotations)
+    assert not any(key.startswith(NAMES.mlflow_annotation("")) for key in annotations)
 
     await set_opt_out(stage, path, None)
     workload = await wait_for_grant(stage, path, granted=True)
@@ -59,12 +63,12 @@ async def test_opting_out_takes_everything_out_and_opting_in_brings_it_back(stag
 
 
 async def set_opt_out(stage: Stage, path: str, value: str | None) -> None:
-    await stage.api.patch(path, {"metadata": {"annotations": {"mlflow.kagenti.io/inject": value}}})
+    await stage.api.patch(path, {"metadata": {"annotations": {NAMES.mlflow_annotation("inject"): value}}})
 
 
 async def wait_for_grant(stage: Stage, path: str, *, granted: bool) -> dict[str, Any]:
     """Return the agent once it is rolled out with, or without, environment and grant."""
-    grant = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{TEAM}/rolebindings/kagenti-mlflow-{PLANNER}"
+    grant = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{TEAM}/rolebindings/{NAMES.agent_role(PLANNER)}"
 
     async def settled() -> dict[str, Any]:
         workload = await read(stage, path)
@@ -83,8 +87,11 @@ async def test_the_collectors_token_is_refused_where_no_agent_lives(stage: Stage
     mlflow = await stage.mlflow()
     token = await stage.api.token(PLATFORM, COLLECTOR)
     span = steps_agent.build_client_span("1" * 32, "2" * 16, 1, 2)
+    config = yaml.safe_load((await read(stage, CONFIG_MAP))["data"]["base.yaml"])
+    endpoint: str = config["exporters"]["otlp_http/mlflow"]["traces_endpoint"]
+    path = urlsplit(endpoint).path
     answer = await mlflow.request(
-        "POST", "/v1/traces", LONELY, content=span, headers={"x-mlflow-experiment-id": "1"}, token=token
+        "POST", path, LONELY, content=span, headers={"x-mlflow-experiment-id": "1"}, token=token
     )
     assert answer.status == 403, answer.text
 
@@ -98,7 +105,7 @@ async def test_a_span_for_a_namespace_without_a_binding_is_refused_and_not_store
         experiment = await wait_for_workspace(stage, LONELY)
         sent = await stage.api.call_service(
             PLATFORM,
-            f"{COLLECTOR}:4318",
+            f"{COLLECTOR}:8335",
             "/v1/traces",
             steps_agent.build_client_span("3" * 32, "4" * 16, 1, 2),
             hop=Hop.SENDING,
@@ -144,7 +151,7 @@ async def wait_for_workspace(stage: Stage, workspace: str) -> str:
         text: str = config_map["data"]["base.yaml"]
         if f'x-mlflow-workspace: "{workspace}"' not in text:
             raise NotYet("the configuration names another workspace")
-        key = "kagenti.io/otel-config-hash"
+        key = NAMES.config_hash_annotation
         wanted = config_map["metadata"]["annotations"][key]
         if collector["spec"]["template"]["metadata"]["annotations"].get(key) != wanted:
             raise NotYet("the collector is not on it")

@@ -7,19 +7,20 @@ import pytest
 from kagenti_devcluster.demo import steps_agent, steps_experiments, steps_operator
 from kagenti_devcluster.demo.commands import checkout_path, run_helm
 from kagenti_devcluster.demo.failures import Hop
-from kagenti_devcluster.demo.stage import COLLECTOR, OPERATOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.stage import COLLECTOR, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
 from kagenti_devcluster.errors import DevClusterError
+from tests.e2e.names import NAMES, OPERATOR, PLATFORM
 from tests.e2e.reading import read
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
 BINDING = f"{RBAC}/namespaces/{TEAM}/rolebindings/otel-collector-mlflow"
-LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{PLATFORM}/leases/b7c4ae34.kagenti.dev"
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{PLATFORM}/leases/{NAMES.lease}"
 MLFLOW_CR = "/apis/mlflow.opendatahub.io/v1/mlflows/mlflow"
 PLANNER = steps_experiments.PLANNER
-GRANT = f"{RBAC}/namespaces/{TEAM}/rolebindings/kagenti-mlflow-{PLANNER}"
+GRANT = f"{RBAC}/namespaces/{TEAM}/rolebindings/{NAMES.agent_role(PLANNER)}"
 PODS = f"/api/v1/namespaces/{PLATFORM}/pods"
 TRACES = "https://mlflow.redhat-ods-applications.svc:8443/v1/traces"
 CHART_LABEL = "app.kubernetes.io/instance=kagenti-operator"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kagenti_devcluster.demo.commands import checkout_path
-from kagenti_devcluster.demo.plan import build_plan
+from kagenti_devcluster.demo.plan import PLAN
 from kagenti_devcluster.host.launcher import find_daemon, stop
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.host.status import read_status
@@ -120,13 +120,13 @@ def own_model() -> Generator[tuple[Mapping[str, str], "subprocess.Popen[str]"]]:
         process.kill()
 
 
-def test_on_plain_kubernetes_with_a_model_of_ones_own(
+def test_on_open_data_hub_with_a_model_of_ones_own(
     own_directory: Path, own_model: tuple[Mapping[str, str], "subprocess.Popen[str]"]
 ):
     variables, model = own_model
-    demo = run_demo(own_directory, "--platform=kubernetes", "--once", seconds=240.0, model=variables)
+    demo = run_demo(own_directory, "--profile=open-data-hub", "--once", seconds=540.0, model=variables)
     assert demo.status == 0, demo.output
-    assert all(demo.holds(step.title) for step in build_plan("kubernetes"))
+    assert all(demo.holds(step.title) for step in PLAN)
     assert f"its model: my-model at {variables['VLLM_URL']}" in demo.output
     assert find_daemon(StatePaths(own_directory)) is None
     model.kill()

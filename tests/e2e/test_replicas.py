@@ -10,12 +10,12 @@ from itertools import pairwise
 import pytest
 
 from kagenti_devcluster.demo.commands import checkout_path, run_helm
-from kagenti_devcluster.demo.stage import OPERATOR, PLATFORM
 from kagenti_devcluster.demo.workloads import workload_path
 from kagenti_devcluster.host.launcher import start, stop
 from kagenti_devcluster.host.options import ClusterOptions
 from kagenti_devcluster.host.paths import StatePaths
-from kagenti_devcluster.testing.platform import FIXED_NAMESPACES
+from kagenti_devcluster.testing.platform import FIXED_NAMESPACES, SYSTEM
+from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.election.lease import Lease
@@ -58,7 +58,7 @@ async def install(paths: StatePaths) -> None:
     chart = str(checkout_path("charts/kagenti-operator"))
     settings = [f"--set={value}" for value in VALUES]
     verbose = "--set=controllerManager.container.extraArgs={--log-level=debug}"
-    await run_helm(paths, ["install", "kagenti-operator", chart, "--namespace", PLATFORM, *settings, verbose])
+    await run_helm(paths, ["install", "kagenti-operator", chart, "--namespace", SYSTEM, *settings, verbose])
 
 
 @pytest.fixture
@@ -130,7 +130,7 @@ async def test_a_rollout_hands_over_long_before_the_lease_would_have_run_out(
     former = len(replicas.terms()) - 1
     restarted = {"kubectl.kubernetes.io/restartedAt": datetime.now(UTC).isoformat()}
     change = {"spec": {"template": {"metadata": {"annotations": restarted}}}}
-    await replicas.platform.patch(workload_path("deployments", PLATFORM, OPERATOR), change)
+    await replicas.platform.patch(workload_path("deployments", SYSTEM, KAGENTI.deployment), change)
     _, new = await replicas.wait_for_successor(old)
     await replicas.wait_for_work(new)
     await replicas.settle()

@@ -8,13 +8,14 @@ from typing import Any
 
 from kagenti_devcluster.demo import steps_experiments
 from kagenti_devcluster.demo.failures import Hop
-from kagenti_devcluster.demo.stage import OPERATOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.stage import TEAM, Stage
 from kagenti_devcluster.demo.steps_operator import parse_log
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.toolchain import binaries
+from tests.e2e.names import NAMES, OPERATOR, PLATFORM
 from tests.support.leader_terms import collect_writes
 from tests.support.leaks import find_leaks, mounted_tokens, secret_values
-from tests.support.recorded_requests import read_audit_log
+from tests.support.recorded_requests import operator_of, read_audit_log
 
 CHART_NAME = "kagenti-operator"
 WRITE_MESSAGES = (
@@ -48,7 +49,7 @@ async def test_no_event_of_the_operator_holds_a_token(stage: Stage):
 async def own_events(stage: Stage) -> list[dict[str, Any]]:
     events = await stage.api.list(EVENTS)
     # Missing where Kubernetes' own controllers combine more than ten similar events.
-    return [e for e in events if e.get("reportingController") == "kagenti-operator"]
+    return [e for e in events if e.get("reportingController") == NAMES.manager]
 
 
 async def test_the_same_thing_is_reported_by_one_event(stage: Stage):
@@ -78,10 +79,10 @@ def describe(stage: Stage, namespace: str, kind: str, name: str) -> str:
 async def test_kubectl_describe_shows_it_on_agent_mlflow_and_lease(stage: Stage):
     shown = describe(stage, TEAM, "deployment", steps_experiments.PLANNER)
     assert "MLflowConfigured" in shown
-    assert "kagenti-operator" in shown
+    assert NAMES.manager in shown
     # A cluster-scoped object's events are in another namespace, and are found all the same.
     assert "WorkspaceWithoutAgents" in describe(stage, PLATFORM, "mlflows.mlflow.opendatahub.io", "mlflow")
-    assert "became leader" in describe(stage, PLATFORM, "lease", "b7c4ae34.kagenti.dev")
+    assert "became leader" in describe(stage, PLATFORM, "lease", NAMES.lease)
 
 
 async def test_the_log_is_json_with_the_same_four_keys_first(stage: Stage):
@@ -99,7 +100,9 @@ async def test_each_write_is_one_line_of_the_log(stage: Stage):
         entries = parse_log(stage.logs.read_latest(PLATFORM, OPERATOR))
         lines = sum(entry["msg"] in WRITE_MESSAGES for entry in entries)
         writes = [
-            w for w in collect_writes(read_audit_log(stage.paths.audit_log)) if w.pod == pod and w.taken
+            w
+            for w in collect_writes(read_audit_log(stage.paths.audit_log, operator_of(NAMES)))
+            if w.pod == pod and w.taken
         ]
         work = [write for write in writes if write.resource not in ("leases", "events")]
         assert work

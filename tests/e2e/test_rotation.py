@@ -8,23 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from kagenti_devcluster.demo.failures import Hop
-from kagenti_devcluster.demo.stage import COLLECTOR, MLFLOW, OPERATOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.stage import COLLECTOR, MLFLOW, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
 from kagenti_devcluster.toolchain import binaries
+from tests.e2e.names import MLFLOW_NAMESPACE, NAMES, OPERATOR, PLATFORM
 from tests.e2e.reading import find_experiment, read
 
 SENDER = "span-sender"
 # The API server takes a token for a minute more than it lives.
 TOKEN_SECONDS = "45"
 ACCOUNTS = (COLLECTOR, "controller-manager")
-MLFLOW_NAMESPACE = "redhat-ods-applications"
 MLFLOW_CR = "/apis/mlflow.opendatahub.io/v1/mlflows/mlflow"
 # By default MLflow lets a token in for five minutes after it was last found to be good.
 FORGETFUL = {"name": "MLFLOW_K8S_AUTH_CACHE_TTL_SECONDS", "value": "1"}
 SIGNING_KEY = "/api/v1/namespaces/openshift-service-ca/secrets/signing-key"
-RENEWED_AT = "kagenti.io/otel-token-renewed-at"
-CA_HASH = "kagenti.io/otel-ca-hash"
+RENEWED_AT = NAMES.token_annotation
+CA_HASH = NAMES.ca_hash_annotation
 
 
 async def test_no_span_is_lost_while_everything_rotates(stage: Stage):
@@ -109,8 +109,9 @@ async def serve_new_certificate(stage: Stage) -> str:
 
     await stage.api.patch(MLFLOW_CR, {"spec": {"replicas": 2}})
     await stage.until("a second MLflow", both_serve, seconds=120, hop=Hop.MLFLOW)
-    await stage.api.patch(MLFLOW_CR, {"spec": {"replicas": None}})
     await stage.api.patch(path, {"metadata": {"labels": {"app": "retired"}}})
+    # One that is not ready yet goes first, so that it is the one that takes the old one's place.
+    await stage.api.patch(MLFLOW_CR, {"spec": {"replicas": None}})
 
     async def one_serves() -> None:
         slices = await stage.api.list(
@@ -154,7 +155,7 @@ async def make_agent(stage: Stage, name: str) -> None:
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": {"name": name, "namespace": TEAM, "labels": labels},
-        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": name}}, "template": template},
     }
     await stage.apply(deployment)
 
@@ -172,7 +173,7 @@ async def wait_until_refused(stage: Stage, token: str) -> None:
     mlflow = await stage.mlflow()
 
     async def refused() -> None:
-        parameters = {"experiment_name": "kagenti-traces"}
+        parameters = {"experiment_name": NAMES.default_experiment}
         path = "/api/2.0/mlflow/experiments/get-by-name"
         answer = await mlflow.request("GET", path, TEAM, params=parameters, token=token)
         if answer.status != 401:
@@ -196,7 +197,7 @@ async def sender(stage: Stage) -> AsyncGenerator[None]:
         "env": [
             {
                 "name": "OTEL_EXPORTER_OTLP_ENDPOINT",
-                "value": "http://otel-collector.kagenti-system.svc:4318",
+                "value": f"http://otel-collector.{PLATFORM}.svc:8335",
             },
             {"name": "OTEL_BSP_SCHEDULE_DELAY", "value": "200"},
         ],

@@ -11,7 +11,15 @@ from typing import Any, Protocol
 
 import msgspec
 
-OPERATOR = "system:serviceaccount:kagenti-system:controller-manager"
+from kagenti_operator.contract import CONTROLLER_MANAGER, KAGENTI, ROSSOCTL, Names
+
+
+def operator_of(names: Names) -> str:
+    """The operator's user where its chart is installed in the platform's namespace."""
+    return f"system:serviceaccount:{names.namespace}:{CONTROLLER_MANAGER}"
+
+
+OPERATOR = operator_of(KAGENTI)
 
 
 class Request(msgspec.Struct, frozen=True, order=True, omit_defaults=True):
@@ -91,10 +99,14 @@ class RecordRequests(Protocol):
 
 
 def write_record(directory: Path, audit_log: Path, user: str = OPERATOR) -> None:
-    """Add what the operator, as that user, asked according to an audit log."""
+    """Add what the operator, as that user, asked according to an audit log.
+
+    With the names of Kagenti: the chart's rules for the platform's other name are the same with that one.
+    """
     directory.mkdir(parents=True, exist_ok=True)
-    requests = sorted(collect_requests(read_audit_log(audit_log, user)))
-    (directory / f"{uuid.uuid4().hex}.json").write_bytes(msgspec.json.encode(requests))
+    requests = msgspec.json.encode(sorted(collect_requests(read_audit_log(audit_log, user))))
+    requests = requests.replace(ROSSOCTL.prefix.encode(), KAGENTI.prefix.encode())
+    (directory / f"{uuid.uuid4().hex}.json").write_bytes(requests)
 
 
 def read_records(directory: Path) -> set[Request]:

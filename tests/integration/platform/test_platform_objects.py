@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 
 from kagenti_devcluster.cluster.kubectl import Manifest
-from kagenti_devcluster.standins.platform import Options, install
+from kagenti_devcluster.standins.platform import install
 from kagenti_devcluster.testing.platform import DSCS, MLFLOWS, Platform
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.mlflow.operand import build_operand
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
+from tests.integration.platform.conftest import OPTIONS
 from tests.support.cluster import Cluster
 
 POD: dict[str, Any] = {
@@ -28,7 +29,7 @@ async def test_installing_again_changes_nothing(cluster: Cluster, admin: KubeCli
         f"{DSCS}/default-dsc",
     )
     before = [await api.get(path) for path in paths]
-    await install(admin, cluster.admin_kubeconfig, Options())
+    await install(admin, cluster.admin_kubeconfig, OPTIONS)
     after = [await api.get(path) for path in paths]
     assert [
         o and o["metadata"]["generation" if "generation" in o["metadata"] else "uid"] for o in before
@@ -77,10 +78,24 @@ async def test_the_operand_is_accepted(api: Platform) -> None:
 @pytest.mark.parametrize(
     ("metadata", "spec", "message"),
     [
-        ({"name": "second"}, {}, "its name is 'mlflow'"),
-        ({}, {"storage": None}, "a backend store in a file needs storage"),
-        ({}, {"backendStoreUri": None}, "exactly one of backendStoreUri and backendStoreUriFrom"),
-        ({}, {"serveArtifacts": False, "artifactsDestination": None}, "defaultArtifactRoot is needed"),
+        ({"name": "second"}, {}, "MLflow resource name must be 'mlflow'"),
+        ({}, {"storage": None}, "storage must be configured when using file-based backend store"),
+        ({}, {"backendStoreUri": None}, "backendStoreUri or backendStoreUriFrom must be set"),
+        (
+            {},
+            {"backendStoreUriFrom": {"name": "database", "key": "uri"}},
+            "backendStoreUri and backendStoreUriFrom are mutually exclusive",
+        ),
+        (
+            {},
+            {"serveArtifacts": False, "artifactsDestination": None},
+            "defaultArtifactRoot must be set when serveArtifacts is not true",
+        ),
+        (
+            {},
+            {"env": [{"name": "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE", "value": "true"}]},
+            "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE environment variable is not allowed",
+        ),
     ],
 )
 async def test_a_cr_that_cannot_work_is_refused(

@@ -8,7 +8,9 @@ import sys
 
 from kagenti_devcluster.demo.report import Console
 from kagenti_devcluster.demo.session import run_demo
-from kagenti_devcluster.host.options import DEFAULT_PUBLISHED, ClusterOptions
+from kagenti_devcluster.host.options import ClusterOptions, publish_mlflow
+from kagenti_devcluster.profiles import find_profile
+from kagenti_devcluster.toolchain.environments import check_mlflow
 from kagenti_operator.runtime.telemetry.logging import configure
 
 _INTERRUPTED = 130
@@ -18,7 +20,11 @@ def main(args: argparse.Namespace) -> int:
     """Run the demo; return 1 when a check does not hold, 130 when interrupted."""
     # The steps print what matters; of the libraries beneath them only errors are of interest.
     configure(format="text", level="error")
-    options = ClusterOptions(directory=args.directory, platform=args.platform, published=DEFAULT_PUBLISHED)
+    profile = find_profile(args.profile)
+    check_mlflow(profile.mlflow_release)
+    options = ClusterOptions(
+        directory=args.directory, profile=profile.name, published=publish_mlflow(profile)
+    )
     console = Console(sys.stdout)
     try:
         passed = asyncio.run(_run_demo(args, options, console))

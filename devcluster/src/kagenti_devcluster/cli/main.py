@@ -14,6 +14,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from kagenti_devcluster.errors import DevClusterError
+from kagenti_devcluster.profiles import DEFAULT, PROFILES, find_profile
 
 if TYPE_CHECKING:
     from kagenti_devcluster.host.status import Status
@@ -39,12 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("kagenti-devcluster"))
     actions = parser.add_subparsers(dest="action", required=True, metavar="COMMAND")
     up = _add(actions, "up", _up, "start it, and return when it is ready; every start begins empty")
-    up.add_argument("--platform", choices=("openshift", "kubernetes"), default="openshift")
+    _add_profile(up)
     up.add_argument("--bare", action="store_true", help="the cluster only, without MLflow and a collector")
     up.add_argument("--images", type=Path, metavar="FILE", help="a further table of images, in YAML")
     up.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then leave nothing")
     demo = _add(actions, "demo", _demo, "run the operator's whole job on it, step by step")
-    demo.add_argument("--platform", choices=("openshift", "kubernetes"), default="openshift")
+    _add_profile(demo)
     demo.add_argument("--once", action="store_true", help="take the cluster down at the end")
     demo.add_argument("--keep-going", action="store_true", help="run the rest even if a step fails")
     status = _add(actions, "status", _status, "show its components, addresses and pods")
@@ -74,6 +75,15 @@ def _add(
     )
     parser.set_defaults(run=run)
     return parser
+
+
+def _add_profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--profile",
+        default=DEFAULT.name,
+        metavar="NAME",
+        help=f"the platform that it looks like: {', '.join(PROFILES)} (default: {DEFAULT.name})",
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,22 +123,26 @@ def _is_about(directory: Path, error: OSError) -> bool:
 
 def _up(args: argparse.Namespace) -> int:
     from kagenti_devcluster.host.launcher import find_daemon, start, stop
-    from kagenti_devcluster.host.options import DEFAULT_PUBLISHED, ClusterOptions
+    from kagenti_devcluster.host.options import ClusterOptions, publish_mlflow
     from kagenti_devcluster.host.paths import StatePaths
     from kagenti_devcluster.host.status import read_status
+    from kagenti_devcluster.toolchain.environments import check_mlflow
 
+    profile = find_profile(args.profile)
     paths = StatePaths(args.directory)
     if find_daemon(paths):
         running = _check_running(read_status(paths.status), args)
         print("the cluster is up already")
         _print_addresses(running, paths.kubeconfig)
         return 0
+    if not args.bare:
+        check_mlflow(profile.mlflow_release)
     options = ClusterOptions(
         directory=args.directory,
-        platform=args.platform,
+        profile=profile.name,
         bare=args.bare,
         images=args.images.absolute() if args.images else None,
-        published=() if args.bare else DEFAULT_PUBLISHED,
+        published=() if args.bare else publish_mlflow(profile),
     )
     print("starting the cluster", flush=True)
     status = start(options, die_with_parent=args.foreground, say=lambda step: print(f"  {step}", flush=True))
@@ -155,9 +169,9 @@ def _check_running(status: "Status | None", args: argparse.Namespace) -> "Status
         )
     if status.phase != "ready":
         raise DevClusterError(f"a cluster is running, but its state is '{status.phase}': {again}")
-    if status.platform != args.platform:
+    if status.profile != args.profile:
         raise DevClusterError(
-            f"the cluster that is up looks like {status.platform}, not like {args.platform}: {again}"
+            f"the cluster that is up looks like {status.profile}, not like {args.profile}: {again}"
         )
     given = {
         "--bare": args.bare and not status.bare,

@@ -1,7 +1,8 @@
 """kubectl as the administrator runs it, and the manifests that it applies."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -20,20 +21,30 @@ _ESTABLISHED = ("wait", "--for=condition=Established", "--timeout=60s", "-f", "-
 # Discovery has an established CustomResourceDefinition about a second later.
 _DISCOVERY_SECONDS = 60.0
 _POLL_SECONDS = 0.5
+_PLACEHOLDER = re.compile(r"\$\{(\w+)\}")
 
 type Manifest = dict[str, Any]
 
 
-def read_manifests(*files: Traversable) -> list[Manifest]:
-    """The objects of YAML files of one or more documents each, in their order."""
-    documents = (yaml.safe_load_all(file.read_text()) for file in files)
+def read_manifests(*files: Traversable, values: Mapping[str, str] | None = None) -> list[Manifest]:
+    """The objects of YAML files of one or more documents each, in their order.
+
+    `values` are what placeholders such as `${system}` stand for; without, the text is taken as it is.
+    """
+    texts = (file.read_text() for file in files)
+    filled = texts if values is None else (_fill(text, values) for text in texts)
+    documents = (yaml.safe_load_all(text) for text in filled)
     return [document for stream in documents for document in stream if document]
 
 
-def packaged_manifests(*names: str) -> list[Manifest]:
-    """The objects of the stand-ins' files, by name without `.yaml`."""
+def _fill(text: str, values: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], text)
+
+
+def packaged_manifests(*names: str, values: Mapping[str, str] = {}) -> list[Manifest]:
+    """The objects of the stand-ins' files, by name without `.yaml`. Raises KeyError without a value."""
     directory = resources.files("kagenti_devcluster.standins") / "manifests"
-    return read_manifests(*(directory / f"{name}.yaml" for name in names))
+    return read_manifests(*(directory / f"{name}.yaml" for name in names), values=values)
 
 
 async def run_kubectl(kubeconfig: Path, *arguments: str, manifests: Sequence[Manifest] = ()) -> str:

@@ -30,6 +30,7 @@ from kagenti_devcluster.node.images import PACKAGED, ImageTable, load_images
 from kagenti_devcluster.node.kubelet import LogServer
 from kagenti_devcluster.node.network import NODE_ADDRESS, SERVICE_CIDR, set_up_node
 from kagenti_devcluster.node.node import Node
+from kagenti_devcluster.profiles import find_profile
 from kagenti_devcluster.standins import platform
 from kagenti_devcluster.toolchain.binaries import BinaryMissing
 from kagenti_devcluster.toolchain.cache import cache_dir, checkout
@@ -59,7 +60,7 @@ class Supervisor:
         addresses = {name: f"127.0.0.1:{port}" for name, port in inheritance.ports.items()}
         status = Status(
             phase="starting",
-            platform=self._options.platform,
+            profile=self._options.profile,
             bare=self._options.bare,
             addresses=addresses,
             started_at=clock.now().isoformat(timespec="seconds"),
@@ -140,12 +141,12 @@ class Supervisor:
                 task.cancel()
 
     async def _install(self, client: KubeClient, kubeconfig: Path) -> None:
-        options = platform.Options(openshift=self._options.platform == "openshift")
-        stand_ins = platform.StandIns(client, options, rng=self._rng, metrics=Metrics())
+        options = platform.Options(profile=find_profile(self._options.profile))
+        stand_ins = platform.StandIns(client, kubeconfig, options, rng=self._rng, metrics=Metrics())
         async with asyncio.TaskGroup() as group:
             group.create_task(stand_ins.run(), name="stand-ins")
             await platform.install(client, kubeconfig, options)
-            self._progress.step(f"the platform is installed: {self._options.platform}")
+            self._progress.step(f"the platform is installed: {self._options.profile}")
             self._progress.phase("ready")
 
     def _write_kubeconfig(self, control_plane: ControlPlane) -> None:

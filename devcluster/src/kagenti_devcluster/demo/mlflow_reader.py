@@ -3,6 +3,7 @@
 import ssl
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -17,12 +18,14 @@ _SECONDS = 30.0
 class MLflowReader:
     """Requests to one MLflow with one token, which every request names the workspace for.
 
-    Every method raises NoAnswer when nobody answers.
+    REST is served below `base_url`; any other path is taken from the root. Every method raises NoAnswer when
+    nobody answers.
     """
 
     def __init__(self, session: aiohttp.ClientSession, base_url: str, token: str, authority: str) -> None:
         self._session = session
         self._base_url = base_url
+        self._root = base_url.removesuffix(urlsplit(base_url).path)
         self._token = token
         self.authority = authority
         self._ssl = ssl.create_default_context(cadata=authority)
@@ -45,10 +48,11 @@ class MLflowReader:
             "Content-Type": "application/json",
             **(headers or {}),
         }
+        base = self._base_url if path.startswith("/api/") else self._root
         try:
             async with self._session.request(
                 method,
-                f"{self._base_url}{path}",
+                f"{base}{path}",
                 params=params,
                 data=None if content is None else msgspec.json.encode(content),
                 headers=given,

@@ -21,18 +21,18 @@ def describe_next_steps(stage: Stage) -> Sequence[str]:
     lines += [f"  export KUBECONFIG={quote_path(stage.paths.kubeconfig, environ)}", "  kubectl get pods -A"]
     where = directory_option(stage.paths.root, environ)
     lines += [f"  {_program()} {action}{where}" for action in ("status", "logs weather-agent", "down")]
-    if stage.trace_id and stage.options.platform == "openshift":
+    if stage.trace_id:
         lines += _describe_mlflow(stage)
     return lines
 
 
 def _describe_mlflow(stage: Stage) -> Sequence[str]:
+    name, key = stage.mlflow_authority
     return (
         f"MLflow, for whoever may read {TEAM}:",
         f"  MLFLOW={stage.mlflow_url}",
         f"  TOKEN=$(kubectl -n {TEAM} create token trace-reader)",
-        f"  kubectl -n {TEAM} get configmap openshift-service-ca.crt "
-        "-o jsonpath='{.data.service-ca\\.crt}' >ca.crt",
+        f"  kubectl -n {TEAM} get configmap {name} -o go-template='{{{{index .data \"{key}\"}}}}' >ca.crt",
         f'  curl --cacert ca.crt -H "Authorization: Bearer $TOKEN" -H "X-MLFLOW-WORKSPACE: {TEAM}" \\',
         f'    "$MLFLOW/api/3.0/mlflow/traces/get?trace_id={stage.trace_id}"',
     )

@@ -1,13 +1,10 @@
 """The acceptance plan: its steps, in order."""
 
-from collections.abc import Sequence
-
 from kagenti_devcluster.demo import steps_agent, steps_cluster, steps_experiments, steps_operator
 from kagenti_devcluster.demo.runner import Step
 from kagenti_devcluster.demo.stage import Stage
-from kagenti_devcluster.host.options import Platform
 
-_BEGIN: tuple[Step[Stage], ...] = (
+PLAN: tuple[Step[Stage], ...] = (
     Step(
         title="Start the cluster",
         checks="etcd, API server and controller manager answer, and the platform is installed",
@@ -23,20 +20,6 @@ _BEGIN: tuple[Step[Stage], ...] = (
         checks=f"namespace, secret {steps_cluster.SECRET} and the agent's objects are accepted",
         run=steps_cluster.prepare_team,
     ),
-)
-_READY = Step[Stage](
-    title="See the agent ready",
-    checks="it runs, rolled with the environment for its own experiment where there is an MLflow",
-    run=steps_agent.wait_ready,
-)
-_ASK = Step[Stage](
-    title="Ask the agent by A2A",
-    checks="message/send brings an answer",
-    run=steps_agent.ask,
-)
-
-_OPENSHIFT: tuple[Step[Stage], ...] = (
-    *_BEGIN,
     Step(
         title="Read the operator's log",
         checks="MLflow is made and becomes available; the operator logs its four messages with their keys",
@@ -48,8 +31,16 @@ _OPENSHIFT: tuple[Step[Stage], ...] = (
         "bearertokenauth/mlflow, and the collector has been rolled onto it",
         run=steps_operator.read_configuration,
     ),
-    _READY,
-    _ASK,
+    Step(
+        title="See the agent ready",
+        checks="it runs, rolled with the environment for its own experiment",
+        run=steps_agent.wait_ready,
+    ),
+    Step(
+        title="Ask the agent by A2A",
+        checks="message/send brings an answer",
+        run=steps_agent.ask,
+    ),
     Step(
         title="Find the trace of that request in MLflow",
         checks="MLflow's REST API has it in the experiment, with the spans of agent, chosen model and tool",
@@ -81,24 +72,3 @@ _OPENSHIFT: tuple[Step[Stage], ...] = (
         run=steps_experiments.remove_label,
     ),
 )
-
-_KUBERNETES: tuple[Step[Stage], ...] = (
-    *_BEGIN,
-    Step(
-        title="Read the collector's configuration",
-        checks="nothing is discovered, so ConfigMap otel-collector-config has the default pipeline",
-        run=steps_operator.read_default_configuration,
-    ),
-    _READY,
-    _ASK,
-    Step(
-        title="Find the spans in the collector's log",
-        checks="the debug exporter counts what arrives",
-        run=steps_agent.read_debug_log,
-    ),
-)
-
-
-def build_plan(platform: Platform) -> Sequence[Step[Stage]]:
-    """The steps for a platform; plain Kubernetes has no MLflow."""
-    return _OPENSHIFT if platform == "openshift" else _KUBERNETES

@@ -6,17 +6,12 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from kagenti_devcluster.demo.next_steps import describe_next_steps
-from kagenti_devcluster.demo.plan import build_plan
+from kagenti_devcluster.demo.plan import PLAN
 from kagenti_devcluster.demo.report import Console
 from kagenti_devcluster.demo.runner import run_steps
 from kagenti_devcluster.demo.stage import Stage
 from kagenti_devcluster.host import launcher
-from kagenti_devcluster.host.options import ClusterOptions, Platform
-
-_HEADLINES: Mapping[Platform, str] = {
-    "openshift": "kagenti-operator on a cluster of real binaries that looks like OpenShift AI",
-    "kubernetes": "kagenti-operator on a cluster of real binaries that is plain Kubernetes",
-}
+from kagenti_devcluster.host.options import ClusterOptions
 
 
 async def run_demo(
@@ -35,10 +30,12 @@ async def run_demo(
     """
     async with AsyncExitStack() as exits:
         stage = Stage(options, console, exits, environ)
-        console.headline(_HEADLINES[options.platform])
+        console.headline(
+            f"kagenti-operator on a cluster of real binaries that looks like {stage.profile.title}"
+        )
         begun = time.monotonic()
         try:
-            passed = await run_steps(build_plan(options.platform), stage, console, keep_going=keep_going)
+            passed = await run_steps(PLAN, stage, console, keep_going=keep_going)
         except BaseException:
             if stage.watchdog:
                 console.say(["taking the cluster down"])

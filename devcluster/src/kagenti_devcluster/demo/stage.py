@@ -9,6 +9,7 @@ from kagenti_devcluster.cluster.kubectl import Manifest, apply, read_manifests
 from kagenti_devcluster.demo.api import Api
 from kagenti_devcluster.demo.commands import checkout_path
 from kagenti_devcluster.demo.failures import Hop, StepFailed
+from kagenti_devcluster.demo.fitting import fit
 from kagenti_devcluster.demo.logs import PodLogs
 from kagenti_devcluster.demo.mlflow_reader import MLflowReader
 from kagenti_devcluster.demo.parent_death import Watchdog
@@ -17,15 +18,16 @@ from kagenti_devcluster.demo.waiting import Overdue, until
 from kagenti_devcluster.demo.workloads import annotate_templates
 from kagenti_devcluster.host.options import ClusterOptions
 from kagenti_devcluster.host.paths import StatePaths
+from kagenti_devcluster.profiles import find_profile
+from kagenti_devcluster.standins.own_certificate import CONFIG_MAP, CONFIG_MAP_KEY
+from kagenti_operator.contract import SERVICE_CA, SERVICE_CA_KEY
 from kagenti_operator.kube.auth.credentials import load_connection
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.connector import Connector
 
-PLATFORM = "kagenti-system"
 TEAM = "team1"
-EXPERIMENT = "kagenti-traces"
-OPERATOR = "kagenti-controller-manager"
 COLLECTOR = "otel-collector"
+COLLECTOR_HTTP = 8335
 READER = "trace-reader"
 MLFLOW = "mlflow"
 _EVIDENCE_LINES = 15
@@ -45,6 +47,10 @@ class Stage:
         environ: Mapping[str, str],
     ) -> None:
         self.options = options
+        self.profile = find_profile(options.profile)
+        self.names = self.profile.names
+        self.system = self.names.namespace
+        self.operator = self.names.deployment
         self.console = console
         self.environ = environ
         self.paths = StatePaths(options.directory)
@@ -86,25 +92,46 @@ class Stage:
 
     @property
     def mlflow_url(self) -> str:
-        """MLflow's address on this machine."""
-        return f"https://{self.addresses[MLFLOW]}"
+        """MLflow's address on this machine, with the path below which it serves REST."""
+        return f"https://{self.addresses[MLFLOW]}{self.profile.address_path}"
 
     async def mlflow(self) -> MLflowReader:
         """MLflow, as the ServiceAccount `trace-reader` of team1."""
-        path = f"/api/v1/namespaces/{TEAM}/configmaps/openshift-service-ca.crt"
-        found = await self.api.get(path)
-        if found is None or self._session is None:
-            raise StepFailed(Hop.CLUSTER, f"{TEAM} has no ConfigMap openshift-service-ca.crt")
-        authority = found["data"]["service-ca.crt"]
+        authority = await self._read_authority()
+        if self._session is None:
+            raise StepFailed(Hop.CLUSTER, "there is no cluster to run the demo on")
         # It rotates.
         if self._mlflow is None or self._mlflow.authority != authority:
             token = await self.api.token(TEAM, READER)
             self._mlflow = MLflowReader(self._session, self.mlflow_url, token, authority)
         return self._mlflow
 
+    @property
+    def mlflow_authority(self) -> tuple[str, str]:
+        """ConfigMap and key with the CA of MLflow, in the platform's namespace and in those of agents."""
+        openshift = self.profile.openshift
+        return (SERVICE_CA, SERVICE_CA_KEY) if openshift else (CONFIG_MAP, CONFIG_MAP_KEY)
+
+    async def _read_authority(self) -> str:
+        name, key = self.mlflow_authority
+        found = await self.api.get(f"/api/v1/namespaces/{self.system}/configmaps/{name}")
+        if found is None:
+            raise StepFailed(Hop.CLUSTER, f"{self.system} has no ConfigMap {name}")
+        return found["data"][key]
+
     async def apply(self, *manifests: Manifest) -> None:
-        """Apply objects of any kind. Raises DevClusterError."""
-        await apply(self.paths.kubeconfig, manifests)
+        """Apply objects of any kind, as the platform wants them. Raises DevClusterError."""
+        await apply(self.paths.kubeconfig, fit(manifests, self.profile, await self._read_authority()))
+
+    async def take_label(self, path: str) -> None:
+        """Have the workload at that path be an agent no more, as the platform lets people do it."""
+        if self.profile.agent_runtimes:
+            *_, namespace, _, name = path.split("/")
+            group = f"/apis/agent.{self.names.prefix}.dev/v1alpha1"
+            await self.api.delete(f"{group}/namespaces/{namespace}/agentruntimes/{name}")
+        else:
+            label = f"{self.names.domain}/type"
+            await self.api.patch(path, {"metadata": {"labels": {label: None}}})
 
     async def apply_example(self, name: str, *, template_annotations: Mapping[str, str] = {}) -> None:
         """Apply the manifests of a folder of `examples/`, with annotations on the pods of its Deployments."""

@@ -3,13 +3,13 @@
 import re
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import uuid4
 
 from kagenti_devcluster.demo.failures import Hop, NoAnswer, StepFailed
 from kagenti_devcluster.demo.report import Outcome
-from kagenti_devcluster.demo.stage import COLLECTOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.stage import COLLECTOR, COLLECTOR_HTTP, TEAM, Stage
 from kagenti_devcluster.demo.traces import Span, render_tree
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
@@ -26,13 +26,13 @@ _DEBUG_COUNT = re.compile(r'"otelcol.signal": "traces".*"spans": (\d+)')
 
 
 async def wait_ready(stage: Stage) -> Outcome:
-    """The agent runs; where there is an MLflow, it has been rolled with its experiment's environment."""
+    """The agent runs, and has been rolled with its experiment's environment."""
 
     async def rolled() -> dict[str, Any]:
         found = await stage.api.get(workload_path("deployments", TEAM, AGENT))
         if found is None:
             raise NotYet("it does not exist")
-        if stage.options.platform == "openshift" and "MLFLOW_EXPERIMENT_ID" not in environment(found):
+        if "MLFLOW_EXPERIMENT_ID" not in environment(found):
             raise NotYet("the operator has not put MLFLOW_* into it")
         if not is_rolled_out(found):
             raise NotYet("its pods are not ready")
@@ -49,7 +49,7 @@ async def ask(stage: Stage) -> Outcome:
     """Ask by A2A, as a client that traces: its `traceparent` makes the agent's spans part of its trace."""
     trace, span = secrets.token_hex(16), secrets.token_hex(8)
     stage.trace_id = f"tr-{trace}"
-    stage.logs.mark(PLATFORM, COLLECTOR)
+    stage.logs.mark(stage.system, COLLECTOR)
     begun = time.time_ns()
     headers = {"traceparent": f"00-{trace}-{span}-01"}
     answer = await stage.api.call_service(
@@ -64,13 +64,18 @@ async def ask(stage: Stage) -> Outcome:
             excerpt=[answer.text, *stage.logs.read(TEAM, AGENT)[-10:]],
             advice=f"kagenti-devcluster logs {AGENT}",
         )
-    own = build_client_span(trace, span, begun, ended)
-    sent = await stage.api.call_service(PLATFORM, f"{COLLECTOR}:4318", "/v1/traces", own, hop=Hop.SENDING)
-    if sent.status != 200:
-        raise StepFailed(Hop.SENDING, f"the collector answers {sent.status} to a span", excerpt=[sent.text])
+    await send_span(stage, build_client_span(trace, span, begun, ended))
     return Outcome(
         f"an answer, in trace {stage.trace_id}", (f"> {QUESTION}", *(f"< {x}" for x in text.splitlines()))
     )
+
+
+async def send_span(stage: Stage, span: Mapping[str, Any]) -> None:
+    """Send the collector a span, given as OTLP's JSON. Raises StepFailed."""
+    service = f"{COLLECTOR}:{COLLECTOR_HTTP}"
+    sent = await stage.api.call_service(stage.system, service, "/v1/traces", span, hop=Hop.SENDING)
+    if sent.status != 200:
+        raise StepFailed(Hop.SENDING, f"the collector answers {sent.status} to a span", excerpt=[sent.text])
 
 
 def build_message(text: str) -> dict[str, Any]:
@@ -160,7 +165,7 @@ async def _find_broken_hop(stage: Stage, problem: str) -> StepFailed:
         said = nobody.problem
     return locate_loss(
         problem,
-        collector=stage.logs.since_mark(PLATFORM, COLLECTOR),
+        collector=stage.logs.since_mark(stage.system, COLLECTOR),
         agent=stage.logs.read(TEAM, AGENT),
         mlflow=said,
     )
@@ -187,7 +192,7 @@ def locate_loss(problem: str, *, collector: Sequence[str], agent: Sequence[str],
 
 async def read_collector_log(stage: Stage) -> Outcome:
     """Since the question was asked, the collector has complained of nothing."""
-    lines = stage.logs.since_mark(PLATFORM, COLLECTOR)
+    lines = stage.logs.since_mark(stage.system, COLLECTOR)
     errors = [line for line in lines if is_export_error(line)]
     if errors:
         raise StepFailed(
@@ -200,23 +205,6 @@ def is_export_error(line: str) -> bool:
     """Whether a line of the collector's log is about spans that were not delivered."""
     lowered = line.lower()
     return any(sign in lowered for sign in ("exporting failed", "dropping data", "permanent error"))
-
-
-async def read_debug_log(stage: Stage) -> Outcome:
-    """Where there is no MLflow, the collector's debug exporter counts the spans that arrive."""
-    # The demo's own span, the agent's, and the model's.
-    wanted = 3
-
-    async def counted() -> int:
-        spans = count_spans(stage.logs.since_mark(PLATFORM, COLLECTOR))
-        if spans < wanted:
-            raise NotYet(f"{spans} spans counted")
-        return spans
-
-    spans = await stage.until(
-        "spans in the collector", counted, seconds=_TRACE_SECONDS, hop=Hop.SENDING, evidence=(TEAM, AGENT)
-    )
-    return Outcome(f"{spans} spans have reached the collector")
 
 
 def count_spans(lines: Iterable[str]) -> int:

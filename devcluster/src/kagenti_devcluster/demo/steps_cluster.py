@@ -9,11 +9,13 @@ from kagenti_devcluster.demo.bring_up import bring_up
 from kagenti_devcluster.demo.failures import Hop, StepFailed
 from kagenti_devcluster.demo.next_steps import shorten_path
 from kagenti_devcluster.demo.report import Outcome
-from kagenti_devcluster.demo.stage import TEAM, Stage
+from kagenti_devcluster.demo.stage import COLLECTOR, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.host import launcher
 from kagenti_devcluster.host.paths import directory_option
 from kagenti_devcluster.host.status import Status, read_status
+from kagenti_operator.contract import COLLECTOR_BINDING, INTEGRATION_ROLE
+from kagenti_operator.kube.resources import RBAC
 
 SECRET = "llama-stack-inference-model-secret"
 SECRET_KEYS = ("INFERENCE_MODEL", "VLLM_URL", "VLLM_TLS_VERIFY", "VLLM_API_TOKEN")
@@ -33,11 +35,11 @@ async def start(stage: Stage) -> Outcome:
             "the running cluster", lambda: _ready(stage), seconds=_READY_SECONDS, hop=Hop.CLUSTER
         )
         summary = f"running already, since {status.started_at}"
-    if status.platform != stage.options.platform:
+    if status.profile != stage.options.profile:
         where = directory_option(stage.paths.root, stage.environ)
         raise StepFailed(
             Hop.CLUSTER,
-            f"the cluster that runs looks like {status.platform}, not like {stage.options.platform}",
+            f"the cluster that runs looks like {status.profile}, not like {stage.options.profile}",
             advice=f"kagenti-devcluster down{where}, and the demo again",
         )
     stage.addresses = status.addresses
@@ -52,12 +54,19 @@ async def _ready(stage: Stage) -> Status:
     return status
 
 
+async def make_team(stage: Stage) -> None:
+    """The namespace of agents, and who may read and write there. Raises DevClusterError."""
+    await stage.apply(*read_manifests(resources.files(__package__) / "team1.yaml"))
+    if not stage.profile.openshift:
+        await stage.apply(build_collector_binding(stage.system))
+
+
 async def prepare_team(stage: Stage) -> Outcome:
     """Namespace, secret with the model's address, a model where the user names none, and the agent.
 
     The agent comes before MLflow does: the collector is granted access where agents live.
     """
-    await stage.apply(*read_manifests(resources.files(__package__) / "team1.yaml"))
+    await make_team(stage)
     given = choose_model(stage.environ)
     if given is None:
         # It brings the secret along.
@@ -77,6 +86,18 @@ async def prepare_team(stage: Stage) -> Outcome:
     version = {SECRET_VERSION: secret["metadata"]["resourceVersion"]}
     await stage.apply_example("weather-agent", template_annotations=version)
     return Outcome("namespace, secret and agent are deployed", (model,))
+
+
+def build_collector_binding(system: str) -> dict[str, object]:
+    """What a person grants the collector where no DataScienceCluster says that MLflow is managed."""
+    role = {"apiGroup": RBAC, "kind": "ClusterRole", "name": INTEGRATION_ROLE}
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": COLLECTOR_BINDING, "namespace": TEAM},
+        "roleRef": role,
+        "subjects": [{"kind": "ServiceAccount", "name": COLLECTOR, "namespace": system}],
+    }
 
 
 def choose_model(environ: Mapping[str, str]) -> dict[str, str] | None:

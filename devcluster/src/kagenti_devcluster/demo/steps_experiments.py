@@ -40,10 +40,8 @@ async def deploy(stage: Stage) -> Outcome:
     ):
         workload = await _wait_for_own_experiment(stage, plural, namespace, name)
         stage.experiments[name] = environment(workload)["MLFLOW_EXPERIMENT_ID"]
-        kind = workload["kind"]
-        found.append(
-            f"{kind} {namespace}/{name}: experiment {stage.experiments[name]}, Role kagenti-mlflow-{name}"
-        )
+        agent, role = f"{workload['kind']} {namespace}/{name}", stage.names.agent_role(name)
+        found.append(f"{agent}: experiment {stage.experiments[name]}, Role {role}")
     return Outcome("grants, environment, rolled", tuple(found))
 
 
@@ -56,8 +54,8 @@ async def _wait_for_own_experiment(stage: Stage, plural: str, namespace: str, na
         if missing:
             raise NotYet(f"no {missing[0]} in its container")
         for kind in ("roles", "rolebindings"):
-            if await stage.api.get(_grant_path(kind, namespace, name)) is None:
-                raise NotYet(f"no kagenti-mlflow-{name} among the {kind}")
+            if await stage.api.get(_grant_path(stage, kind, namespace, name)) is None:
+                raise NotYet(f"no {stage.names.agent_role(name)} among the {kind}")
         if not is_rolled_out(workload):
             raise NotYet("its pods are not ready")
         return workload
@@ -85,8 +83,8 @@ def _check_identity(workload: Mapping[str, Any], namespace: str, name: str) -> N
         raise StepFailed(Hop.AGENT, f"{namespace}/{name}: {'; '.join(wrong)}")
 
 
-def _grant_path(plural: str, namespace: str, name: str) -> str:
-    return f"{_RBAC}/namespaces/{namespace}/{plural}/kagenti-mlflow-{name}"
+def _grant_path(stage: Stage, plural: str, namespace: str, name: str) -> str:
+    return f"{_RBAC}/namespaces/{namespace}/{plural}/{stage.names.agent_role(name)}"
 
 
 async def work(stage: Stage) -> Outcome:
@@ -154,12 +152,12 @@ async def remove_label(stage: Stage) -> Outcome:
     mlflow = await stage.mlflow()
     experiment = stage.experiments[REVIEWER]
     path = workload_path(_STATEFUL_SETS, TEAM, REVIEWER)
-    await stage.api.patch(path, {"metadata": {"labels": {"kagenti.io/type": None}}})
+    await stage.take_label(path)
 
     async def released() -> None:
         for kind in ("roles", "rolebindings"):
-            if await stage.api.get(_grant_path(kind, TEAM, REVIEWER)):
-                raise NotYet(f"kagenti-mlflow-{REVIEWER} is still among the {kind}")
+            if await stage.api.get(_grant_path(stage, kind, TEAM, REVIEWER)):
+                raise NotYet(f"{stage.names.agent_role(REVIEWER)} is still among the {kind}")
         workload = await stage.api.get(path)
         if workload is None or any(v in environment(workload) for v in _VARIABLES):
             raise NotYet("MLFLOW_* are still in its container")

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import batched
 from typing import Any
 
 import yaml
@@ -9,16 +10,13 @@ import yaml
 from kagenti_devcluster.demo.commands import checkout_path, run_helm
 from kagenti_devcluster.demo.failures import Hop, StepFailed
 from kagenti_devcluster.demo.report import Outcome
-from kagenti_devcluster.demo.stage import COLLECTOR, EXPERIMENT, OPERATOR, PLATFORM, TEAM, Stage
+from kagenti_devcluster.demo.stage import COLLECTOR, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import is_rolled_out, workload_path
+from kagenti_devcluster.profiles import Profile
+from kagenti_devcluster.standins.own_certificate import CONFIG_MAP, CONFIG_MAP_KEY
+from kagenti_operator.contract import SERVICE_CA_FILE
 
-_VALUES = {
-    "mlflow.enable": "true",
-    "mlflow.workspace": TEAM,
-    "mlflow.experimentName": EXPERIMENT,
-    "otelBootstrap.enable": "true",
-}
 # Message and keys of section 4 of the contract.
 MESSAGES: Mapping[str, tuple[str, ...]] = {
     "MLflow CRD detected, discovering MLflow CR": (),
@@ -30,39 +28,62 @@ _MESSAGES_SECONDS = 300.0
 _READY_SECONDS = 90.0
 
 
+def choose_values(profile: Profile) -> dict[str, str]:
+    """The chart's values for a platform."""
+    values = {
+        "platform.name": profile.names.prefix,
+        "mlflow.enable": "true",
+        "mlflow.workspace": TEAM,
+        "otelBootstrap.enable": "true",
+    }
+    if not profile.openshift:
+        container = "controllerManager.container.extraVolumeMounts[0]"
+        values |= {
+            "mlflow.caFile": f"/etc/mlflow-ca/{CONFIG_MAP_KEY}",
+            "controllerManager.extraVolumes[0].name": CONFIG_MAP,
+            "controllerManager.extraVolumes[0].configMap.name": CONFIG_MAP,
+            f"{container}.name": CONFIG_MAP,
+            f"{container}.mountPath": "/etc/mlflow-ca",
+        }
+    return values
+
+
 async def install(stage: Stage) -> Outcome:
     """`helm upgrade --install`, then wait for the operator's pod."""
-    settings = [f"--set={name}={value}" for name, value in _VALUES.items()]
+    values = choose_values(stage.profile)
+    settings = [f"--set={name}={value}" for name, value in values.items()]
     command = [
         "upgrade",
         "--install",
         "kagenti-operator",
         str(checkout_path("charts/kagenti-operator")),
         "--namespace",
-        PLATFORM,
+        stage.system,
         *settings,
     ]
     said = await run_helm(stage.paths, command)
 
     async def ready() -> None:
-        deployment = await stage.api.get(workload_path("deployments", PLATFORM, OPERATOR))
+        deployment = await stage.api.get(workload_path("deployments", stage.system, stage.operator))
         if deployment is None or not is_rolled_out(deployment):
             raise NotYet("its pod is not ready")
 
     await stage.until(
-        "operator ready", ready, seconds=_READY_SECONDS, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR)
+        "operator ready",
+        ready,
+        seconds=_READY_SECONDS,
+        hop=Hop.OPERATOR,
+        evidence=(stage.system, stage.operator),
     )
     revision = next((line for line in said.splitlines() if line.startswith("REVISION")), "")
-    return Outcome(f"the operator runs ({revision.lower()})", _show_helm())
+    return Outcome(f"the operator runs ({revision.lower()})", _show_helm(stage.system, values))
 
 
-def _show_helm() -> tuple[str, ...]:
-    settings = [f"--set {name}={value}" for name, value in _VALUES.items()]
-    return (
-        f"$ helm upgrade --install kagenti-operator charts/kagenti-operator --namespace {PLATFORM} \\",
-        f"    {' '.join(settings[:2])} \\",
-        f"    {' '.join(settings[2:])}",
-    )
+def _show_helm(namespace: str, values: Mapping[str, str]) -> tuple[str, ...]:
+    settings = [f"--set {name}={value}" for name, value in values.items()]
+    lines = [f"    {' '.join(pair)}" for pair in batched(settings, 2, strict=False)]
+    command = f"$ helm upgrade --install kagenti-operator charts/kagenti-operator --namespace {namespace}"
+    return (*(f"{line} \\" for line in (command, *lines[:-1])), lines[-1])
 
 
 def parse_log(lines: list[str]) -> list[dict[str, Any]]:
@@ -90,7 +111,7 @@ async def read_messages(stage: Stage) -> Outcome:
     """The four messages appear in the log of the operator's pod, with their keys."""
 
     async def found() -> dict[str, dict[str, Any]]:
-        messages = find_messages(parse_log(stage.logs.read_latest(PLATFORM, OPERATOR)))
+        messages = find_messages(parse_log(stage.logs.read_latest(stage.system, stage.operator)))
         # The configuration is in place when it carries the experiment; earlier ones carry less.
         complete = messages.get("OTel collector bootstrap complete")
         if complete and not complete.get("experimentID"):
@@ -105,7 +126,7 @@ async def read_messages(stage: Stage) -> Outcome:
         found,
         seconds=_MESSAGES_SECONDS,
         hop=Hop.OPERATOR,
-        evidence=(PLATFORM, OPERATOR),
+        evidence=(stage.system, stage.operator),
     )
     stage.experiment_id = messages["Created/found MLflow experiment"]["experimentID"]
     return Outcome("all four messages, with their keys", tuple(_show(messages[m]) for m in MESSAGES))
@@ -135,16 +156,15 @@ async def read_configuration(stage: Stage) -> Outcome:
     return Outcome("the collector runs on it", tuple(f"{key}: {value}" for key, value in seen.items()))
 
 
-def _template_hash(collector: Mapping[str, Any]) -> str | None:
-    annotations = collector["spec"]["template"]["metadata"].get("annotations", {})
-    return annotations.get("kagenti.io/otel-config-hash")
+def _template_hash(collector: Mapping[str, Any], annotation: str) -> str | None:
+    return collector["spec"]["template"]["metadata"].get("annotations", {}).get(annotation)
 
 
 def _differences(seen: Mapping[str, Any], config: Mapping[str, Any], stage: Stage) -> list[str]:
     wanted = {
         "x-mlflow-workspace": TEAM,
         "x-mlflow-experiment-id": stage.experiment_id,
-        "ca_file": "/var/run/secrets/kubernetes.io/serviceaccount/service-ca.crt",
+        "ca_file": SERVICE_CA_FILE if stage.profile.openshift else None,
         "authenticator": "bearertokenauth/mlflow",
     }
     problems = [f"{k} is {seen[k]!r}, not {v!r}" for k, v in wanted.items() if seen[k] != v]
@@ -153,25 +173,15 @@ def _differences(seen: Mapping[str, Any], config: Mapping[str, Any], stage: Stag
     return problems
 
 
-async def read_default_configuration(stage: Stage) -> Outcome:
-    """Where nothing is discovered, the collector has its default pipeline."""
-    text = await _wait_for_configuration(stage)
-    pipelines = yaml.safe_load(text)["service"]["pipelines"]
-    if list(pipelines) != ["traces/default"]:
-        raise StepFailed(
-            Hop.CONFIGURATION, f"its pipelines are {', '.join(pipelines)}", excerpt=text.splitlines()
-        )
-    return Outcome("the collector runs on pipeline traces/default")
-
-
 async def _wait_for_configuration(stage: Stage) -> str:
     async def rolled_out() -> str:
-        found = await stage.api.get(f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config")
+        found = await stage.api.get(f"/api/v1/namespaces/{stage.system}/configmaps/otel-collector-config")
         if found is None:
             raise NotYet("the ConfigMap does not exist")
-        collector = await stage.api.get(workload_path("deployments", PLATFORM, COLLECTOR))
-        wanted = found["metadata"].get("annotations", {}).get("kagenti.io/otel-config-hash")
-        if collector is None or _template_hash(collector) != wanted:
+        collector = await stage.api.get(workload_path("deployments", stage.system, COLLECTOR))
+        annotation = stage.names.config_hash_annotation
+        wanted = found["metadata"].get("annotations", {}).get(annotation)
+        if collector is None or _template_hash(collector, annotation) != wanted:
             raise NotYet("the collector's pod template carries another hash")
         if not is_rolled_out(collector):
             raise NotYet("the collector is rolling")
@@ -182,5 +192,5 @@ async def _wait_for_configuration(stage: Stage) -> str:
         rolled_out,
         seconds=_READY_SECONDS,
         hop=Hop.CONFIGURATION,
-        evidence=(PLATFORM, COLLECTOR),
+        evidence=(stage.system, COLLECTOR),
     )

@@ -122,7 +122,7 @@ class HostDaemon:
 
     def _write_end(self, code: int) -> None:
         """Leave a status that says how it ended; the inside knows best, unless it could not say anything."""
-        status = read_status(self._paths.status) or Status(phase="failed", platform=self._options.platform)
+        status = read_status(self._paths.status) or Status(phase="failed", profile=self._options.profile)
         if self._stopped:
             status = msgspec.structs.replace(status, phase="stopped", message="")
         elif status.phase != "failed" or not status.message:

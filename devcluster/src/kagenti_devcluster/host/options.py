@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-type Platform = Literal["openshift", "kubernetes"]
+from kagenti_devcluster.profiles import DEFAULT, Profile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,23 +22,22 @@ class Published:
     host_port: int = 0
 
 
-DEFAULT_PUBLISHED = (
-    Published(
-        name="mlflow", namespace="redhat-ods-applications", service="mlflow", port=8443, host_port=8443
-    ),
-)
+def publish_mlflow(profile: Profile) -> tuple[Published, ...]:
+    """MLflow, where that platform has it."""
+    namespace = profile.applications
+    return (Published(name="mlflow", namespace=namespace, service="mlflow", port=8443, host_port=8443),)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
     """Everything a cluster is started with.
 
-    `directory` is the state directory. `bare` leaves the platform out. `images` is
+    `directory` is the state directory, `profile` the name of one. `bare` leaves the platform out. `images` is
     a further table of images, looked at before the one that comes with the package.
     """
 
     directory: Path
-    platform: Platform = "openshift"
+    profile: str = DEFAULT.name
     bare: bool = False
     images: Path | None = None
     published: tuple[Published, ...] = ()

@@ -18,7 +18,7 @@ class Overview:
 
     phase: str
     message: str = ""
-    platform: str = ""
+    profile: str = ""
     kubeconfig: str = ""
     addresses: dict[str, str] = field(default_factory=dict[str, str])
     components: dict[str, str] = field(default_factory=dict[str, str])
@@ -39,7 +39,7 @@ class Overview:
         return cls(
             phase=status.phase,
             message=status.message,
-            platform=status.platform,
+            profile=status.profile,
             kubeconfig=str(paths.kubeconfig),
             addresses=status.addresses,
             components=status.components,
@@ -54,7 +54,7 @@ class Overview:
 
 def render_overview(overview: Overview) -> str:
     """For people: the facts, the table, and what it lacks, why a pod does not run."""
-    facts = {"cluster": overview.phase + (f" ({overview.platform})" if overview.platform else "")}
+    facts = {"cluster": overview.phase + (f" ({overview.profile})" if overview.profile else "")}
     facts |= overview.components
     if overview.kubeconfig:
         facts["KUBECONFIG"] = overview.kubeconfig

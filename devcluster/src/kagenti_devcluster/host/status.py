@@ -8,7 +8,6 @@ import msgspec
 import structlog
 
 from kagenti_devcluster.errors import DevClusterError
-from kagenti_devcluster.host.options import Platform
 
 log = structlog.get_logger(__name__)
 
@@ -22,7 +21,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     phase: Phase
-    platform: Platform
+    profile: str
     bare: bool = False
     message: str = ""
     steps: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 The table is YAML: a list of images, the first match wins.
 
     images:
-    - image: quay.io/example/server     # a repository, without tag; a trailing `*` matches a prefix
+    - image: quay.io/example/server     # a repository, or one of its tags; a trailing `*` matches a prefix
       entrypoint: ["{bin:server}"]      # what a pod's `command` replaces
       args: [--listen, ":8080"]         # what a pod's `args` replace, and its `command` removes
       env: {PATH: "{env:agent}/bin:/usr/bin:/bin"}
@@ -43,11 +43,12 @@ class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     files: dict[str, str] = {}
     egress: bool = False
 
-    def matches(self, repository: str) -> bool:
-        """Whether an image's repository is this one."""
+    def matches(self, reference: str) -> bool:
+        """Whether it stands for the image of that reference."""
+        repository = repository_of(reference)
         if self.image.endswith("*"):
             return repository.startswith(self.image[:-1])
-        return repository == self.image
+        return self.image in (repository, reference.partition("@")[0])
 
 
 class _Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,7 +136,7 @@ class ImageTable:
     def resolve(self, reference: str) -> Image:
         """What to run for an image, ready to run. Raises ImageError where nothing is known of it."""
         repository = repository_of(reference)
-        found = next((image for image in self._images if image.matches(repository)), None)
+        found = next((image for image in self._images if image.matches(reference)), None)
         if found is None:
             raise ImageError(
                 f"no command is known for image {repository}: add it to a table like {PACKAGED.name} "

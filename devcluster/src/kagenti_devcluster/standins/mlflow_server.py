@@ -1,80 +1,67 @@
-"""What the MLflow operator makes of an MLflow CR: pure, the objects of the server and the CR's status.
+"""What the MLflow operator makes of an MLflow CR: pure, the objects that run the server.
 
-After the chart and the status of opendatahub-io/mlflow-operator, in the words of this project.
+After the chart of opendatahub-io/mlflow-operator, in the words of this project.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Literal
 
-from kagenti_devcluster.standins.resources import MLflowInstance, Server
+from kagenti_devcluster.profiles import Profile
+from kagenti_devcluster.standins.resources import CLUSTER_ROLE_BINDINGS, RBAC, MLflowInstance
 
-NAMESPACE = "redhat-ods-applications"
 NAME = "mlflow"
 TLS_SECRET = "mlflow-tls"
 STORAGE_CLAIM = "mlflow-pvc"
+STORAGE_VOLUME = "mlflow-storage"
 SERVICE_ACCOUNT = "mlflow-sa"
+WORKSPACES_ROLE = "mlflow-sa-workspaces"
 PORT = 8443
-ADDRESS = f"https://{NAME}.{NAMESPACE}.svc:{PORT}"
-IMAGE = "opendatahub/mlflow:3.17"
+STATIC_PREFIX = "/mlflow"
+_IMAGE = "opendatahub/mlflow"
+_TLS_FOLDER = "/etc/tls/private"
 _LABELS = {"app": NAME, "app.kubernetes.io/managed-by": "mlflow-operator"}
-# Names by which MLflow's protection against DNS rebinding lets itself be called.
-_HOSTS = (NAME, f"{NAME}.{NAMESPACE}", f"{NAME}.{NAMESPACE}.svc", f"{NAME}.{NAMESPACE}.svc.cluster.local")
 _LOCAL_HOSTS = ("localhost", "127.0.0.1")
 
 type Object = dict[str, Any]
 
 
-def build_objects(cr: MLflowInstance) -> list[Object]:
-    """Everything that runs the server, in the order to apply it; all of it goes when the CR goes."""
-    objects = [_service_account(cr), _service(), _deployment(cr)]
+def image_of(profile: Profile) -> str:
+    """The image of the release that a platform ships."""
+    return f"{_IMAGE}:{profile.mlflow_release}"
+
+
+def build_objects(cr: MLflowInstance, profile: Profile) -> list[Object]:
+    """Everything that is there before the server runs, in the order to apply it."""
+    account = cr.spec.get("serviceAccountName", SERVICE_ACCOUNT)
+    objects = [_service_account(account), _service(profile)]
     if "storage" in cr.spec:
         objects.insert(0, _claim(cr.spec["storage"]))
-    for made in objects:
-        made["metadata"] |= {"namespace": NAMESPACE, "labels": _LABELS, "ownerReferences": [_owner(cr)]}
-    return objects
+    made = [owned(cr, profile, found) for found in objects]
+    return [*made, _workspaces_binding(cr, account, profile)]
 
 
-def build_status(
-    cr: MLflowInstance, server: Server | None, *, now: datetime, gateway_url: str | None = None
-) -> Object:
-    """The CR's status; `gateway_url` is where people reach MLflow from outside, if there is such a place."""
-    wanted = server.spec.replicas if server else 1
-    ready = server.status.ready_replicas if server and _is_observed(server) else 0
-    if ready >= wanted > 0:
-        available = ("True", "DeploymentReady", "MLflow deployment is ready and available")
-        progressing = ("False", "ReconcileComplete", "MLflow reconciliation completed successfully")
-    else:
-        missing = f"MLflow deployment not ready: {ready}/{wanted} replicas ready"
-        available = ("False", "DeploymentNotReady", missing if wanted else "MLflow deployment scaled to zero")
-        progressing = ("True", "Reconciling", available[2])
-    conditions = [
-        _condition(cr, "Available", available, now),
-        _condition(cr, "Progressing", progressing, now),
-    ]
-    return {"address": {"url": ADDRESS}, "url": gateway_url, "conditions": conditions}
-
-
-def _is_observed(server: Server) -> bool:
-    return server.status.observed_generation >= server.metadata.generation
-
-
-def _condition(cr: MLflowInstance, kind: str, said: tuple[str, str, str], now: datetime) -> Object:
-    status, reason, message = said
-    before = next((c for c in cr.status.get("conditions", []) if c["type"] == kind), None)
-    since = before["lastTransitionTime"] if before and before["status"] == status else _timestamp(now)
-    return {
-        "type": kind,
-        "status": status,
-        "reason": reason,
-        "message": message,
-        "lastTransitionTime": since,
-        "observedGeneration": cr.metadata.generation,
+def build_deployment(cr: MLflowInstance, profile: Profile, *, replicas: int | None = None) -> Object:
+    """The server; `replicas` other than the CR's while its database is migrated."""
+    # A claim that one pod writes cannot be handed over while the old pod lives.
+    strategy: Literal["Recreate", "RollingUpdate"] = "Recreate" if "storage" in cr.spec else "RollingUpdate"
+    deployment: Object = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": NAME},
+        "spec": {
+            "replicas": cr.spec.get("replicas", 1) if replicas is None else replicas,
+            "strategy": {"type": strategy},
+            "selector": {"matchLabels": {"app": NAME}},
+            "template": {"metadata": {"labels": {"app": NAME}}, "spec": build_pod(cr, profile)},
+        },
     }
+    return owned(cr, profile, deployment)
 
 
-def _timestamp(now: datetime) -> str:
-    return now.strftime("%Y-%m-%dT%H:%M:%SZ")
+def owned(cr: MLflowInstance, profile: Profile, made: Object) -> Object:
+    """An object of the applications' namespace that goes when the CR goes."""
+    metadata = {"namespace": profile.applications, "labels": _LABELS, "ownerReferences": [_owner(cr)]}
+    return {**made, "metadata": {**made["metadata"], **metadata}}
 
 
 def _owner(cr: MLflowInstance) -> Object:
@@ -96,17 +83,27 @@ def _claim(storage: Mapping[str, Any]) -> Object:
     }
 
 
-def _service_account(cr: MLflowInstance) -> Object:
-    name = cr.spec.get("serviceAccountName", SERVICE_ACCOUNT)
+def _service_account(name: str) -> Object:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
 
 
-def _service() -> Object:
+def _workspaces_binding(cr: MLflowInstance, account: str, profile: Profile) -> Object:
+    return {
+        "apiVersion": CLUSTER_ROLE_BINDINGS.api_version,
+        "kind": CLUSTER_ROLE_BINDINGS.kind,
+        "metadata": {"name": WORKSPACES_ROLE, "labels": _LABELS, "ownerReferences": [_owner(cr)]},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": WORKSPACES_ROLE},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": profile.applications}],
+    }
+
+
+def _service(profile: Profile) -> Object:
+    # Elsewhere than on OpenShift whoever installs the operator brings the Secret.
     annotations = {"service.beta.openshift.io/serving-cert-secret-name": TLS_SECRET}
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": NAME, "annotations": annotations},
+        "metadata": {"name": NAME, **({"annotations": annotations} if profile.openshift else {})},
         "spec": {
             "selector": {"app": NAME},
             "ports": [{"name": "https", "protocol": "TCP", "port": PORT, "targetPort": "https"}],
@@ -114,39 +111,23 @@ def _service() -> Object:
     }
 
 
-def _deployment(cr: MLflowInstance) -> Object:
-    # A claim that one pod writes cannot be handed over while the old pod lives.
-    strategy: Literal["Recreate", "RollingUpdate"] = "Recreate" if "storage" in cr.spec else "RollingUpdate"
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": NAME},
-        "spec": {
-            "replicas": cr.spec.get("replicas", 1),
-            "strategy": {"type": strategy},
-            "selector": {"matchLabels": {"app": NAME}},
-            "template": {"metadata": {"labels": {"app": NAME}}, "spec": _pod(cr)},
-        },
-    }
-
-
-def _pod(cr: MLflowInstance) -> Object:
+def build_pod(cr: MLflowInstance, profile: Profile) -> Object:
+    """The spec of the server's pods."""
     image = cr.spec.get("image", {})
-    health = {"path": "/health", "port": "https", "scheme": "HTTPS"}
     container: Object = {
         "name": NAME,
-        "image": image.get("image", IMAGE),
+        "image": image.get("image", image_of(profile)),
         "imagePullPolicy": image.get("imagePullPolicy", "IfNotPresent"),
         "command": ["mlflow"],
         "args": _arguments(cr.spec),
-        "env": _environment(cr.spec),
+        "env": _environment(cr.spec, profile),
         "ports": [{"name": "https", "containerPort": PORT}],
-        "readinessProbe": {"httpGet": health, "periodSeconds": 1, "timeoutSeconds": 5},
+        **_probes(profile),
         "resources": cr.spec.get("resources", {"requests": {"cpu": "250m", "memory": "768Mi"}}),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": [
-            {"name": "storage", "mountPath": "/mlflow"},
-            {"name": "tls", "mountPath": "/etc/tls/private", "readOnly": True},
+            {"name": STORAGE_VOLUME, "mountPath": "/mlflow"},
+            {"name": TLS_SECRET, "mountPath": _TLS_FOLDER, "readOnly": True},
         ],
     }
     claim = {"persistentVolumeClaim": {"claimName": STORAGE_CLAIM}}
@@ -155,9 +136,24 @@ def _pod(cr: MLflowInstance) -> Object:
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
         "volumes": [
-            {"name": "storage", **(claim if "storage" in cr.spec else {"emptyDir": {}})},
-            {"name": "tls", "secret": {"secretName": TLS_SECRET}},
+            {"name": STORAGE_VOLUME, **(claim if "storage" in cr.spec else {"emptyDir": {}})},
+            {"name": TLS_SECRET, "secret": {"secretName": TLS_SECRET}},
         ],
+    }
+
+
+def _probes(profile: Profile) -> Object:
+    def get(path: str) -> Object:
+        return {"httpGet": {"path": f"{STATIC_PREFIX}{path}", "port": "https", "scheme": "HTTPS"}}
+
+    # MLflow 3.10 has server-info where REST is, at the root.
+    ready = "/api/3.0/mlflow/server-info" if profile.address_path else "/health"
+    return {
+        # More patient than the real one: the machine may have two cores, which others use too.
+        "livenessProbe": get("/health")
+        | {"initialDelaySeconds": 30, "periodSeconds": 10, "timeoutSeconds": 10, "failureThreshold": 9},
+        # More often, so that nobody waits for a probe.
+        "readinessProbe": get(ready) | {"periodSeconds": 1, "timeoutSeconds": 5},
     }
 
 
@@ -170,7 +166,7 @@ def _arguments(spec: Mapping[str, Any]) -> list[str]:
         arguments.append("--no-serve-artifacts")
     if "defaultArtifactRoot" in spec:
         arguments.append(f"--default-artifact-root={spec['defaultArtifactRoot']}")
-    hosts = [f"{host}:{PORT}" for host in _HOSTS] + [f"{host}:*" for host in _LOCAL_HOSTS]
+    tls = f"--ssl-keyfile={_TLS_FOLDER}/tls.key --ssl-certfile={_TLS_FOLDER}/tls.crt"
     return [
         *arguments,
         "--app-name=kubernetes-auth",
@@ -179,24 +175,53 @@ def _arguments(spec: Mapping[str, Any]) -> list[str]:
         "--host=0.0.0.0",
         f"--port={PORT}",
         f"--workers={spec.get('workers', 1)}",
-        f"--allowed-hosts={','.join(hosts)}",
-        "--uvicorn-opts=--ssl-keyfile=/etc/tls/private/tls.key --ssl-certfile=/etc/tls/private/tls.crt",
+        f"--uvicorn-opts={tls} --proxy-headers",
+        # The kubelet's probes name the pod's address.
+        "--allowed-hosts=*",
+        f"--static-prefix={STATIC_PREFIX}",
     ]
 
 
-def _environment(spec: Mapping[str, Any]) -> list[Object]:
+def _environment(spec: Mapping[str, Any], profile: Profile) -> list[Object]:
+    host = f"{NAME}.{profile.applications}"
+    hosts = (NAME, host, f"{host}.svc", f"{host}.svc.cluster.local", *_LOCAL_HOSTS)
+    origins = [*(f"https://{host}:{PORT}" for host in hosts), *spec.get("extraAllowedOrigins", [])]
     environment: dict[str, Object] = {
-        "MLFLOW_K8S_AUTH_AUTHORIZATION_MODE": {"value": "self_subject_access_review"},
-        # Its job runners are eight processes more and 1.3 GiB; nothing here submits jobs.
+        # Its job runners are eight processes more and 1.3 GiB.
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": {"value": "false"},
+        "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": {"value": "false"},
+        "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": {"value": ",".join(origins)},
+        "MLFLOW_K8S_AUTH_AUTHORIZATION_MODE": {"value": "self_subject_access_review"},
+        **_store("MLFLOW_BACKEND_STORE_URI", spec, "backendStoreUri"),
+        **_store("MLFLOW_REGISTRY_STORE_URI", spec, "registryStoreUri"),
     }
-    if "backendStoreUri" in spec:
-        environment["MLFLOW_BACKEND_STORE_URI"] = {"value": spec["backendStoreUri"]}
-    if "backendStoreUriFrom" in spec:
-        reference = {"secretKeyRef": spec["backendStoreUriFrom"]}
-        environment["MLFLOW_BACKEND_STORE_URI"] = {"valueFrom": reference}
-    if "registryStoreUri" in spec:
-        environment["MLFLOW_REGISTRY_STORE_URI"] = {"value": spec["registryStoreUri"]}
+    if selector := spec.get("workspaceLabelSelector"):
+        environment["MLFLOW_K8S_WORKSPACE_LABEL_SELECTOR"] = {"value": format_selector(selector)}
     for variable in spec.get("env", []):
         environment[variable["name"]] = {k: v for k, v in variable.items() if k != "name"}
     return [{"name": name, **value} for name, value in environment.items()]
+
+
+def _store(variable: str, spec: Mapping[str, Any], field: str) -> dict[str, Object]:
+    if field in spec:
+        return {variable: {"value": spec[field]}}
+    if f"{field}From" in spec:
+        return {variable: {"valueFrom": {"secretKeyRef": spec[f"{field}From"]}}}
+    return {}
+
+
+def format_selector(selector: Mapping[str, Any]) -> str:
+    """A LabelSelector as a query has it: `a=b,c in (d,e),!f`."""
+    terms = [f"{key}={value}" for key, value in sorted(selector.get("matchLabels", {}).items())]
+    for expression in selector.get("matchExpressions", []):
+        key, values = expression["key"], f"({','.join(expression.get('values', []))})"
+        match expression["operator"]:
+            case "In":
+                terms.append(f"{key} in {values}")
+            case "NotIn":
+                terms.append(f"{key} notin {values}")
+            case "Exists":
+                terms.append(key)
+            case _:
+                terms.append(f"!{key}")
+    return ",".join(terms)

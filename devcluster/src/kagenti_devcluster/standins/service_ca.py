@@ -37,7 +37,7 @@ CONFIG_MAP_KEY = "service-ca.crt"
 OWN_NAMESPACE = "openshift-service-ca"
 SIGNING_KEY = "signing-key"
 # People on the cluster's machine reach MLflow through a forwarded port; OpenShift's certificates lack these.
-_LOCAL_NAMES = ("localhost", "127.0.0.1")
+LOCAL_NAMES = ("localhost", "127.0.0.1")
 
 
 def digest(authority: CA) -> str:
@@ -60,7 +60,7 @@ def build_serving_secret(
         "annotations": annotations,
         "ownerReferences": [build_owner(SERVICES, service)],
     }
-    return _tls_secret(metadata, certificate.cert_chain_pems[0], certificate.private_key_pem)
+    return build_tls_secret(metadata, certificate.cert_chain_pems[0], certificate.private_key_pem)
 
 
 def build_bundle(namespace: str, bundle: str) -> Mapping[str, Any]:
@@ -80,10 +80,11 @@ def build_bundle(namespace: str, bundle: str) -> Mapping[str, Any]:
 def names_of(service: LabelledObject) -> list[str]:
     """The names for which a Service's certificate is good."""
     host = f"{service.metadata.name}.{service.metadata.namespace}.svc"
-    return [host, f"{host}.cluster.local", *_LOCAL_NAMES]
+    return [host, f"{host}.cluster.local", *LOCAL_NAMES]
 
 
-def _tls_secret(metadata: Mapping[str, Any], certificate: Blob, key: Blob) -> Mapping[str, Any]:
+def build_tls_secret(metadata: Mapping[str, Any], certificate: Blob, key: Blob) -> Mapping[str, Any]:
+    """A Secret with a certificate and its key."""
     return {
         "apiVersion": "v1",
         "kind": SECRETS.kind,
@@ -147,7 +148,7 @@ class ServiceCA:
 
     async def _store_key(self) -> None:
         metadata = {"name": SIGNING_KEY, "namespace": OWN_NAMESPACE}
-        secret = _tls_secret(metadata, self._authority.cert_pem, self._authority.private_key_pem)
+        secret = build_tls_secret(metadata, self._authority.cert_pem, self._authority.private_key_pem)
         await self._client.apply(SECRETS, secret, field_manager=FIELD_MANAGER)
 
     def _keys_of_secret(self, event: Event[LabelledObject]) -> Iterable[str]:

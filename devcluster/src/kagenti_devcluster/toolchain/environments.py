@@ -12,12 +12,15 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.toolchain.cache import Say, cache_dir, checkout, digest, exclusive
 
 # What the cluster's pods run in. `tools/build.py` keeps a Go toolchain in one more, where there is no Go.
 MLFLOWS = ("mlflow-3.10", "mlflow-3.14", "mlflow-3.17")
+# What tests and benchmarks run where they do not say otherwise.
 DEFAULT_MLFLOW = "mlflow-3.17"
-DEFAULT_ENVIRONMENTS = (DEFAULT_MLFLOW, "agent")
+# What the default profile needs (profiles.py).
+DEFAULT_ENVIRONMENTS = ("mlflow-3.14", "agent")
 POD_ENVIRONMENTS = (*MLFLOWS, "agent")
 
 _COMPLETE = ".complete"
@@ -45,6 +48,14 @@ def find(name: str, environ: Mapping[str, str] = os.environ) -> Path:
     where = folder or cache_dir(environ) / "envs"
     target = "envs" if name in DEFAULT_ENVIRONMENTS else "all-envs"
     raise EnvironmentMissing(f"the Python environment for {name} is not in {where}: run `make {target}`")
+
+
+def check_mlflow(release: str) -> None:
+    """Raise DevClusterError, which says how to make it, unless the environment of that MLflow is there."""
+    try:
+        find(f"mlflow-{release}")
+    except EnvironmentMissing as missing:
+        raise DevClusterError(str(missing)) from missing
 
 
 def ensure(name: str, environ: Mapping[str, str] = os.environ, say: Say = print) -> Path:

@@ -45,7 +45,7 @@ def daemon(paths: StatePaths) -> Generator[subprocess.Popen[str]]:
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
         write_holder(paths, process.pid)
-        write_status(paths.status, Status(phase="ready", platform="openshift"))
+        write_status(paths.status, Status(phase="ready", profile="openshift-ai-3.5"))
         yield process
         process.kill()
 
@@ -54,10 +54,10 @@ async def test_a_demo_that_is_refused_leaves_the_cluster_that_it_was_refused_on(
     paths: StatePaths, daemon: "subprocess.Popen[str]"
 ):
     out = io.StringIO()
-    options = ClusterOptions(directory=paths.root, platform="kubernetes")
+    options = ClusterOptions(directory=paths.root, profile="kubernetes")
     assert not await run_demo(options, Console(out), os.environ, once=True)
     said = out.getvalue()
-    assert "the cluster that runs looks like openshift, not like kubernetes" in said
+    assert "the cluster that runs looks like openshift-ai-3.5, not like kubernetes" in said
     assert f"kagenti-devcluster down --directory {paths.root}, and the demo again" in said
     assert "is down" not in said
     assert daemon.poll() is None

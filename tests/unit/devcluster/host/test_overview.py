@@ -12,7 +12,7 @@ def test_the_overview_shows_components_addresses_pods_and_their_troubles() -> No
     status: dict[str, Any] = {"containerStatuses": [{"state": {"running": {}}}, waiting]}
     overview = Overview(
         phase="ready",
-        platform="openshift",
+        profile="openshift-ai-3.5",
         kubeconfig="/k",
         addresses={"mlflow": "127.0.0.1:8443"},
         components={"etcd": "running"},
@@ -20,7 +20,7 @@ def test_the_overview_shows_components_addresses_pods_and_their_troubles() -> No
         table="NAMESPACE  NAME\na          web\n",
     )
     assert render_overview(overview).splitlines() == [
-        "cluster     ready (openshift)",
+        "cluster     ready (openshift-ai-3.5)",
         "etcd        running",
         "KUBECONFIG  /k",
         "mlflow      127.0.0.1:8443",

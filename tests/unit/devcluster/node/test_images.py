@@ -41,6 +41,15 @@ def test_the_first_image_that_matches_is_taken_and_its_placeholders_are_resolved
     assert table.resolve("example/other").entrypoint == ("<python>", "-m", "{unknown}")
 
 
+def test_a_table_may_tell_the_tags_of_an_image_apart() -> None:
+    table = ImageTable(
+        [Image(image="example/web:7", args=("new",)), Image(image="example/web", args=("old",))]
+    )
+    assert table.resolve("example/web:7").args == ("new",)
+    assert table.resolve("example/web:7@sha256:0123").args == ("new",)
+    assert table.resolve("example/web:6").args == ("old",)
+
+
 def test_an_unknown_image_is_an_error_that_says_where_to_add_it() -> None:
     with pytest.raises(ImageError, match=r"example/web: add it to a table like images\.yaml"):
         ImageTable([], find).resolve("example/web:1")

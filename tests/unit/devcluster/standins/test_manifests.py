@@ -9,7 +9,9 @@ import yaml
 
 from kagenti_devcluster.cluster.kubectl import Manifest, packaged_manifests, read_manifests
 from kagenti_devcluster.node import images
-from kagenti_devcluster.standins.mlflow_server import IMAGE
+from kagenti_devcluster.profiles import DEFAULT, PROFILES
+from kagenti_devcluster.standins.mlflow_server import image_of
+from kagenti_devcluster.toolchain import environments
 
 PROJECT = Path(__file__).parents[4]
 PACKAGED = sorted((PROJECT / "devcluster/src/kagenti_devcluster/standins/manifests").glob("*.yaml"))
@@ -25,7 +27,8 @@ def containers(manifests: list[Manifest]) -> Iterator[dict[str, Any]]:
 def used_images() -> set[str]:
     used = {c["image"] for c in containers(read_manifests(*PACKAGED, *EXAMPLES))}
     values = yaml.safe_load((PROJECT / "charts/kagenti-operator/values.yaml").read_text())
-    return used | {IMAGE, values["controllerManager"]["container"]["image"]["repository"]}
+    served = {image_of(profile) for profile in PROFILES.values()}
+    return used | served | {values["controllerManager"]["container"]["image"]["repository"]}
 
 
 @pytest.mark.parametrize("image", sorted(used_images()))
@@ -37,8 +40,9 @@ def test_every_image_that_is_used_stands_for_something(image: str) -> None:
 
 
 def test_every_image_of_the_table_is_used() -> None:
-    repositories = {images.repository_of(image) for image in used_images()}
-    assert {image.image for image in images.load_images([images.PACKAGED])} == repositories
+    table = images.load_images([images.PACKAGED])
+    found = {next(i.image for i in table if i.matches(used)) for used in used_images()}
+    assert found == {image.image for image in table}
 
 
 def test_programs_of_the_source_tree_exist() -> None:
@@ -48,12 +52,30 @@ def test_programs_of_the_source_tree_exist() -> None:
                 assert Path(text.replace("{project}", str(PROJECT))).exists()
 
 
-def test_the_two_mlflow_crds_differ_in_their_scope_only() -> None:
-    (cluster,) = packaged_manifests("mlflow-crd")
-    (namespaced,) = packaged_manifests("mlflow-crd-namespaced")
-    assert cluster["spec"].pop("scope") == "Cluster"
-    assert namespaced["spec"].pop("scope") == "Namespaced"
-    assert cluster == namespaced
+def test_the_environments_that_a_user_makes_by_default_are_those_of_the_default_profile() -> None:
+    assert f"mlflow-{DEFAULT.mlflow_release}" in environments.DEFAULT_ENVIRONMENTS
+    tables = images.load_images([images.PACKAGED])
+    examples = {c["image"] for c in containers(read_manifests(*EXAMPLES))}
+    needed = {text for i in tables if any(i.matches(e) for e in examples) for text in i.env.values()}
+    made = [f"{{env:{name}}}" for name in environments.DEFAULT_ENVIRONMENTS]
+    assert all(any(name in text for name in made) for text in needed if "{env:" in text)
+
+
+@pytest.mark.parametrize("path", PACKAGED, ids=lambda path: path.stem)
+def test_every_placeholder_has_a_value_on_every_platform(path: Path) -> None:
+    for profile in PROFILES.values():
+        assert "${" not in str(packaged_manifests(path.stem, values=profile.values))
+
+
+def test_the_collector_listens_where_the_platforms_move_it_and_where_agents_send() -> None:
+    deployment, service = packaged_manifests("collector", values=DEFAULT.values)[1:]
+    (container,) = containers([deployment])
+    assert container["command"][1:] == [
+        "--config=/etc/otelcol-config/base.yaml",
+        "--set",
+        "receivers::otlp::protocols::http::endpoint=0.0.0.0:8335",
+    ]
+    assert {port["port"] for port in service["spec"]["ports"]} == {4317, 8335}
 
 
 def test_the_integration_role_may_use_gateway_endpoints_and_the_edit_role_may_not() -> None:

@@ -31,7 +31,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "target"), [("mlflow-3.17", "envs"), ("agent", "envs"), ("mlflow-3.10", "all-envs")]
+    ("name", "target"), [("mlflow-3.14", "envs"), ("agent", "envs"), ("mlflow-3.10", "all-envs")]
 )
 def test_a_missing_environment_says_how_to_get_it(environ: dict[str, str], name: str, target: str) -> None:
     with pytest.raises(EnvironmentMissing, match=rf"for {name} is not in .*: run `make {target}`$"):
