@@ -51,7 +51,8 @@ async def test_an_agent_has_all_under_the_platforms_name(platform: Platform, tea
     await eventually(configured)
     role = await platform.request("GET", f"{RBAC}/namespaces/{team}/roles/rossoctl-mlflow-weather")
     assert role["metadata"]["labels"] == {"app.kubernetes.io/managed-by": "rossoctl-operator"}
-    assert list(role["metadata"]["annotations"]) == ["mlflow.rossoctl.io/experiment-id"]
+    recorded = ("experiment-id", "experiment-creation-time", "mlflow-uid")
+    assert set(role["metadata"]["annotations"]) == {f"mlflow.rossoctl.io/{name}" for name in recorded}
     assert {entry["manager"] for entry in role["metadata"]["managedFields"]} == {"rossoctl-operator"}
     written = (await platform.request("GET", path))["metadata"]["generation"]
 
