@@ -1,6 +1,6 @@
 """A rate with a burst: how often something may be done."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kagenti_operator import clock
 
@@ -11,8 +11,8 @@ class TokenBucket:
 
     burst: float
     per_second: float
-    _tokens: float = -1.0
-    _filled_at: float = 0.0
+    _tokens: float = field(init=False, default=-1.0)
+    _filled_at: float = field(init=False, default=0.0)
 
     def spend(self) -> bool:
         """Take a token if there is one."""

@@ -104,9 +104,9 @@ async def test_a_page_that_is_too_large_is_asked_for_in_parts(client: KubeClient
 
 async def test_an_answer_that_is_too_large_is_not_read(client: KubeClient, peer: Peer) -> None:
     large = CONFIG_MAP | {"data": {"a": "x" * LARGEST_ANSWER}}
-    with pytest.raises(TooLarge, match="get ConfigMap team1/settings: the answer is larger than 8 MiB"):
+    with pytest.raises(TooLarge, match="get ConfigMap team1/settings: the answer is larger than 12 MiB"):
         await play(client.get(CONFIG_MAPS, "settings", "team1"), answered(peer, 200, large))
-    with pytest.raises(ApiError, match="500: the answer is larger than 8 MiB"):
+    with pytest.raises(ApiError, match="500: the answer is larger than 12 MiB"):
         await play(client.get(CONFIG_MAPS, "settings", "team1"), answered(peer, 500, large))
 
 

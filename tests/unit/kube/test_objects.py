@@ -68,6 +68,21 @@ def test_a_value_that_is_too_long_differs_from_another_and_equals_itself() -> No
     assert value_of("https://mlflow.example.org") == "https://mlflow.example.org"
 
 
+def test_the_users_own_variable_is_seen_behind_any_number_of_others() -> None:
+    many = [{"name": f"A{number}", "value": "$(MLFLOW_WORKSPACE)"} for number in range(MANY)]
+    repeated = [
+        {"name": "MLFLOW_TRACKING_URI", "value": f"https://{number}.example.org"} for number in range(MANY)
+    ]
+    containers = msgspec.convert(agent(env=many + repeated), AgentWorkload).template.spec.containers
+    assert containers[0].variables["MLFLOW_TRACKING_URI"] == f"https://{MANY - 1}.example.org"
+
+
+def test_a_long_list_of_what_needs_no_proxy_is_read_whole() -> None:
+    listed = ",".join(f"host-{number}.example.org" for number in range(200)) + ",.svc"
+    containers = msgspec.convert(agent(env=[{"name": "NO_PROXY", "value": listed}]), AgentWorkload)
+    assert containers.template.spec.containers[0].variables["NO_PROXY"] == listed
+
+
 def test_an_agent_of_a_thousand_containers_is_reported_and_spoils_no_other() -> None:
     fat = agent()
     fat["spec"]["template"]["spec"]["containers"] = [{"name": f"c{number}"} for number in range(1000)]

@@ -24,6 +24,7 @@ from kagenti_operator.contract import (
 )
 from kagenti_operator.kube.manifests import Manifest, build_patch
 from kagenti_operator.kube.objects.agents import Agent, InjectedAnnotations
+from kagenti_operator.kube.objects.models import shorten
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.mlflow.service import needs_service_ca
 
@@ -210,7 +211,9 @@ def plan_injection(
         # Whether a variable that is there is the user's, or ours and to be taken out, is seen nowhere else.
         annotations[names.mlflow_annotation("left-out")] = ",".join(left_out)
     template = {"metadata": {"annotations": annotations}, "spec": {"containers": containers}}
-    differs = differs or annotations != _current_annotations(agent)
+    # What is too long was read shortened.
+    read = {name: shorten(value) for name, value in annotations.items()}
+    differs = differs or read != _current_annotations(agent)
     spec = {_template_field(resource): template}
     # exact: decide again when somebody changed the workload meanwhile.
     body = build_patch(resource, agent, exact=True, spec=spec) if differs else None

@@ -12,6 +12,7 @@ from kagenti_operator.contract import (
     SERVICE_ACCOUNT_FOLDER,
 )
 from kagenti_operator.kube.objects.models import (
+    LONGEST_TEXT,
     KubeObject,
     KubeStruct,
     ObjectMeta,
@@ -23,8 +24,10 @@ from kagenti_operator.kube.objects.models import (
 from kagenti_operator.kube.objects.workloads import EnvVar, RolloutStatus, VolumeMount, is_rolled_out
 
 MOST_CONTAINERS = 100
-# More than twice as many as are read, of which each may be there twice.
-MOST_VARIABLES = 64
+# Of those that refer to ours.
+MOST_REFERENCES = 64
+# A company's list of what needs no proxy is long, and read.
+LONGEST_NO_PROXY = 16_384
 # By these a client finds out whether it goes by a proxy.
 PROXY_VARIABLES = ("https_proxy", "http_proxy", "all_proxy", "no_proxy")
 _READ = frozenset((*AGENT_VARIABLES, *CREDENTIAL_VARIABLES, INSECURE_VARIABLE)) | {
@@ -37,9 +40,30 @@ _REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*(\$\((?:" + "|".join(AGENT_VARIABLES) 
 def _read_of(var: EnvVar) -> EnvVar | None:
     """What is kept of a variable: the whole of those that are read, of others only references to ours."""
     if var.name in _READ:
-        return share(EnvVar(name=var.name, value=var.value and shorten(var.value)))
+        longest = LONGEST_NO_PROXY if var.name.lower() == "no_proxy" else LONGEST_TEXT
+        return share(EnvVar(name=var.name, value=var.value and shorten(var.value, longest)))
     found: list[str] = _REFERENCE.findall(var.value) if var.value and "$(MLFLOW_" in var.value else []
     return share(EnvVar(name=shorten(var.name), value="".join(dict.fromkeys(found)))) if found else None
+
+
+def _keep(env: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
+    """What is read of an environment: of a variable that is there many times its first and its last value."""
+    kept: list[EnvVar] = []
+    seen: dict[str, list[int]] = {}
+    references = 0
+    for read in filter(None, map(_read_of, env)):
+        if read.name not in _READ:
+            references += 1
+            if references <= MOST_REFERENCES:
+                kept.append(read)
+            continue
+        places = seen.setdefault(read.name, [])
+        if len(places) == 2:
+            kept[places[1]] = read
+        else:
+            places.append(len(kept))
+            kept.append(read)
+    return tuple(kept)
 
 
 class AgentAnnotations(KubeStruct):
@@ -98,8 +122,7 @@ class AgentContainer(KubeStruct):
 
     def __post_init__(self) -> None:
         if self.env:
-            kept = tuple(read for var in self.env if (read := _read_of(var)))[:MOST_VARIABLES]
-            msgspec.structs.force_setattr(self, "env", kept or None)
+            msgspec.structs.force_setattr(self, "env", _keep(self.env) or None)
         if self.volume_mounts:
             mounts = tuple(
                 share(mount)

@@ -23,9 +23,9 @@ LONGEST_TEXT = 1024
 MOST_ITEMS = 64
 
 
-def shorten(text: str) -> str:
+def shorten(text: str, longest: int = LONGEST_TEXT) -> str:
     """A text that is too long to be meant seriously becomes its beginning and its hash: equal stays equal."""
-    if len(text) <= LONGEST_TEXT:
+    if len(text) <= longest:
         return text
     return f"{text[:64]}… ({len(text)} characters, sha256 {hashlib.sha256(text.encode()).hexdigest()})"
 

@@ -31,11 +31,11 @@ class FailureLog[K: Hashable]:
         self._summaries = TokenBucket(1.0, _SUMMARIES_PER_SECOND)
 
     def failed(self, key: K, error: Exception, *, retry_in: float, bug: bool) -> None:
-        """Note that the key failed, to be retried in so many seconds; `bug`: with its traceback."""
+        """Note that the key failed, to be retried in so many seconds; `bug`: always, with its traceback."""
         text = f"{type(error).__name__}: {error}"
         if not self._failures.holds(key, text):
             return
-        if not self._lines.spend():
+        if not (self._lines.spend() or bug):
             self._sum_up(text)
             return
         failed = self._failures.get(key)

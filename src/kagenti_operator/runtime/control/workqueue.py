@@ -128,6 +128,8 @@ class WorkQueue[K: Hashable]:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = BACKOFF.delay(failures, self._rng, at_least=at_least)
         self._observer.retried()
+        # It may wait for its turn since an earlier failure, and was added meanwhile.
+        self._pacer.withdraw(key)
         self._backing_off.add(key)
         self.add_after(key, delay)
         return delay

@@ -348,3 +348,18 @@ def test_what_somebody_wrote_for_a_time_is_none(time: str) -> None:
     annotations = metadata["annotations"] | {"mlflow.kagenti.io/experiment-creation-time": time}
     written = msgspec.convert({**role, "metadata": {**metadata, "annotations": annotations}}, Role)
     assert recorded_experiment(written) == Experiment(id=EXPERIMENT.id, name=EXPERIMENT.name)
+
+
+def test_what_is_left_out_of_many_containers_is_written_once() -> None:
+    theirs = [
+        {"name": f"container-{n}", "env": [{"name": "MLFLOW_EXPERIMENT_NAME", "value": "mine"}]}
+        for n in range(50)
+    ]
+    first = plan_injection(KAGENTI, build_agent(*theirs), AGENT_DEPLOYMENTS, INJECTION)
+    assert first.body is not None
+    template = first.body["spec"]["template"]
+    assert len(template["metadata"]["annotations"]["mlflow.kagenti.io/left-out"]) > 1024
+    env = {c["name"]: c["env"] for c in template["spec"]["containers"]}
+    written = [{"name": c["name"], "env": [*c["env"], *env[c["name"]]]} for c in theirs]
+    agent = build_agent(*written, annotations=template["metadata"]["annotations"])
+    assert plan_injection(KAGENTI, agent, AGENT_DEPLOYMENTS, INJECTION).body is None

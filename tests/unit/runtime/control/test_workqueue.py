@@ -274,6 +274,21 @@ async def test_many_failures_of_one_bucket_do_not_hold_up_the_retry_of_another(s
     assert "b" in await take_all(queue)
 
 
+async def test_what_fails_again_meanwhile_waits_for_its_longer_backoff(seen: Observations) -> None:
+    queue = WorkQueue[str](observer=seen, rng=random.Random(1))
+    for number in range(1000):
+        queue.add_rate_limited(f"key-{number}")
+    await advance(1)
+    await take_all(queue)
+    for _ in range(12):
+        # An event brings it before its turn, and it fails again.
+        queue.add("key-999")
+        await take_all(queue)
+        queue.add_rate_limited("key-999")
+    await advance(10)
+    assert "key-999" not in await take_all(queue)
+
+
 async def test_what_succeeds_meanwhile_is_not_tried_again(seen: Observations) -> None:
     queue = WorkQueue[str](observer=seen, rng=random.Random(1))
     for number in range(1000):
