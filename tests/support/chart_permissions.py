@@ -19,6 +19,8 @@ NAMESPACE = "kagenti-system"
 ACCOUNT = "controller-manager"
 # The name that the chart gives all its roles and bindings, or begins theirs with.
 ROLE = "kagenti-controller-manager"
+POLICY = "ValidatingAdmissionPolicy"
+ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
 
 type Manifest = dict[str, Any]
@@ -45,8 +47,9 @@ def _is_granted_to_operator(manifest: Manifest) -> bool:
     if "helm.sh/hook" in manifest["metadata"].get("annotations", {}):
         # `helm test` has an account of its own.
         return False
-    is_role = "Role" in manifest["kind"] and manifest["metadata"]["name"].startswith(ROLE)
-    return is_role or manifest["kind"] == "ServiceAccount"
+    named = manifest["metadata"]["name"].startswith(ROLE)
+    bounds = "Role" in manifest["kind"] or manifest["kind"].startswith(POLICY)
+    return (bounds and named) or manifest["kind"] == "ServiceAccount"
 
 
 def _rename(manifest: Manifest, account: str) -> Manifest:
@@ -56,15 +59,18 @@ def _rename(manifest: Manifest, account: str) -> Manifest:
         return {**named, "name": named["name"].replace(ROLE, account)}
 
     changed = {key: renamed(manifest[key]) for key in ("metadata", "roleRef") if key in manifest}
+    if "policyName" in manifest.get("spec", {}):
+        changed["spec"] = {**manifest["spec"], "policyName": changed["metadata"]["name"]}
     return manifest | changed
 
 
 def object_path(manifest: Manifest) -> str:
     """Where the API server has it."""
     kind, metadata = manifest["kind"], manifest["metadata"]
-    base = "/api/v1" if kind == "ServiceAccount" else RBAC
+    base = "/api/v1" if kind == "ServiceAccount" else ADMISSION if kind.startswith(POLICY) else RBAC
     within = f"/namespaces/{metadata['namespace']}" if "namespace" in metadata else ""
-    return f"{base}{within}/{kind.lower()}s/{metadata['name']}"
+    plural = "validatingadmissionpolicies" if kind == POLICY else f"{kind.lower()}s"
+    return f"{base}{within}/{plural}/{metadata['name']}"
 
 
 def bind_off_cluster(manifests: Sequence[Manifest], account: str = ACCOUNT) -> list[Manifest]:
@@ -97,10 +103,11 @@ async def grant(platform: Platform, manifests: Sequence[Manifest], account: str 
 
 @asynccontextmanager
 async def granted_account(
-    platform: Platform, account: str, *, openshift: bool
+    platform: Platform, account: str, *, openshift: bool, more: Sequence[str] = ()
 ) -> AsyncGenerator[list[Manifest]]:
     """An account of its own with all that the chart grants on such a platform; it is gone afterwards."""
-    manifests = render_permissions(account=account, platform="openshift" if openshift else "kubernetes")
+    kind = "openshift" if openshift else "kubernetes"
+    manifests = render_permissions(account=account, platform=kind, more=more)
     await grant(platform, manifests, account)
     yield manifests
     for manifest in manifests:

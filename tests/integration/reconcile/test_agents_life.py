@@ -156,7 +156,8 @@ async def frozen(agents: Agents, platform: Platform, operator: KubeClient) -> As
             "PATCH",
             agents.path("weather"),
             params={"dryRun": "All"},
-            body=b'{"metadata":{"annotations":{"probe":"1"}}}',
+            # The chart's own policy lets it pass.
+            body=b'{"spec":{"template":{"metadata":{"annotations":{"mlflow.kagenti.io/probe":"1"}}}}}',
             content_type="application/merge-patch+json",
         )
 
