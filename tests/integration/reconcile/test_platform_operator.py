@@ -1,22 +1,29 @@
 """Beside the platform's own operator, and in its place: with its Deployment, and what it leaves behind."""
 
+import hashlib
 from typing import Any
 
 import pytest
 
 from kagenti_devcluster.testing.platform import (
+    INTEGRATION,
+    RBAC,
     SYSTEM,
     Object,
     Platform,
     always,
+    eventually,
     workload_path,
 )
 from kagenti_devcluster.testing.ports import free_port
-from tests.support.agents import Agents
+from tests.support.agents import NO_LABEL, Agents
 from tests.support.collector import (
+    COLLECTOR,
     CONFIG,
+    HASH,
     expect_binding,
     expect_config,
+    expect_rolled,
     install_collector,
 )
 from tests.support.expectations import ask_ready, expect_event
@@ -24,7 +31,6 @@ from tests.support.mlflow import MLflow
 from tests.support.operator_process import OperatorProcess, StartOperator
 
 OTHERS = workload_path(SYSTEM, "kagenti-controller-manager")
-OURS = workload_path(SYSTEM, "kagenti-traces-operator")
 # As controller-runtime's client writes: by update, under the name of its binary.
 GO = {"fieldManager": "manager"}
 MLFLOW, CONFIGURATION = "--enable-mlflow=true", "--enable-otel-bootstrap=true"
@@ -32,7 +38,7 @@ MLFLOW, CONFIGURATION = "--enable-mlflow=true", "--enable-otel-bootstrap=true"
 
 async def run_other(platform: Platform, *flags: str, replicas: int = 1) -> Object:
     """The Deployment of the platform's own operator, as its chart has it."""
-    labels = {"control-plane": "controller-manager", "app.kubernetes.io/name": "kagenti-operator"}
+    labels = {"control-plane": "controller-manager", "app.kubernetes.io/name": "platform-operator"}
     container = {
         "name": "manager",
         "image": "ghcr.io/example/operator:1",
@@ -123,3 +129,133 @@ async def test_it_steps_back_when_the_other_is_switched_on_and_goes_on_when_that
     await platform.delete(OTHERS)
     await agents.expect_configured("news")
     assert running.process.poll() is None
+
+
+# --- in its place ----------------------------------------------------------------------------------------
+
+
+async def write(platform: Platform, method: str, path: str, body: Object) -> Object:
+    """Write as the other operator does, whose fields are its own."""
+    kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
+    return await platform.request(method, path, body, content_type=kind, params=GO)
+
+
+def named(name: str, namespace: str, **metadata: Any) -> Object:
+    labels = {"app.kubernetes.io/managed-by": "platform-operator"}
+    return {"name": name, "namespace": namespace, "labels": labels, **metadata}
+
+
+async def leave_agent(platform: Platform, mlflow: MLflow, agents: Agents, name: str) -> None:
+    """What the other operator leaves of an agent: environment, annotations, Role and RoleBinding."""
+    namespace = agents.namespace
+    made = await mlflow.call("POST", "create", namespace, {"name": name})
+    values = {
+        "MLFLOW_TRACKING_URI": mlflow.url,
+        "MLFLOW_TRACKING_AUTH": "kubernetes-namespaced",
+        "MLFLOW_EXPERIMENT_ID": made["experiment_id"],
+        "MLFLOW_EXPERIMENT_NAME": name,
+    }
+    annotations = {
+        "mlflow.kagenti.io/experiment-id": made["experiment_id"],
+        "mlflow.kagenti.io/experiment-name": name,
+        "mlflow.kagenti.io/tracking-uri": mlflow.url,
+        "mlflow.kagenti.io/tracking-auth": "kubernetes-namespaced",
+    }
+    env = [{"name": key, "value": value} for key, value in values.items()]
+    container = {"name": name, "image": "example.org/agent:1", "env": env}
+    template = {"metadata": {"annotations": annotations}, "spec": {"containers": [container]}}
+    await write(platform, "PATCH", agents.path(name), {"spec": {"template": template}})
+    rbac = "rbac.authorization.k8s.io"
+    rule = {"apiGroups": ["mlflow.kubeflow.org"], "resources": ["experiments"], "verbs": ["get", "update"]}
+    metadata = named(f"kagenti-mlflow-{name}", namespace)
+    role = {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": metadata}
+    rules = [{**rule, "resourceNames": [name]}]
+    await write(platform, "POST", f"{RBAC}/namespaces/{namespace}/roles", {**role, "rules": rules})
+    binding = {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "RoleBinding",
+        "metadata": metadata,
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": metadata["name"]},
+        "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}],
+    }
+    await write(platform, "POST", f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
+
+
+async def leave_collector(platform: Platform, mlflow: MLflow, namespace: str) -> None:
+    """What it leaves of the collector: a configuration that delivers, hash on the pod template, access."""
+    text = f"exporters:\n  otlphttp/mlflow:\n    traces_endpoint: {mlflow.url}/v1/traces\n"
+    hashed = {HASH: hashlib.sha256(text.encode()).hexdigest()}
+    metadata = named("otel-collector-config", SYSTEM, annotations=hashed)
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"base.yaml": text}}
+    await write(platform, "POST", f"/api/v1/namespaces/{SYSTEM}/configmaps", body)
+    template = {"metadata": {"annotations": hashed}}
+    await write(platform, "PATCH", COLLECTOR, {"spec": {"template": template}})
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": named("otel-collector-mlflow", namespace),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": INTEGRATION},
+        "subjects": [{"kind": "ServiceAccount", "name": "otel-collector", "namespace": SYSTEM}],
+    }
+    await write(platform, "POST", f"{RBAC}/namespaces/{namespace}/rolebindings", binding)
+
+
+async def expect_taken_over(platform: Platform, *paths: str) -> None:
+    async def ours() -> None:
+        for path in paths:
+            labels = (await platform.request("GET", path))["metadata"]["labels"]
+            assert labels["app.kubernetes.io/managed-by"] == "kagenti-operator"
+
+    await eventually(ours)
+
+
+async def generation(platform: Platform, path: str) -> int:
+    return (await platform.request("GET", path))["metadata"]["generation"]
+
+
+async def test_what_the_other_leaves_is_taken_over_and_released_with_one_roll_each(
+    beside: StartOperator, agents: Agents, platform: Platform, mlflow: MLflow
+) -> None:
+    weather, namespace = agents.path("weather"), agents.namespace
+    await leave_agent(platform, mlflow, agents, "weather")
+    await leave_collector(platform, mlflow, namespace)
+    before = {path: await generation(platform, path) for path in (weather, COLLECTOR)}
+    running = beside()
+    await agents.expect_configured("weather")
+    await agents.expect_granted("weather")
+    await expect_binding(platform, namespace)
+    await expect_rolled(platform, await expect_config(platform, "traces/mlflow"))
+
+    async def rolled_once() -> None:
+        for path, generation_before in before.items():
+            assert await generation(platform, path) <= generation_before + 1
+
+    await always(rolled_once, seconds=15)
+    await expect_taken_over(platform, CONFIG, agents.role_path("weather"), agents.binding_path("weather"))
+    taken = await generation(platform, weather)
+    await agents.patch("weather", NO_LABEL)
+    await agents.expect_released("weather")
+    assert await generation(platform, weather) == taken + 1
+    assert len(running.logged("Released workload from MLflow")) == 1
+
+
+async def test_an_agent_that_is_as_it_should_be_is_not_rolled_when_it_is_taken_over(
+    beside: StartOperator, agents: Agents, platform: Platform, mlflow: MLflow
+) -> None:
+    await leave_agent(platform, mlflow, agents, "weather")
+    container = (await agents.get("weather"))["spec"]["template"]["spec"]["containers"][0]
+    workspace = {"name": "MLFLOW_WORKSPACE", "value": agents.namespace}
+    env = [*container["env"], workspace]
+    template = {"spec": {"containers": [{"name": "weather", "image": container["image"], "env": env}]}}
+    await write(platform, "PATCH", agents.path("weather"), {"spec": {"template": template}})
+    before = await generation(platform, agents.path("weather"))
+    beside()
+    await expect_taken_over(platform, agents.role_path("weather"), agents.binding_path("weather"))
+
+    async def untouched() -> None:
+        assert await generation(platform, agents.path("weather")) == before
+
+    await always(untouched, seconds=3)
+    await agents.patch("weather", NO_LABEL)
+    await agents.expect_released("weather")
+    assert await generation(platform, agents.path("weather")) == before + 1

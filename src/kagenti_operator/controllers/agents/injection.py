@@ -229,6 +229,20 @@ def _template_field(resource: Resource[Any]) -> str:
     return "podTemplate" if resource.kind == "Sandbox" else "template"
 
 
+def is_owned_by_others(names: Names, workload: Mapping[str, Any], resource: Resource[Any]) -> bool:
+    """Whether another field manager owns annotations of ours in a whole workload's pod template."""
+    path = ("fieldsV1", "f:spec", f"f:{_template_field(resource)}", "f:metadata", "f:annotations")
+    marks = {f"f:{names.mlflow_annotation(name)}" for name in _ANNOTATIONS}
+    for entry in workload["metadata"].get("managedFields", ()):
+        owned: Mapping[str, Any] = entry
+        for field in path:
+            owned = owned.get(field, {})
+        ours = (entry["manager"], entry["operation"]) == (names.manager, "Apply")
+        if not ours and not marks.isdisjoint(owned):
+            return True
+    return False
+
+
 def build_removal(
     names: Names, workload: Mapping[str, Any], resource: Resource[Any], injection: Injection | None
 ) -> list[Mapping[str, Any]]:

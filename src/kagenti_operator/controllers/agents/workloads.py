@@ -9,7 +9,12 @@ from kagenti_operator import clock
 from kagenti_operator.controllers.agents.decide import Inject, Observed, Release
 from kagenti_operator.controllers.agents.events import report_reverted
 from kagenti_operator.controllers.agents.facts import AgentFacts
-from kagenti_operator.controllers.agents.injection import build_release, build_removal, injected, is_marked
+from kagenti_operator.controllers.agents.injection import (
+    build_release,
+    build_removal,
+    injected,
+    is_owned_by_others,
+)
 from kagenti_operator.controllers.agents.rollout import Pending
 from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS
 from kagenti_operator.controllers.agents.state import AgentStates
@@ -73,12 +78,12 @@ class AgentWorkloads:
     async def _write(self, resource: Resource[Any], agent: Agent, change: Inject | Release) -> Agent:
         if isinstance(change, Inject):
             return await self._client.apply(resource, change.body)
-        released: Agent = await self._client.apply(resource, build_release(agent, resource))
-        if not is_marked(released):
-            return released
-        # Another manager owns it too, such as a rollback to a pod template that had it.
         meta = agent.metadata
         path = resource.path(meta.namespace, meta.name)
         workload: dict[str, Any] = await self._client.ask("GET", path, dict[str, Any])
-        operations = build_removal(self._names, workload, resource, injected(released))
-        return await self._client.json_patch(resource, meta.name, operations, meta.namespace)
+        if is_owned_by_others(self._names, workload, resource):
+            # Given up by us it would stay, as after a rollback, or what another operator wrote before. It
+            # goes first, and all at once: each change of the template rolls the workload.
+            operations = build_removal(self._names, workload, resource, injected(agent))
+            agent = await self._client.json_patch(resource, meta.name, operations, meta.namespace)
+        return await self._client.apply(resource, build_release(agent, resource))

@@ -110,7 +110,12 @@ async def test_who_opts_out_loses_the_right_first_and_the_role_last(cluster: Clu
     cluster.put(OPTED_OUT)
     cluster.put_grant()
     released = msgspec.to_builtins(build_agent(inject="disabled"))
-    await cluster.reconcile(("DELETE", BINDING, GONE), ("PATCH", WORKLOAD, released), ("DELETE", ROLE, GONE))
+    await cluster.reconcile(
+        ("DELETE", BINDING, GONE),
+        ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)),
+        ("PATCH", WORKLOAD, released),
+        ("DELETE", ROLE, GONE),
+    )
 
 
 async def test_as_long_as_the_release_is_refused_the_role_stays(cluster: Cluster) -> None:
@@ -118,14 +123,22 @@ async def test_as_long_as_the_release_is_refused_the_role_stays(cluster: Cluster
     cluster.put(OPTED_OUT)
     cluster.put_grant()
     with pytest.raises(ApiError, match="Forbidden"):
-        await cluster.reconcile(("DELETE", BINDING, GONE), ("PATCH", WORKLOAD, HTTPStatus.FORBIDDEN))
+        await cluster.reconcile(
+            ("DELETE", BINDING, GONE),
+            ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)),
+            ("PATCH", WORKLOAD, HTTPStatus.FORBIDDEN),
+        )
     assert cluster.peer.idle
 
 
 async def test_what_another_manager_owns_as_well_is_taken_out_field_by_field(cluster: Cluster) -> None:
+    """That first, and at once: what is only given up by us would stay, and each change rolls the pods."""
     cluster.put(OPTED_OUT)
     kept, clean = (msgspec.to_builtins(agent) for agent in (OPTED_OUT, build_agent(inject="disabled")))
-    await cluster.reconcile(("PATCH", WORKLOAD, kept), ("GET", WORKLOAD, kept), ("PATCH", WORKLOAD, clean))
+    annotations: dict[str, Any] = {"f:mlflow.kagenti.io/experiment-id": {}}
+    fields = {"f:spec": {"f:template": {"f:metadata": {"f:annotations": annotations}}}}
+    kept["metadata"]["managedFields"] = [{"manager": "manager", "operation": "Update", "fieldsV1": fields}]
+    await cluster.reconcile(("GET", WORKLOAD, kept), ("PATCH", WORKLOAD, clean), ("PATCH", WORKLOAD, clean))
 
 
 async def test_who_is_gone_is_looked_for_before_its_right_is_taken(cluster: Cluster) -> None:
@@ -142,7 +155,8 @@ async def test_with_mlflow_gone_for_good_the_environment_goes_and_the_grant_stay
     cluster.put_grant()
     await cluster.reconcile()
     cluster.gone.set(True)
-    await cluster.reconcile(("PATCH", WORKLOAD, msgspec.to_builtins(NEW)))
+    released = msgspec.to_builtins(NEW)
+    await cluster.reconcile(("GET", WORKLOAD, released), ("PATCH", WORKLOAD, released))
     assert cluster.peer.idle
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from kagenti_operator.contract import KAGENTI
+from kagenti_operator.contract import KAGENTI, ROSSOCTL
 from kagenti_operator.controllers.agents.access import build_access, recorded_experiment
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import (
@@ -14,6 +14,7 @@ from kagenti_operator.controllers.agents.injection import (
     has_own_server,
     is_marked,
     is_opted_out,
+    is_owned_by_others,
     plan_injection,
     unknown_inject_values,
 )
@@ -260,6 +261,29 @@ def test_what_others_own_too_is_taken_out_by_position_and_nothing_else() -> None
     assert paths[4:] == [f"{container}/{position}" for position in (5, 4, 3, 1)]
     assert paths[0] == "/spec/template/metadata/annotations/mlflow.kagenti.io~1experiment-id"
     assert not any("note" in path for path in paths)
+
+
+@pytest.mark.parametrize(
+    ("manager", "operation", "others"),
+    [
+        ("kagenti-operator", "Apply", False),
+        # The same program by another kind of write, as other operators use them, owns it for itself.
+        ("kagenti-operator", "Update", True),
+        ("manager", "Update", True),
+    ],
+)
+def test_who_else_owns_what_is_to_be_released_is_read_from_the_managed_fields(
+    manager: str, operation: str, *, others: bool
+) -> None:
+    mark = "f:mlflow.kagenti.io/experiment-id"
+    owned: dict[str, Any] = {"f:template": {"f:metadata": {"f:annotations": {".": {}, mark: {}}}}}
+    entry = {"manager": manager, "operation": operation, "fieldsV1": {"f:spec": owned}}
+    status: dict[str, Any] = {"manager": "kubelet", "operation": "Update", "fieldsV1": {"f:status": {}}}
+    workload = {"metadata": {"managedFields": [status, entry]}}
+    assert is_owned_by_others(KAGENTI, workload, AGENT_DEPLOYMENTS) is others
+    # A Sandbox has its template elsewhere.
+    assert not is_owned_by_others(KAGENTI, workload, AGENT_SANDBOXES)
+    assert not is_owned_by_others(ROSSOCTL, workload, AGENT_DEPLOYMENTS)
 
 
 @pytest.mark.parametrize("value", ["disabled", "Disabled", "false", "FALSE", "off", "No", " disabled "])
