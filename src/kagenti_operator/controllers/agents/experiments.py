@@ -162,7 +162,7 @@ class AgentExperiments:
         if role is None or all(owner.uid != agent.metadata.uid for owner in role.metadata.owner_references):
             return None
         experiment = recorded_experiment(role)
-        if experiment is None or self._whose(key, experiment):
+        if experiment is None or self._whose(key, experiment, before=experiment):
             return None
         # A restarted operator asks MLflow about the fleet bit by bit; but at once where it was just renamed.
         now, (_, *former) = clock.monotonic(), role.resource_names
@@ -184,8 +184,9 @@ class AgentExperiments:
         url, workspace, found = endpoint.rest_url, key.namespace, None
         if before is not None:
             found = await self._mlflow.get_experiment(url, workspace, before.experiment.id)
-            if found and (not before.has_become(found, clock.monotonic()) or self._whose(key, found)):
-                # In another database that id is a stranger's; or its name says that it is somebody's by now.
+            ours = found and before.has_become(found, clock.monotonic())
+            if found and (not ours or self._whose(key, found, before=before.experiment)):
+                # In another database that id is a stranger's; or it is the collector's, or named as that.
                 found = None
         if found is not None and found.deleted:
             restored = await self._mlflow.restore_experiment(url, workspace, found.id)
@@ -200,18 +201,24 @@ class AgentExperiments:
                 "collector another experiment (the chart's value mlflow.experimentName)"
             )
         found = await self._mlflow.ensure_experiment(url, key.namespace, name)
-        if owner := self._whose(key, found) or self._recorded_of(key, found):
+        if owner := self._whose(key, found, before=None) or self._recorded_of(key, found):
             raise ExperimentTaken(
                 f"the one that has this name now is {owner}'s, which no other agent is let in to: give it "
                 "another name in MLflow"
             )
         return found
 
-    def _whose(self, key: AgentKey, experiment: Experiment) -> str | None:
-        """Whose an experiment is by its name, or as the collector's, if not the agent's."""
+    def _whose(self, key: AgentKey, experiment: Experiment, *, before: Experiment | None) -> str | None:
+        """Whose an experiment is, if not the agent's; `before`: what is known of the agent's.
+
+        Another agent's name says nothing where the creation time tells that it is this agent's: who gives it
+        up leaves it, with all traces, to the agent that has its name by now.
+        """
         name, workspace = experiment.name, key.namespace
         if self._is_collectors_name(key, name) or self._is_collectors(workspace, experiment):
             return "the collector"
+        if before and before.creation_time is not None:
+            return None
         if name != key.name and self._facts.twins(key._replace(name=name)):
             return f"agent '{name}'"
         return None

@@ -253,10 +253,8 @@ async def test_a_workload_that_carries_anothers_annotations_is_not_believed(
         assert mlflow.calls == ["create", "get"]
 
 
-@pytest.mark.parametrize("name", ["news", "kagenti-traces"])
-async def test_an_id_that_is_somebody_elses_by_now_is_given_up(operator: Operator, name: str) -> None:
-    put(operator.facts.workloads["Deployment"], workload(), workload("news", uid="u2"))
-    async with serving(*made("7"), found("7", name), *made("9")) as mlflow:
+async def test_an_id_that_has_the_collectors_name_by_now_is_given_up(operator: Operator) -> None:
+    async with serving(*made("7"), found("7", "kagenti-traces"), *made("9")) as mlflow:
         endpoint = Endpoint(URI, mlflow.url)
         await operator.resolve(workload(), endpoint)
         skip(600)
@@ -264,6 +262,35 @@ async def test_an_id_that_is_somebody_elses_by_now_is_given_up(operator: Operato
         assert experiment == Experiment(id="9", name="weather", creation_time=LONG_AGO)
         assert mlflow.calls == ["create", "get", "get", "create", "get"]
     assert operator.names() == ("weather",)
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_ones_own_experiment_is_kept_under_the_name_of_another_agent_which_is_refused_it(
+    operator: Operator, restarted: bool
+) -> None:
+    """Whoever gave it up would leave all its traces to that agent."""
+    news, renamed = AgentKey("Deployment", "team1", "news"), found("7", "news")
+    weather = workload(written=WEATHER)
+    put(operator.facts.workloads["Deployment"], weather, workload("news", uid="u2"))
+    put(operator.facts.roles, role_of("u1", "news" if restarted else "weather"))
+    earlier = () if restarted else made("7")
+    async with serving(*earlier, renamed, TAKEN, renamed) as mlflow:
+        endpoint = Endpoint(URI, mlflow.url)
+        if not restarted:
+            operator.known[KEY] = await operator.experiments.resolve(KEY, weather, endpoint, None)
+        await operator.resolve(weather, endpoint)
+        skip(600)
+        mine = await operator.resolve(weather, endpoint)
+        assert mine == Experiment(id="7", name="news", creation_time=LONG_AGO)
+        with pytest.raises(ExperimentTaken, match="is agent 'weather''s, which no other agent"):
+            await operator.resolve(workload("news", uid="u2"), endpoint, news)
+
+
+async def test_of_a_role_without_a_time_another_agents_name_is_not_believed(operator: Operator) -> None:
+    put(operator.facts.workloads["Deployment"], workload(), workload("news", uid="u2"))
+    put(operator.facts.roles, role_of("u1", "news", creation_time=None))
+    async with serving(*made("9")) as mlflow:
+        assert (await operator.resolve(workload(), Endpoint(URI, mlflow.url))).id == "9"
 
 
 async def test_what_another_mlflow_said_holds_only_once_the_new_one_confirms_it(operator: Operator) -> None:
