@@ -13,6 +13,7 @@ from kagenti_operator.kube.resources import MLFLOWS
 from kagenti_operator.mlflow import status
 from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.mlflow.workspaces import explain_refusal
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.events import ObjectRef
@@ -70,18 +71,23 @@ class ExperimentReconciler:
         if cr is None:
             self._resolved.set(None)
         base_url = status.rest_url(cr) if cr and status.is_available(cr) else None
-        if base_url is None or not settings.mlflow_workspace or not self._mlflow.ready:
+        if cr is None or base_url is None or not settings.mlflow_workspace or not self._mlflow.ready:
             return None
         workspace, name = settings.mlflow_workspace, settings.mlflow_experiment_name
         try:
             experiment = await self._find(base_url, workspace, name)
         except MLflowError as error:
-            self._record(workspace, name, error)
+            why = " ".join(filter(None, (str(error), explain_refusal(cr, workspace, error))))
+            self._events.warning(
+                ObjectRef.of(MLFLOWS, cr),
+                "ExperimentNotAvailable",
+                f"Experiment '{name}' in workspace '{workspace}' could not be made or found: {why}",
+            )
             if error.retryable:
                 raise
             # Asked for as long as it takes, so the log has each refusal once.
-            if self._refusal.holds(None, str(error)):
-                log.warning("MLflow experiment refused", name=name, workspace=workspace, error=str(error))
+            if self._refusal.holds(None, why):
+                log.warning("MLflow experiment refused", name=name, workspace=workspace, error=why)
             return REFUSED_SECONDS
         self._refusal.ends(None)
         self._known = experiment
@@ -109,11 +115,3 @@ class ExperimentReconciler:
             experimentID=resolved.experiment.id,
         )
         self._resolved.set(resolved)
-
-    def _record(self, workspace: str, name: str, error: MLflowError) -> None:
-        if cr := self._mlflow.cr:
-            self._events.warning(
-                ObjectRef.of(MLFLOWS, cr),
-                "ExperimentNotAvailable",
-                f"Experiment '{name}' in workspace '{workspace}' could not be made or found: {error}",
-            )

@@ -5,7 +5,7 @@ Decoding drops every other field, so a decoded object is never written back whol
 
 import hashlib
 from functools import lru_cache
-from typing import cast, dataclass_transform
+from typing import Any, cast, dataclass_transform
 
 import msgspec
 
@@ -168,9 +168,16 @@ class MLflowStatus(KubeStruct):
     version: str | None = None
 
 
+class MLflowSpec(KubeStruct):
+    """Spec of an MLflow CR. The selector is people's: one of a wrong shape is no reason to miss the CR."""
+
+    workspace_label_selector: Any = None
+
+
 class MLflow(KubeObject):
     """`mlflow.opendatahub.io/v1`, cluster-scoped today, namespaced in early releases."""
 
+    spec: MLflowSpec = MLflowSpec()
     status: MLflowStatus | None = None
 
 

@@ -27,10 +27,18 @@ TAKEN = Answer(400, {"error_code": "RESOURCE_ALREADY_EXISTS", "message": "taken"
 EXPIRED = Answer(401, {"error": {"code": "UNAUTHENTICATED", "message": "Token expired."}})
 
 
-def fill(facts: MLflowFacts, address: str) -> None:
+ABSENT = Answer(
+    404, {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Workspace 'team1' not found in the cluster."}
+)
+
+
+def fill(facts: MLflowFacts, address: str, **spec: object) -> None:
     """MLflow is available at that address, and ready."""
     status = {"conditions": [{"type": "Available", "status": "True"}], "address": {"url": address}}
-    put(facts.mlflows, msgspec.convert({"metadata": {"name": "mlflow"}, "status": status}, MLflow))
+    put(
+        facts.mlflows,
+        msgspec.convert({"metadata": {"name": "mlflow"}, "spec": spec, "status": status}, MLflow),
+    )
     body = {
         "metadata": {"name": "mlflow-1", "namespace": MLFLOW_NAMESPACE},
         "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": True}}],
@@ -105,3 +113,15 @@ async def test_the_experiment_is_followed_by_id_and_creation_time(
     assert (experiment.id, experiment.name, experiment.creation_time) == expected
     assert is_collectors(resolved, "team1", experiment)
     assert not is_collectors(resolved, "team2", experiment)
+
+
+async def test_a_namespace_that_is_no_workspace_by_its_labels_is_told_the_selector() -> None:
+    settings, resolved = Settings(mlflow_workspace="team1"), Observable[Resolved | None](None)
+    async with serving(ABSENT) as server, open_dependencies(settings) as dependencies:
+        facts = MLflowFacts(dependencies.informers)
+        fill(facts, server.url, workspaceLabelSelector={"matchLabels": {"mlflow": "true"}})
+        reconciler = ExperimentReconciler(dependencies, facts, resolved)
+        with structlog.testing.capture_logs() as logs:
+            await reconciler.reconcile()
+    (refused,) = [line["error"] for line in logs if line["event"] == "MLflow experiment refused"]
+    assert "'mlflow=true' are workspaces (spec.workspaceLabelSelector of MLflow mlflow)" in refused
