@@ -131,6 +131,12 @@ def add_parser(commands: Commands) -> None:
         help="certificates to verify MLflow by (default: OpenShift's service CA where the pod has it, "
         "else the system's)",
     )
+    add_boolean(
+        parser,
+        "--mlflow-allow-http",
+        default=False,
+        text="let the collector send its token to an MLflow at an http:// address, where others can read it",
+    )
     parser.add_argument(
         "--mlflow-poll-interval",
         type=seconds,
@@ -218,6 +224,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         mlflow_workspace=args.mlflow_workspace or None,
         mlflow_experiment_name=(experiment or names.default_experiment).strip(),
         mlflow_ca_file=ca_file,
+        mlflow_allow_http=args.mlflow_allow_http,
         mlflow_poll_seconds=args.mlflow_poll_interval,
         agents_mlflow_address=args.agents_mlflow_address,
         max_concurrent_rolls=args.max_concurrent_rolls,
@@ -244,7 +251,8 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
     leadership = Leadership()
     # Credentials that will never do end it here; later they may be in the middle of a change.
     await connection.authorization()
-    if settings.enable_mlflow and connection.impersonation:
+    asks_mlflow = settings.enable_mlflow or settings.enable_otel_bootstrap
+    if asks_mlflow and connection.impersonation:
         # Raises: MLflow knows no impersonation.
         connection.token()
     async with AsyncExitStack() as open_things:
@@ -286,7 +294,7 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
             rng=rng,
         )
         features = build_features(dependencies)
-        if settings.enable_mlflow:
+        if asks_mlflow:
             metrics.registry.register(requests)
         await check_permissions(args, plain, dependencies, features)
         elector = _build_elector(plain, leadership, dependencies) if args.leader_elect else None

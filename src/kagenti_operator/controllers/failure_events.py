@@ -48,14 +48,22 @@ def record_failure(
 
 @contextmanager
 def failures_recorded(
-    events: EventRecorder, about: ObjectRef | None, reason: str, consequence: str
+    events: EventRecorder,
+    about: ObjectRef | None,
+    reason: str,
+    consequence: str,
+    *,
+    reverted: ObjectRef | None = None,
 ) -> Generator[None]:
-    """Record a refusal that ends this block, or that another writer reverts it, and let it pass."""
+    """Record a refusal that ends this block, or that another writer reverts it, and let it pass.
+
+    `reverted`: the object on which the latter is recorded, where it is another one than `about`.
+    """
     try:
         yield
-    except WritesReverted as reverted:
-        if about is not None:
-            events.warning(about, REVERTED, f"{consequence}: {reverted}.")
+    except WritesReverted as error:
+        if subject := reverted or about:
+            events.warning(subject, REVERTED, f"{consequence}: {error}.")
         raise
     except ApiError as error:
         record_failure(events, about, reason, consequence, error)

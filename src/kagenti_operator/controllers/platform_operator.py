@@ -111,7 +111,8 @@ class PlatformOperator:
         # A configuration of ours needs the collector's experiment, which has no two writers: it is only found
         # by its name where somebody else made it.
         needed = self._settings.enable_otel_bootstrap and not configuration
-        self._suspended.experiment.set(mlflow and not needed)
+        for_agents = self._settings.enable_mlflow and not mlflow
+        self._suspended.experiment.set(not (needed or for_agents))
 
 
 def build_feature(dependencies: Dependencies) -> Feature:

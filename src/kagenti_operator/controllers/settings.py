@@ -28,6 +28,8 @@ class Settings:
     mlflow_workspace: str | None = None
     mlflow_experiment_name: str = contract.KAGENTI.default_experiment
     mlflow_ca_file: Path | None = None
+    # Whether the collector may send its token to an MLflow whose address is http://.
+    mlflow_allow_http: bool = False
     agents_mlflow_address: contract.AgentsAddress = "auto"
     # How often MLflow, which cannot be watched, is asked whether an experiment was renamed or deleted.
     mlflow_poll_seconds: float = contract.POLL_SECONDS

@@ -7,9 +7,9 @@ from kagenti_operator.controllers.agents import feature as agents
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector import feature as collector
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
-from kagenti_operator.controllers.collector.config import MLflowSources
 from kagenti_operator.controllers.collector.experiment import Resolved, is_collectors
 from kagenti_operator.controllers.collector.facts import CollectorFacts
+from kagenti_operator.controllers.collector.sources import Access, MLflowSources
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.metrics import BuildMetrics, Leading
@@ -31,30 +31,25 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
     features.append(platform_operator.build_feature(dependencies))
     is_openshift = Observable[bool | None](None)
     features.append(openshift.build_feature(dependencies, is_openshift))
-    sources: MLflowSources | None = None
-    if settings.enable_mlflow:
+    found = MLflowFacts(dependencies.informers)
+    traces, resolved = Observable[TracesURL | None](None), Observable[Resolved | None](None)
+    access = Access(AccessFacts(dependencies), AgentFacts(dependencies)) if settings.enable_mlflow else None
+    sources = MLflowSources(found, resolved, traces, access)
+    features += [
+        mlflow.build_discovery_feature(dependencies, found, traces),
+        collector.build_experiment_feature(dependencies, sources, leading),
+    ]
+    if access:
         gone = Observable(False)
-        sources = MLflowSources(
-            MLflowFacts(dependencies.informers),
-            AccessFacts(dependencies),
-            AgentFacts(dependencies),
-            Observable[Resolved | None](None),
-            Observable[TracesURL | None](None),
-        )
         features += [
-            mlflow.build_feature(dependencies, sources.mlflow, sources.traces, gone),
-            collector.build_access_feature(dependencies, sources, gone, leading),
+            mlflow.build_feature(dependencies, found, traces, gone),
+            collector.build_access_feature(dependencies, found, access, gone, leading),
             agents.build_feature(
-                dependencies,
-                sources.mlflow,
-                sources.agents,
-                is_openshift,
-                gone,
-                partial(is_collectors, sources.resolved),
+                dependencies, found, access.agents, is_openshift, gone, partial(is_collectors, resolved)
             ),
         ]
         if settings.enable_console_link:
-            features.append(console_link.build_feature(dependencies, sources.mlflow))
+            features.append(console_link.build_feature(dependencies, found))
     if settings.enable_otel_bootstrap:
         facts = CollectorFacts(dependencies, is_openshift)
         features.append(collector.build_configuration_feature(dependencies, facts, sources, leading))

@@ -27,19 +27,29 @@ def _layers(facts: Facts) -> Iterator[Configuration]:
         yield load_preset("default")
     if facts.mlflow is not None:
         yield load_preset("mlflow")
-        yield from _mlflow_access(facts)
+        yield from _mlflow_access(facts, facts.mlflow.traces_endpoint)
         yield _mlflow_destination(facts.mlflow)
     if facts.phoenix:
         yield load_preset("phoenix")
 
 
-def _mlflow_access(facts: Facts) -> Iterator[Configuration]:
+def _mlflow_access(facts: Facts, endpoint: str) -> Iterator[Configuration]:
+    if not facts.openshift and facts.oauth_client:
+        yield load_preset("mlflow-oauth2client")
+        if facts.ingress_ca:
+            yield load_preset("mlflow-oauth2client-ingress-ca")
+        return
+    if facts.mlflow_allow_http or not is_plain_http(endpoint):
+        yield load_preset("mlflow-token")
+    yield load_preset("mlflow-kubernetes")
+    if is_plain_http(endpoint):
+        return
     if facts.openshift:
         yield load_preset("mlflow-openshift")
-        return
-    yield load_preset("mlflow-oauth2client")
-    if facts.ingress_ca:
-        yield load_preset("mlflow-oauth2client-ingress-ca")
+    elif facts.mlflow_ca:
+        # By value: nothing of the operator's is mounted in the collector.
+        tls = {"ca_pem": facts.mlflow_ca, "include_system_ca_certs_pool": True}
+        yield Configuration(exporters={MLFLOW_EXPORTER: {"tls": tls}})
 
 
 def _mlflow_destination(destination: MLflowDestination) -> Configuration:
@@ -50,6 +60,11 @@ def _mlflow_destination(destination: MLflowDestination) -> Configuration:
             EXPERIMENT_HEADER: escape(destination.experiment_id),
         }
     return Configuration(exporters={MLFLOW_EXPORTER: settings})
+
+
+def is_plain_http(url: str) -> bool:
+    """Whether what is sent to that URL can be read on its way."""
+    return not url.lower().startswith("https://")
 
 
 def escape(value: str) -> str:

@@ -45,7 +45,9 @@ class Facts:
 
     `ingress_ca`: ConfigMap `otel-ingress-ca` is mounted, `modern_exporter_names` that the
     collector knows `otlp_http` and `otlp_grpc` (exporters.py), `memory_bytes` what the collector's container
-    may take at most, None where it has no limit.
+    may take at most, None where it has no limit. `oauth_client`: the collector has what an OAuth client needs
+    in its environment, used elsewhere than on OpenShift; `mlflow_ca`: PEM certificates by which MLflow is
+    verified there, beside the system's; `mlflow_allow_http`: the collector's token may go to `http://`.
     """
 
     openshift: bool
@@ -54,6 +56,9 @@ class Facts:
     ingress_ca: bool
     modern_exporter_names: bool
     memory_bytes: int | None = None
+    oauth_client: bool = False
+    mlflow_ca: str | None = None
+    mlflow_allow_http: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +72,15 @@ class Pipeline:
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """A collector configuration, or a part of one. Every extension in it is also switched on."""
+    """A collector configuration, or a part of one. Every extension in it is also switched on.
+
+    `telemetry`: the collector's own, of which the operator writes nothing.
+    """
 
     extensions: Components = field(default_factory=dict[str, Settings])
     receivers: Components = field(default_factory=dict[str, Settings])
     processors: Components = field(default_factory=dict[str, Settings])
     exporters: Components = field(default_factory=dict[str, Settings])
+    connectors: Components = field(default_factory=dict[str, Settings])
+    telemetry: Settings = field(default_factory=dict[str, Any])
     pipelines: Mapping[str, Pipeline] = field(default_factory=dict[str, Pipeline])

@@ -15,6 +15,7 @@ from kagenti_operator.contract import EXPERIMENT_HEADER, WORKSPACE_HEADER
 from kagenti_operator.otelcol.assemble import MLFLOW_EXPORTER, assemble, unescape
 from kagenti_operator.otelcol.exporters import modern_exporter_id
 from kagenti_operator.otelcol.model import Configuration, Facts, MLflowDestination, Pipeline, Settings
+from kagenti_operator.otelcol.verbatim import Scalar
 
 HEADER = "# Written by kagenti-operator from what it finds in the cluster; edits here are undone.\n"
 
@@ -52,9 +53,9 @@ def last_known_destination(yaml_text: str, annotated_hash: str | None) -> MLflow
     if annotated_hash != config_hash(yaml_text):
         return None
     try:
-        document: object = yaml.safe_load(yaml_text)
-    except (yaml.YAMLError, ValueError):
-        # ValueError: a scalar that has the form of a date and is none.
+        # Every scalar is a text to it, so that none in somebody else's part can be no date or no number.
+        document: object = yaml.load(yaml_text, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
         return None
     exporters = _mapping(_mapping(document).get("exporters"))
     settings = _mapping(exporters.get(MLFLOW_EXPORTER) or exporters.get(modern_exporter_id(MLFLOW_EXPORTER)))
@@ -75,9 +76,11 @@ def _document(configuration: Configuration) -> dict[str, Any]:
         "receivers": configuration.receivers,
         "processors": configuration.processors,
         "exporters": {id_: _quote_headers(it) for id_, it in configuration.exporters.items()},
+        "connectors": configuration.connectors,
     }
     service = {
         "extensions": list(configuration.extensions),
+        **({"telemetry": configuration.telemetry} if configuration.telemetry else {}),
         "pipelines": {id_: _pipeline(it) for id_, it in configuration.pipelines.items()},
     }
     return {name: components for name, components in sections.items() if components} | {"service": service}
@@ -91,11 +94,14 @@ def _pipeline(pipeline: Pipeline) -> dict[str, list[str]]:
     }
 
 
-def _quote_headers(settings: Settings) -> Settings:
-    # The collector's YAML reader takes more plain words for numbers than ours (`1e3`, `0o7`).
-    if "headers" not in settings:
+def _quote_headers(settings: Settings | None) -> Settings | None:
+    # The collector's YAML reader takes more plain words for numbers than ours (`1e3`, `0o7`). What users
+    # wrote stays as they wrote it.
+    headers = settings.get("headers") if settings else None
+    if not settings or not isinstance(headers, Mapping):
         return settings
-    return {**settings, "headers": {name: _Quoted(value) for name, value in settings["headers"].items()}}
+    items = cast("Mapping[str, object]", headers).items()
+    return {**settings, "headers": {name: _Quoted(it) if type(it) is str else it for name, it in items}}
 
 
 class _Quoted(str):
@@ -109,8 +115,14 @@ class _Dumper(yaml.SafeDumper):
     def represent_quoted(self, data: _Quoted) -> yaml.ScalarNode:
         return yaml.ScalarNode("tag:yaml.org,2002:str", str(data), style='"')
 
+    def represent_text(self, data: str) -> yaml.ScalarNode:
+        # Certificates are read line by line.
+        return yaml.ScalarNode("tag:yaml.org,2002:str", data, style="|" if "\n" in data else None)
+
 
 _Dumper.add_representer(_Quoted, _Dumper.represent_quoted)
+_Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(Scalar, lambda _, scalar: scalar.represent())
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

@@ -1,5 +1,8 @@
 """The collector's configuration and its rollout, on a real API server."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pytest
 
 from kagenti_devcluster.testing.platform import (
@@ -67,6 +70,56 @@ async def test_a_late_collector_is_rolled_to_the_names_that_its_version_knows(
         return found
 
     await expect_rolled(platform, await eventually(modern))
+
+
+EXTRA = config_map_path(SYSTEM, "otel-collector-extra")
+TEMPO = """\
+exporters: {otlp_http/tempo: {endpoint: "http://tempo:4318", headers: {tenant: "7"}}}
+service: {pipelines: {traces/tempo: {receivers: [otlp], exporters: [otlp_http/tempo]}}}
+"""
+
+
+# With it MLflow's destination is complete without a workspace.
+OAUTH_CLIENT: list[Mapping[str, Any]] = [{"name": "MLFLOW_CLIENT_ID", "value": "collector"}]
+HELMS = """\
+receivers: {otlp: {protocols: {http: {}}}}
+exporters: {debug: {}, otlphttp/tempo: {endpoint: "http://tempo:4318"}}
+service: {pipelines: {traces: {receivers: [otlp], exporters: [debug, otlphttp/tempo]}}}
+"""
+
+
+async def test_a_configuration_that_works_is_kept_until_ours_is_complete_and_goes_in_one_roll(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    before = await platform.config_map(SYSTEM, "otel-collector-config", {"base.yaml": HELMS})
+    collector = await platform.workload(SYSTEM, "otel-collector", agent=False, env=OAUTH_CLIENT)
+    start_operator()
+    await expect_event(platform, SYSTEM, "otel-collector", "ConfigurationKept", "otlphttp/tempo")
+    await expect_unchanged(platform, CONFIG, before, seconds=1)
+    await platform.config_map(SYSTEM, "otel-collector-extra", {"tempo.yaml": TEMPO})
+    await platform.managed_and_ready(ADDRESS)
+    config = await expect_config(platform, "traces/mlflow", "traces/tempo")
+    rolled = await expect_rolled(platform, config)
+    assert rolled["metadata"]["generation"] == collector["metadata"]["generation"] + 1
+    await expect_event(platform, SYSTEM, "otel-collector", "ConfigurationReplaced", "otlphttp/tempo")
+    assert (await platform.get(COLLECTOR) or {})["metadata"]["generation"] == rolled["metadata"]["generation"]
+
+
+async def test_a_fresh_platform_costs_one_roll(start_operator: StartOperator, platform: Platform) -> None:
+    for crd in (DSC_CRD, MLFLOW_CRD):
+        await platform.install_crd(crd)
+    await platform.set_state("Managed")
+    await platform.put(f"/api/v1/namespaces/{SYSTEM}/services/phoenix", build_service("phoenix"))
+    collector = await install_collector(platform)
+    start_operator()
+    await expect_event(platform, SYSTEM, "otel-collector", "RolloutWaitsForMLflow", "5 minutes")
+    await expect_config(platform, "traces/phoenix")
+    await expect_unchanged(platform, COLLECTOR, collector, seconds=3, field="generation")
+    await platform.managed_and_ready(ADDRESS)
+    config = await expect_config(platform, "traces/mlflow", "traces/phoenix")
+    rolled = await expect_rolled(platform, config)
+    assert rolled["metadata"]["generation"] == collector["metadata"]["generation"] + 1
+    await expect_unchanged(platform, COLLECTOR, rolled, seconds=15, field="generation")
 
 
 async def test_hand_edits_are_undone(start_operator: StartOperator, platform: Platform) -> None:
@@ -196,14 +249,74 @@ async def test_openshifts_certificates_are_bundled_and_roll_the_collector(
     await eventually(rolled_again)
 
 
-async def test_openshift_without_a_workspace_sends_no_headers_and_is_reported(
-    start_operator: StartOperator, platform: Platform
+@pytest.mark.parametrize("openshift", [True, False], ids=["OpenShift", "plain Kubernetes"])
+async def test_without_a_workspace_no_headers_are_sent_and_that_is_reported(
+    start_operator: StartOperator, platform: Platform, *, openshift: bool
 ) -> None:
-    await platform.install_crd(OPENSHIFT_CRD)
+    if openshift:
+        await platform.install_crd(OPENSHIFT_CRD)
     await platform.managed_and_ready(ADDRESS)
     start_operator()
     config = await expect_config(platform, "traces/mlflow")
     exporter = parsed(config)["exporters"]["otlphttp/mlflow"]
     assert "headers" not in exporter
     assert exporter["auth"] == {"authenticator": "bearertokenauth/mlflow"}
+    assert ("tls" in exporter) is openshift
     await expect_event(platform, "default", "mlflow", "WorkspaceNotConfigured")
+
+
+async def test_a_collector_with_credentials_of_its_own_is_an_oauth_client(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.workload(SYSTEM, "otel-collector", agent=False, env=OAUTH_CLIENT)
+    await platform.managed_and_ready(ADDRESS)
+    start_operator()
+    config = await expect_config(platform, "traces/mlflow")
+    assert parsed(config)["exporters"]["otlphttp/mlflow"]["auth"] == {"authenticator": "oauth2client/mlflow"}
+
+
+@pytest.mark.parametrize("allowed", [False, True], ids=["not permitted", "permitted"])
+async def test_a_token_goes_to_http_only_where_that_is_permitted(
+    start_operator: StartOperator, platform: Platform, *, allowed: bool
+) -> None:
+    await platform.managed_and_ready("http://mlflow.redhat-ods-applications.svc:5000")
+    start_operator(*(("--mlflow-allow-http",) if allowed else ()))
+    config = parsed(await expect_config(platform, "traces/mlflow"))
+    assert ("auth" in config["exporters"]["otlphttp/mlflow"]) is allowed
+    assert ("bearertokenauth/mlflow" in config["service"]["extensions"]) is allowed
+    reason = "TokenSentUnencrypted" if allowed else "TokenNotSent"
+    await expect_event(platform, "default", "mlflow", reason, "http://mlflow", "--mlflow-allow-http")
+
+
+async def test_mlflow_is_found_with_the_bootstrap_alone(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await platform.managed_and_ready(ADDRESS)
+    start_operator(features=BOOTSTRAP_ONLY)
+    config = await expect_config(platform, "traces/mlflow")
+    exporter = parsed(config)["exporters"]["otlphttp/mlflow"]
+    assert exporter["traces_endpoint"] == f"{ADDRESS}/v1/traces"
+    await expect_event(platform, "default", "mlflow", "WorkspaceNotConfigured")
+
+
+async def test_a_users_own_part_is_merged_followed_and_reported_where_it_is_bad(
+    start_operator: StartOperator, platform: Platform
+) -> None:
+    await install_collector(platform)
+    start_operator()
+    await expect_config(platform, "traces/default")
+    await platform.config_map(SYSTEM, "otel-collector-extra", {"tempo.yaml": TEMPO})
+    await expect_rolled(platform, await expect_config(platform, "traces/default", "traces/tempo"))
+    bad = {
+        "tempo.yaml": TEMPO,
+        "bad.yaml": "exporters: [",
+        "debug.yaml": "exporters: {debug: {verbosity: basic}}",
+    }
+    before = await platform.get(CONFIG)
+    assert before is not None
+    await platform.config_map(SYSTEM, "otel-collector-extra", bad)
+    words = ("key bad.yaml is no YAML", "key debug.yaml has exporters debug")
+    await expect_event(platform, SYSTEM, "otel-collector-extra", "ExtraConfigurationIgnored", *words)
+    await expect_unchanged(platform, CONFIG, before, seconds=2)
+    await platform.delete(EXTRA)
+    await expect_config(platform, "traces/default")

@@ -19,6 +19,14 @@ from kagenti_devcluster.testing.platform import (
 )
 from kagenti_operator.runtime.control.write_backoff import FREE
 from tests.support.agents import Agents
+from tests.support.collector import (
+    COLLECTOR,
+    CONFIG,
+    HASH,
+    expect_config,
+    expect_rolled,
+    install_collector,
+)
 from tests.support.expectations import expect_event
 from tests.support.operator_process import OperatorProcess, StartOperator
 
@@ -148,3 +156,49 @@ async def test_the_ingress_ca(start_operator: StartOperator, platform: Platform)
         start_operator(features=("--enable-otel-bootstrap",))
         await expect_rest(reverted)
         await expect_event(platform, SYSTEM, "otel-collector", "WriteReverted", "otel-ingress-ca")
+
+
+async def expect_ever_longer_rest(reverted: Callable[[], int]) -> None:
+    """Assert that the collector's objects, at most one write in ten seconds, get ever longer pauses."""
+
+    async def wrote() -> None:
+        assert reverted() == FREE + 1
+
+    await eventually(wrote, seconds=90)
+    await always(wrote, seconds=14)
+
+
+async def test_the_collectors_configuration(start_operator: StartOperator, platform: Platform) -> None:
+    await install_collector(platform)
+    theirs = "service: {pipelines: {}}\n"
+    patch = {"data": {"base.yaml": theirs}}
+    async with reverting(platform, CONFIG, lambda it: it["data"]["base.yaml"] != theirs, patch) as reverted:
+        start_operator()
+        await expect_ever_longer_rest(reverted)
+        await expect_event(platform, SYSTEM, "otel-collector-config", "WriteReverted", "base.yaml")
+    # Whoever lets go gets a collector that works.
+    config = await expect_config(platform, "traces/default")
+    rolled = await expect_rolled(platform, config)
+    # It was never rolled to what is not there.
+    assert rolled["metadata"]["generation"] <= 3
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["otel/opentelemetry-collector-contrib:0.152.0", "otel/opentelemetry-collector-contrib:0.149.0"],
+    ids=["reads its token again", "is rolled for its token"],
+)
+async def test_the_collectors_pod_template(
+    start_operator: StartOperator, platform: Platform, image: str
+) -> None:
+    await platform.managed_and_ready()
+    await install_collector(platform, image=image)
+
+    def is_ours(found: Object) -> bool:
+        return HASH in found["spec"]["template"]["metadata"].get("annotations", {})
+
+    patch: Object = {"spec": {"template": {"metadata": {"annotations": None}}}}
+    async with reverting(platform, COLLECTOR, is_ours, patch) as reverted:
+        start_operator()
+        await expect_ever_longer_rest(reverted)
+        await expect_event(platform, SYSTEM, "otel-collector", "WriteReverted", "Deployment")

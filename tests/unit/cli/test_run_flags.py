@@ -23,12 +23,15 @@ def test_everything_is_off_by_default() -> None:
     assert not args.enable_mlflow
     assert not args.enable_otel_bootstrap
     assert not args.leader_elect
+    assert not args.mlflow_allow_http
     assert build_settings(args).mlflow_experiment_name == "kagenti-traces"
     assert build_settings(args).max_concurrent_rolls == 32
     assert build_settings(args).agents_mlflow_address == "auto"
 
 
-@pytest.mark.parametrize("flag", ["enable-mlflow", "enable-otel-bootstrap", "leader-elect", "metrics-secure"])
+@pytest.mark.parametrize(
+    "flag", ["enable-mlflow", "enable-otel-bootstrap", "leader-elect", "metrics-secure", "mlflow-allow-http"]
+)
 @pytest.mark.parametrize(
     ("suffix", "expected"), [("", True), ("=true", True), ("=false", False), ("=1", True), ("=F", False)]
 )
@@ -59,6 +62,7 @@ def test_agents_are_given_the_address_that_is_wanted(mode: str) -> None:
     "flag",
     [
         "--enable-mlflow=maybe",
+        "--mlflow-allow-http=perhaps",
         "--metrics-bind-address=8080",
         "--mlflow-workspace=Team_1",
         "--platform-namespace=Team_1",

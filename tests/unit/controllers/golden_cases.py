@@ -12,9 +12,9 @@ from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import build_access
 from kagenti_operator.controllers.agents.injection import build_release, build_removal, plan_injection
 from kagenti_operator.controllers.collector.access import build_binding
-from kagenti_operator.controllers.collector.config import build_collector_config
 from kagenti_operator.controllers.collector.ingress_ca import build_ingress_ca
 from kagenti_operator.controllers.collector.rollout import annotate, build_rollout
+from kagenti_operator.controllers.collector.wanted import build_collector_config
 from kagenti_operator.controllers.mlflow.console_link import build_link
 from kagenti_operator.controllers.mlflow.operand import build_operand
 from kagenti_operator.kube.manifests import Manifest

@@ -11,7 +11,10 @@ from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.kube.quantity import parse_bytes
 from kagenti_operator.mlflow import status
 from kagenti_operator.mlflow.otlp_path import guess
-from kagenti_operator.otelcol import Facts, MLflowDestination, has_modern_exporter_names, render
+from kagenti_operator.otelcol import Facts, MLflowDestination, has_modern_exporter_names
+from kagenti_operator.otelcol.assemble import assemble
+from kagenti_operator.otelcol.extra import merge_extra
+from kagenti_operator.otelcol.render import render_configuration
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -31,7 +34,10 @@ class GoldenCase:
     def rendered(self) -> str:
         """The configuration, or the words of the error that keeps it from being made."""
         try:
-            return render(facts_of(yaml.safe_load(self.input.read_text())))
+            case = yaml.safe_load(self.input.read_text())
+            return render_configuration(
+                merge_extra(assemble(facts_of(case)), case.get("extra", {})).configuration
+            )
         except ValueError as error:
             return yaml.safe_dump({"error": str(error)})
 
@@ -44,6 +50,9 @@ def facts_of(case: dict[str, Any]) -> Facts:
         ingress_ca=case["ingressCA"],
         modern_exporter_names=has_modern_exporter_names(case["collectorImage"]),
         memory_bytes=parse_bytes(case.get("collectorMemory", "")),
+        oauth_client=case.get("oauthClient", False),
+        mlflow_ca=case.get("mlflowCA"),
+        mlflow_allow_http=case.get("mlflowAllowHTTP", False),
     )
 
 

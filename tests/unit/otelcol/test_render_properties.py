@@ -39,6 +39,9 @@ FACTS = st.builds(
     ingress_ca=st.booleans(),
     modern_exporter_names=st.booleans(),
     memory_bytes=st.none() | st.integers(1, 2**60),
+    oauth_client=st.booleans(),
+    mlflow_ca=st.none() | TEXT,
+    mlflow_allow_http=st.booleans(),
 )
 
 
@@ -50,14 +53,17 @@ STRUCTURES = [
         phoenix=phoenix,
         ingress_ca=ingress_ca,
         modern_exporter_names=modern,
+        oauth_client=oauth_client,
     )
-    for openshift, mlflow, phoenix, ingress_ca, modern in itertools.product(
+    for openshift, mlflow, phoenix, ingress_ca, modern, oauth_client in itertools.product(
         (False, True),
         (
             None,
             MLflowDestination(traces_endpoint="https://mlflow/v1/traces"),
             MLflowDestination(traces_endpoint="https://mlflow/v1/traces", workspace="a", experiment_id="1"),
+            MLflowDestination(traces_endpoint="http://mlflow/v1/traces", workspace="a", experiment_id="1"),
         ),
+        (False, True),
         (False, True),
         (False, True),
         (False, True),
@@ -191,3 +197,13 @@ def test_any_text_may_stand_as_an_image(image: str) -> None:
 def test_versions_are_compared_as_numbers(major: int, minor: int, patch: int) -> None:
     image = f"otel/opentelemetry-collector:{major}.{minor}.{patch}"
     assert has_modern_exporter_names(image) == ((major, minor) >= (0, 144))
+
+
+@given(FACTS)
+def test_the_token_goes_over_tls_only_unless_that_is_permitted(facts: Facts) -> None:
+    exporter = mlflow_exporter(facts)
+    if exporter is None or exporter.get("auth") != {"authenticator": "bearertokenauth/mlflow"}:
+        return
+    assert facts.mlflow_allow_http or exporter["traces_endpoint"].lower().startswith("https://")
+    assert not exporter.get("tls", {}).get("insecure")
+    assert not exporter.get("tls", {}).get("insecure_skip_verify")

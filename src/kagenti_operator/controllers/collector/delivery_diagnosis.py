@@ -7,7 +7,9 @@ from typing import Self
 from kagenti_operator import contract
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
+from kagenti_operator.controllers.collector.sources import MLflowSources
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.otelcol.assemble import is_plain_http
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 # Why no span at all is taken. Who manages MLflow instead of the operator may have granted access otherwise.
@@ -49,6 +51,15 @@ class Delivery:
         )
 
 
+def find_delivery(sources: MLflowSources, workspace: str | None) -> Delivery:
+    """What decides whether MLflow takes spans that are sent to that workspace."""
+    access = sources.access
+    if access is None:
+        # Who grants access instead of this operator is not followed.
+        return Delivery(workspace=workspace, state=sources.mlflow.state, bound=True, has_agents=False)
+    return Delivery.of(sources.mlflow, access.bindings, access.agents, workspace)
+
+
 def foresee_refusal(delivery: Delivery) -> str | None:
     """Find which of REASONS keeps spans from MLflow, or UNMANAGED; None where nothing does."""
     if not delivery.workspace:
@@ -80,6 +91,27 @@ def report_delivery(delivery: Delivery) -> Iterable[Report]:
     }
     if reason in messages:
         yield Report(reason=reason, message=messages[reason], log=True)
+
+
+def report_encryption(endpoint: str, *, allowed: bool) -> Iterable[Report]:
+    """Report an address to which the collector sends its token unencrypted, or does not send it."""
+    if not is_plain_http(endpoint):
+        return
+    if allowed:
+        yield Report(
+            reason="TokenSentUnencrypted",
+            message=f"The collector sends its token to {endpoint}, where others can read it on its way: "
+            "mlflow.allowHTTP (flag --mlflow-allow-http) permits it.",
+            log=True,
+        )
+        return
+    yield Report(
+        reason="TokenNotSent",
+        message=f"The collector sends no token to {endpoint}, where others could read it on its way, so "
+        "MLflow refuses every span with 401. Have MLflow serve https, or permit it by the chart's value "
+        "mlflow.allowHTTP (flag --mlflow-allow-http).",
+        log=True,
+    )
 
 
 def _describe_state(delivery: Delivery) -> str:

@@ -13,11 +13,12 @@ from kagenti_operator.otelcol.model import MLflowDestination
 class MLflowView:
     """What decides where spans go.
 
+    `by_kubernetes`: MLflow authorizes by Kubernetes, and takes spans of a workspace's experiments only.
     `granted`: the collector may write to the workspace, or there is nothing yet that it could be granted for.
     """
 
     cr: MLflow | None
-    openshift: bool
+    by_kubernetes: bool
     workspace: str | None
     resolved: Resolved | None
     traces: TracesURL | None
@@ -35,7 +36,7 @@ def choose_destination(view: MLflowView) -> MLflowDestination | None:
     endpoint = find_traces_url(view.cr, view.traces) if status.is_available(view.cr) else None
     if endpoint is None:
         return view.last_known
-    if not view.openshift or not view.workspace:
+    if not view.by_kubernetes or not view.workspace:
         return MLflowDestination(traces_endpoint=endpoint)
     resolved = view.resolved
     known = (

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kagenti_operator import contract
+from kagenti_operator.controllers.collector.workload import is_oauth_client
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.platform_operator_marks import is_platform_operator
 from kagenti_operator.kube.objects.models import ConfigMap
@@ -30,9 +31,14 @@ class CollectorFacts:
         self.phoenix_service = informers.get(
             Selection(resource=SERVICES, namespace=settings.namespace, name=contract.PHOENIX)
         )
-        self.config_map, self.ingress_ca, self.service_ca = (
+        self.config_map, self.ingress_ca, self.service_ca, self.extra = (
             informers.get(Selection(resource=CONFIG_MAPS, namespace=settings.namespace, name=name))
-            for name in (contract.COLLECTOR_CONFIG, contract.INGRESS_CA, contract.SERVICE_CA)
+            for name in (
+                contract.COLLECTOR_CONFIG,
+                contract.INGRESS_CA,
+                contract.SERVICE_CA,
+                contract.COLLECTOR_EXTRA,
+            )
         )
         # The chart grants these two on OpenShift only, where their namespaces exist.
         self.ingress_source, self.root_source = (
@@ -60,6 +66,7 @@ class CollectorFacts:
             self.config_map,
             self.ingress_ca,
             self.service_ca,
+            self.extra,
             self.ingress_source,
             self.root_source,
         )
@@ -87,6 +94,15 @@ class CollectorFacts:
         """The object that people would describe for the collector's configuration."""
         found = self.collector or self.operator
         return ObjectRef.of(DEPLOYMENTS, found) if found else None
+
+    @property
+    def mlflow_by_kubernetes(self) -> bool:
+        """Whether the collector shows MLflow its ServiceAccount's token, as no OAuth client of MLflow's.
+
+        False while it is not known whether this is OpenShift.
+        """
+        openshift = self.openshift.value
+        return openshift is not None and (openshift or not is_oauth_client(self.collector))
 
     @property
     def phoenix(self) -> bool:

@@ -1,40 +1,49 @@
-"""The collector as two features: its access to MLflow with its experiment, and its configuration."""
+"""The collector as three features: its access to MLflow, its experiment there, and its configuration."""
 
 from kagenti_operator import contract
 from kagenti_operator.controllers.collector import access, config, experiment, ingress_ca
-from kagenti_operator.controllers.collector.config import MLflowSources
 from kagenti_operator.controllers.collector.facts import CollectorFacts
 from kagenti_operator.controllers.collector.metrics import AccessMetrics, CollectorMetrics, ExperimentMetrics
+from kagenti_operator.controllers.collector.sources import Access, MLflowSources
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.metrics import Leading
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.permissions import permit
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, ROLE_BINDINGS
 from kagenti_operator.runtime.observable import Observable
 
 
 def build_access_feature(
-    dependencies: Dependencies, sources: MLflowSources, gone: Observable[bool], leading: Leading
+    dependencies: Dependencies,
+    mlflow: MLflowFacts,
+    granted: Access,
+    gone: Observable[bool],
+    leading: Leading,
 ) -> Feature:
-    """Build the RoleBindings and the experiment."""
-    mlflow, agents, registry = sources.mlflow, sources.agents, dependencies.metrics.registry
+    """Build the RoleBindings."""
+    bindings, agents = granted.bindings, granted.agents
     return Feature(
         name="collector-access",
-        informers=(*mlflow.informers, *sources.access.informers, *agents.informers),
-        controllers=(
-            access.setup(dependencies, mlflow, sources.access, agents, gone),
-            experiment.setup(dependencies, mlflow, sources.resolved),
-        ),
+        informers=(*mlflow.informers, *bindings.informers, *agents.informers),
+        controllers=(access.setup(dependencies, mlflow, bindings, agents, gone),),
         permissions=permit(ROLE_BINDINGS, "create", "patch"),
-        metrics=(
-            AccessMetrics(sources.access, agents, leading, registry),
-            ExperimentMetrics(sources.resolved, dependencies.settings, leading),
-        ),
+        metrics=(AccessMetrics(bindings, agents, leading, dependencies.metrics.registry),),
+    )
+
+
+def build_experiment_feature(dependencies: Dependencies, sources: MLflowSources, leading: Leading) -> Feature:
+    """Build the experiment that spans go to."""
+    return Feature(
+        name="collector-experiment",
+        informers=sources.mlflow.informers,
+        controllers=(experiment.setup(dependencies, sources.mlflow, sources.resolved),),
+        metrics=(ExperimentMetrics(sources.resolved, dependencies.settings, leading),),
     )
 
 
 def build_configuration_feature(
-    dependencies: Dependencies, facts: CollectorFacts, sources: MLflowSources | None, leading: Leading
+    dependencies: Dependencies, facts: CollectorFacts, sources: MLflowSources, leading: Leading
 ) -> Feature:
     """Build the ConfigMaps and the rollout."""
     settings = dependencies.settings

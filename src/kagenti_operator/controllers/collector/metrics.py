@@ -10,10 +10,10 @@ from prometheus_client.registry import Collector
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.access_latency import AccessLatency
-from kagenti_operator.controllers.collector.config import MLflowSources
-from kagenti_operator.controllers.collector.delivery_diagnosis import REASONS, Delivery, foresee_refusal
+from kagenti_operator.controllers.collector.delivery_diagnosis import REASONS, find_delivery, foresee_refusal
 from kagenti_operator.controllers.collector.experiment import Resolved
 from kagenti_operator.controllers.collector.facts import CollectorFacts
+from kagenti_operator.controllers.collector.sources import MLflowSources
 from kagenti_operator.controllers.metrics import Leading, gauge
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.runtime.observable import Observable
@@ -79,7 +79,7 @@ class CollectorMetrics(Collector):
     def __init__(
         self,
         facts: CollectorFacts,
-        sources: MLflowSources | None,
+        sources: MLflowSources,
         in_place_since: Observable[datetime | None],
         settings: Settings,
         leading: Leading,
@@ -103,8 +103,7 @@ class CollectorMetrics(Collector):
             "Whether every replica of the collector, at least one, runs its pod template and is available",
             facts.collector_ready,
         )
-        if self._sources:
-            yield from self._collect_refusals(self._sources)
+        yield from self._collect_refusals(self._sources)
         if self._leading.value and not self._suspended.value:
             yield from self._collect_configuration()
 
@@ -113,9 +112,8 @@ class CollectorMetrics(Collector):
             "kagenti_spans_refused", "Why MLflow takes no span of the collector", labels=("reason",)
         )
         found = None
-        if sources.mlflow.cr is not None and self._facts.openshift.value:
-            workspace = self._settings.mlflow_workspace
-            found = foresee_refusal(Delivery.of(sources.mlflow, sources.access, sources.agents, workspace))
+        if sources.mlflow.cr is not None and self._facts.mlflow_by_kubernetes:
+            found = foresee_refusal(find_delivery(sources, self._settings.mlflow_workspace))
         for reason in REASONS:
             refused.add_metric((reason,), reason == found)
         yield refused

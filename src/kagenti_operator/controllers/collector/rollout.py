@@ -6,20 +6,20 @@ token has to be renewed by another: some collectors keep the token that they sta
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
 
 from kagenti_operator import clock, contract
 from kagenti_operator.controllers.collector.facts import CollectorFacts, read_key
+from kagenti_operator.controllers.collector.workload import collector_image, find_container
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.auth.token_claims import read_pod_token_seconds
 from kagenti_operator.kube.errors import ConfigError
 from kagenti_operator.kube.manifests import Manifest, build_patch
-from kagenti_operator.kube.objects.workloads import Container, Workload
-from kagenti_operator.kube.quantity import parse_bytes
+from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import DEPLOYMENTS
-from kagenti_operator.otelcol.model import MLflowDestination
 from kagenti_operator.otelcol.render import config_hash
 from kagenti_operator.otelcol.versions import FIRST_TOKEN_RENEWING_VERSION, keeps_first_token
 from kagenti_operator.runtime.control.applier import Applier, is_subset
@@ -46,26 +46,6 @@ def hash_certificates(*bundles: str | None) -> str | None:
     return hashlib.sha256("\n".join(present).encode()).hexdigest() if present else None
 
 
-def collector_image(collector: Workload | None) -> str:
-    """Image of the collector's container, empty where it cannot be told."""
-    container = _container(collector) if collector else None
-    return container.image if container else ""
-
-
-def collector_memory_bytes(collector: Workload | None) -> int | None:
-    """Memory limit of the collector's container, None where it has none."""
-    container = _container(collector) if collector else None
-    limits = (container.resources.limits or {}) if container and container.resources else {}
-    return parse_bytes(limits.get("memory", ""))
-
-
-def _container(collector: Workload) -> Container | None:
-    containers = collector.spec.template.spec.containers
-    return next(
-        (c for c in containers if c.name == contract.COLLECTOR), containers[0] if containers else None
-    )
-
-
 def kept_token_seconds(collector: Workload, pod_token_seconds: float | None) -> float | None:
     """How long the token lives that the collector keeps; None where it renews it, or nobody can tell.
 
@@ -79,7 +59,7 @@ def kept_token_seconds(collector: Workload, pod_token_seconds: float | None) -> 
 
 def _asked_seconds(collector: Workload) -> int | None:
     """What a volume of the pod template asks for in place of the one that admission would add."""
-    container = _container(collector)
+    container = find_container(collector)
     mounts = (container.volume_mounts or ()) if container else ()
     names = {
         mount.name for mount in mounts if mount.mount_path.rstrip("/") == contract.SERVICE_ACCOUNT_FOLDER
@@ -111,14 +91,31 @@ def annotate(
     token_annotation: str,
     token_seconds: float | None,
     now: datetime,
+    *,
+    written: Mapping[str, str] | None = None,
 ) -> Mapping[str, str]:
-    """The annotations to have: the time of the last roll stays until the collector is rolled anew."""
+    """The annotations to have: the time of the last roll stays until the collector is rolled anew.
+
+    `written`: what was written last. Whoever takes it out again gets the same back, and not another time.
+    """
     if token_seconds is None:
         return hashes
-    rolled_at = have.get(token_annotation)
-    if rolled_at and is_subset(hashes, have) and seconds_to_roll(rolled_at, token_seconds, now) > 0:
-        return {**hashes, token_annotation: rolled_at}
+    for known in (have, written or {}):
+        rolled_at = known.get(token_annotation)
+        if rolled_at and is_subset(hashes, known) and seconds_to_roll(rolled_at, token_seconds, now) > 0:
+            return {**hashes, token_annotation: rolled_at}
     return {**hashes, token_annotation: now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What to apply, and in how many seconds the collector has to be rolled for a new token.
+
+    None where that is not known. Where it has just been rolled, its Deployment's change brings the answer.
+    """
+
+    manifest: Manifest
+    seconds_to_renewal: float | None
 
 
 class CollectorRollout:
@@ -130,38 +127,36 @@ class CollectorRollout:
         self._applier = Applier(dependencies.client)
         self._events = dependencies.events
         self._facts = facts
+        self._written: Mapping[str, str] = {}
 
-    def build(self, text: str, destination: MLflowDestination | None) -> Manifest | None:
-        """Build what to apply for that configuration; None where there is no collector."""
+    def build(self, text: str, *, token: bool) -> Rollout | None:
+        """Build what to apply for that configuration; None where there is no collector.
+
+        `token`: with it the collector shows MLflow its own.
+        """
         collector = self._facts.collector
         if collector is None or collector.metadata.deletion_timestamp:
             return None
         hashes = {self._names.config_hash_annotation: config_hash(text)}
         if ca_hash := self._hash_certificates():
             hashes[self._names.ca_hash_annotation] = ca_hash
-        seconds = self._token_seconds(collector, destination)
+        seconds = self._token_seconds(collector) if token else None
         have = collector.spec.template.annotations
-        annotations = annotate(have, hashes, self._names.token_annotation, seconds, clock.now())
-        return build_rollout(collector, annotations)
+        annotations = annotate(
+            have, hashes, self._names.token_annotation, seconds, clock.now(), written=self._written
+        )
+        renewal = None
+        if seconds is not None:
+            left = seconds_to_roll(have.get(self._names.token_annotation), seconds, clock.now())
+            renewal = left if left > 0 else None
+        return Rollout(build_rollout(collector, annotations), renewal)
 
     async def ensure(self, rollout: Manifest) -> None:
-        """Apply what `build` returned, where that differs. Raises KubeError."""
+        """Apply the manifest that `build` returned, where that differs. Raises KubeError."""
         collector = self._facts.collector
         if await self._applier.ensure(DEPLOYMENTS, rollout, collector) and collector:
-            self._record(collector, rollout["spec"]["template"]["metadata"]["annotations"])
-
-    def seconds_to_renewal(self, destination: MLflowDestination | None) -> float | None:
-        """In how many seconds the collector has to be rolled for a new token; None where that is not known.
-
-        Where it has just been rolled, its Deployment's change brings the answer.
-        """
-        collector = self._facts.collector
-        seconds = self._token_seconds(collector, destination) if collector else None
-        if collector is None or seconds is None:
-            return None
-        rolled_at = collector.spec.template.annotations.get(self._names.token_annotation)
-        left = seconds_to_roll(rolled_at, seconds, clock.now())
-        return left if left > 0 else None
+            self._written = rollout["spec"]["template"]["metadata"]["annotations"]
+            self._record(collector, self._written)
 
     def _hash_certificates(self) -> str | None:
         facts = self._facts
@@ -170,10 +165,7 @@ class CollectorRollout:
             read_key(facts.ingress_ca, contract.CA_BUNDLE_KEY),
         )
 
-    def _token_seconds(self, collector: Workload, destination: MLflowDestination | None) -> float | None:
-        # Elsewhere than on OpenShift it gets its tokens by oauth2client.
-        if destination is None or not self._facts.openshift.value:
-            return None
+    def _token_seconds(self, collector: Workload) -> float | None:
         try:
             own = read_pod_token_seconds(self._connection.token())
         except ConfigError:

@@ -9,6 +9,21 @@ from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.runtime.observable import Observable
 
 
+def build_discovery_feature(
+    dependencies: Dependencies, mlflow: MLflowFacts, traces: Observable[TracesURL | None]
+) -> Feature:
+    """Build what finds MLflow, and reports an MLflow that is there and not ready. It writes nothing."""
+    return Feature(
+        name="mlflow-discovery",
+        informers=mlflow.informers,
+        controllers=(
+            traces_url.setup(dependencies, mlflow, traces),
+            readiness.setup(dependencies, mlflow),
+        ),
+        metrics=(MLflowMetrics(mlflow),),
+    )
+
+
 def build_feature(
     dependencies: Dependencies,
     mlflow: MLflowFacts,
@@ -21,10 +36,7 @@ def build_feature(
         informers=(*mlflow.informers, ui_config.config_map(dependencies)),
         controllers=(
             operand.setup(dependencies, mlflow, traces),
-            traces_url.setup(dependencies, mlflow, traces),
             absence.setup(dependencies, mlflow, gone),
-            readiness.setup(dependencies, mlflow),
             ui_config.setup(dependencies, mlflow),
         ),
-        metrics=(MLflowMetrics(mlflow),),
     )

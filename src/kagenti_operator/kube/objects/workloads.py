@@ -18,6 +18,18 @@ class EnvVar(KubeStruct):
     value: str | None = None
 
 
+class SecretSource(KubeStruct):
+    """A Secret whose keys become variables."""
+
+    name: str = ""
+
+
+class EnvFrom(KubeStruct):
+    """A source of variables; of the kinds only Secrets are read."""
+
+    secret_ref: SecretSource | None = None
+
+
 class VolumeMount(KubeStruct):
     """Where a container sees a volume."""
 
@@ -42,6 +54,7 @@ class Container(KubeStruct):
     command: tuple[str, ...] | None = None
     args: tuple[str, ...] | None = None
     env: tuple[EnvVar, ...] | None = None
+    env_from: tuple[EnvFrom, ...] | None = None
     volume_mounts: tuple[VolumeMount, ...] | None = None
     resources: Resources | None = None
 

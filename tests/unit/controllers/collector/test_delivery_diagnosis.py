@@ -4,6 +4,7 @@ from kagenti_operator.controllers.collector.delivery_diagnosis import (
     Delivery,
     foresee_refusal,
     report_delivery,
+    report_encryption,
 )
 
 
@@ -73,3 +74,12 @@ def test_a_namespace_without_agents_is_reported_with_the_label_that_ends_it() ->
 def test_what_is_granted_or_about_to_be_is_not_reported(bound: bool) -> None:
     delivery = Delivery(workspace="team1", state="Managed", bound=bound, has_agents=True)
     assert list(report_delivery(delivery)) == []
+
+
+def test_a_token_that_may_not_be_sent_and_one_that_is_sent_in_the_clear_are_reported() -> None:
+    (refused,) = report_encryption("http://mlflow:5000/v1/traces", allowed=False)
+    (sent,) = report_encryption("HTTP://mlflow:5000/v1/traces", allowed=True)
+    assert [refused.reason, sent.reason] == ["TokenNotSent", "TokenSentUnencrypted"]
+    assert "mlflow.allowHTTP" in refused.message
+    for allowed in (False, True):
+        assert list(report_encryption("https://mlflow:8443/v1/traces", allowed=allowed)) == []

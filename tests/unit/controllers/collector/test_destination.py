@@ -24,7 +24,7 @@ def mlflow(*, available: bool = True) -> MLflow:
 
 VIEW = MLflowView(
     cr=mlflow(),
-    openshift=True,
+    by_kubernetes=True,
     workspace="team1",
     resolved=RESOLVED,
     traces=TracesURL(ADDRESS, TRACES),
@@ -68,8 +68,8 @@ def test_without_a_workspace_there_are_no_headers() -> None:
     assert choose_destination(replace(VIEW, workspace=None)) == MLflowDestination(traces_endpoint=TRACES)
 
 
-def test_elsewhere_than_openshift_the_endpoint_is_enough() -> None:
-    view = replace(VIEW, openshift=False, resolved=None)
+def test_for_an_mlflow_that_authorizes_otherwise_the_endpoint_is_enough() -> None:
+    view = replace(VIEW, by_kubernetes=False, resolved=None)
     assert choose_destination(view) == MLflowDestination(traces_endpoint=TRACES)
 
 

@@ -9,11 +9,14 @@ import pytest
 
 from kagenti_operator.controllers.collector.rollout import (
     annotate,
-    collector_image,
-    collector_memory_bytes,
     hash_certificates,
     kept_token_seconds,
     seconds_to_roll,
+)
+from kagenti_operator.controllers.collector.workload import (
+    collector_image,
+    collector_memory_bytes,
+    is_oauth_client,
 )
 from kagenti_operator.kube.objects.workloads import Workload
 
@@ -123,6 +126,14 @@ def test_the_time_of_the_last_roll_stays_until_the_next_is_due() -> None:
     assert annotate(written, HASHES, RENEWED, HOUR, due) == {**HASHES, RENEWED: at(due)}
 
 
+def test_who_takes_the_annotations_out_gets_the_same_back() -> None:
+    written = {**HASHES, RENEWED: at(NOW)}
+    later = NOW + timedelta(minutes=5)
+    assert annotate({}, HASHES, RENEWED, HOUR, later, written=written) == written
+    other = {**HASHES, "kagenti.io/otel-config-hash": "b"}
+    assert annotate({}, other, RENEWED, HOUR, later, written=written) == {**other, RENEWED: at(later)}
+
+
 def test_a_roll_for_another_reason_counts() -> None:
     later = NOW + timedelta(minutes=5)
     changed = {**HASHES, "kagenti.io/otel-ca-hash": "b"}
@@ -142,3 +153,34 @@ def test_the_memory_limit_is_the_collectors_own() -> None:
     assert collector_memory_bytes(limited(main={"cpu": "1"})) is None
     assert collector_memory_bytes(collector("0.149.0")) is None
     assert collector_memory_bytes(None) is None
+
+
+@pytest.mark.parametrize(
+    ("container", "expected"),
+    [
+        (
+            {"env": [{"name": "MLFLOW_CLIENT_ID", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+            True,
+        ),
+        ({"env": [{"name": "MLFLOW_CLIENT_ID", "value": "collector"}]}, True),
+        ({"envFrom": [{"secretRef": {"name": "mlflow-oauth-secret"}}]}, True),
+        ({"env": [{"name": "KEYCLOAK_TOKEN_URL", "value": "https://keycloak"}]}, False),
+        (
+            {"envFrom": [{"configMapRef": {"name": "mlflow-oauth-secret"}}, {"secretRef": {"name": "x"}}]},
+            False,
+        ),
+        ({}, False),
+    ],
+    ids=[
+        "from a Secret's key",
+        "by value",
+        "from a whole Secret",
+        "another variable",
+        "other sources",
+        "none",
+    ],
+)
+def test_an_oauth_client_is_known_by_its_environment(container: Mapping[str, Any], expected: bool) -> None:
+    side = {"name": "side", "env": [{"name": "MLFLOW_CLIENT_ID", "value": "side"}]}
+    assert is_oauth_client(deployment(side, {"name": "otel-collector", **container})) is expected
+    assert not is_oauth_client(None)

@@ -1,0 +1,45 @@
+"""What the collector's configuration needs to know of MLflow."""
+
+from dataclasses import dataclass
+
+from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.collector.access_facts import AccessFacts
+from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.mlflow.traces_url import TracesURL
+from kagenti_operator.runtime.observable import Observable
+
+
+@dataclass(frozen=True)
+class Access:
+    """Who may write to MLflow, where this operator grants it."""
+
+    bindings: AccessFacts
+    agents: AgentFacts
+
+    def is_granted(self, workspace: str) -> bool:
+        """Whether the collector may write there, or there is nothing yet that it could be granted for."""
+        return not self.agents.has_agents(workspace) or self.bindings.is_granted(workspace)
+
+
+@dataclass(frozen=True)
+class MLflowSources:
+    """What the configuration needs to know of MLflow. `access`: None where others grant it."""
+
+    mlflow: MLflowFacts
+    resolved: Observable[Resolved | None]
+    traces: Observable[TracesURL | None]
+    access: Access | None = None
+
+    @property
+    def expected(self) -> bool:
+        """Whether MLflow is there or on its way."""
+        mlflow = self.mlflow
+        return mlflow.state == "Managed" or (mlflow.cr is not None and mlflow.state != "Removed")
+
+    def is_granted(self, workspace: str) -> bool:
+        """Whether spans may be sent to that workspace, as far as that is this operator's business."""
+        # MLflow remembers a refusal for minutes: the grant comes before the configuration that needs it.
+        if self.access is None or self.mlflow.state != "Managed":
+            return True
+        return self.access.is_granted(workspace)
