@@ -47,7 +47,10 @@ def collect_writes(entries: Iterable[Mapping[str, Any]]) -> list[Write]:
 
 
 def _is_write(entry: Mapping[str, Any]) -> bool:
-    return entry["verb"] in _WRITES and entry.get("objectRef", {}).get("resource") not in _REVIEWS
+    about = entry.get("objectRef", {})
+    # A token that is requested changes nothing either.
+    asks = about.get("resource") in _REVIEWS or about.get("subresource") == "token"
+    return entry["verb"] in _WRITES and not asks
 
 
 def _write(entry: Mapping[str, Any]) -> Write:
