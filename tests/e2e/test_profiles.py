@@ -45,7 +45,7 @@ signal.pause()
 WORKLOAD = workload_path("deployments", TEAM, AGENT)
 
 
-@pytest.fixture(params=["openshift-ai-3.4", "next"])
+@pytest.fixture(params=["openshift-ai-3.4", "next", "kubernetes"])
 def cluster(
     request: pytest.FixtureRequest, tmp_path: Path, record_requests: RecordRequests
 ) -> Iterator[tuple[ClusterOptions, Status]]:
