@@ -12,11 +12,11 @@ from kagenti_devcluster.demo.failures import Hop
 from kagenti_devcluster.demo.stage import COLLECTOR, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
-from tests.e2e.names import NAMES, PLATFORM
+from tests.e2e.names import NAMES, OPERATOR, PLATFORM
 from tests.e2e.reading import read
 
 PLANNER = steps_experiments.PLANNER
-LONELY = "team3"
+LONELY, QUIET = "team3", "team4"
 LONELY_READER = "reader"
 CONFIG_MAP = f"/api/v1/namespaces/{PLATFORM}/configmaps/otel-collector-config"
 MLFLOW_EVENTS = "/apis/events.k8s.io/v1/namespaces/default/events"
@@ -96,13 +96,18 @@ async def test_the_collectors_token_is_refused_where_no_agent_lives(stage: Stage
     assert answer.status == 403, answer.text
 
 
-async def test_a_span_for_a_namespace_without_a_binding_is_refused_and_not_stored(stage: Stage):
-    """The collector is configured to deliver to a namespace without agents, hence without RoleBinding."""
-    await stage.apply(*reader_of(LONELY))
-    await install(stage, workspace=LONELY)
-    stage.logs.mark(PLATFORM, COLLECTOR)
+async def test_a_workspace_without_agents_takes_spans_as_soon_as_it_exists(stage: Stage):
+    await install(stage, workspace=QUIET)
     try:
-        experiment = await wait_for_workspace(stage, LONELY)
+
+        async def reported() -> None:
+            events = await stage.api.list(MLFLOW_EVENTS)
+            if not any(e["reason"] == "ExperimentNotAvailable" and QUIET in e["note"] for e in events):
+                raise NotYet("no Event says that the workspace does not exist")
+
+        await stage.until("the Event", reported, seconds=60, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR))
+        await stage.apply(*reader_of(QUIET))
+        experiment = await wait_for_workspace(stage, QUIET)
         sent = await stage.api.call_service(
             PLATFORM,
             f"{COLLECTOR}:8335",
@@ -111,24 +116,23 @@ async def test_a_span_for_a_namespace_without_a_binding_is_refused_and_not_store
             hop=Hop.SENDING,
         )
         assert sent.status == 200
+        mlflow = await stage.mlflow()
+        token = await stage.api.token(QUIET, LONELY_READER)
+        location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
 
-        async def refused() -> None:
-            lines = stage.logs.since_mark(PLATFORM, COLLECTOR)
-            if not any(steps_agent.is_export_error(line) and "403" in line for line in lines):
-                raise NotYet("no 403 in the collector's log")
+        async def stored() -> None:
+            found = await mlflow.request(
+                "POST",
+                "/api/3.0/mlflow/traces/search",
+                QUIET,
+                content={"locations": [location]},
+                token=token,
+            )
+            if found.status != 200 or not found.json().get("traces"):
+                raise NotYet(f"no trace: {found.status} {found.text}")
 
         evidence = (PLATFORM, COLLECTOR)
-        await stage.until("the refusal", refused, seconds=60, hop=Hop.DELIVERY, evidence=evidence)
-        mlflow = await stage.mlflow()
-        token = await stage.api.token(LONELY, LONELY_READER)
-        location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": experiment}}
-        stored = await mlflow.request(
-            "POST", "/api/3.0/mlflow/traces/search", LONELY, content={"locations": [location]}, token=token
-        )
-        assert stored.status == 200, stored.text
-        assert stored.json().get("traces", []) == []
-        events = await stage.api.list(MLFLOW_EVENTS)
-        assert any(e["reason"] == "WorkspaceWithoutAgents" and LONELY in e["note"] for e in events)
+        await stage.until("the trace", stored, seconds=60, hop=Hop.DELIVERY, evidence=evidence)
     finally:
         await install(stage, workspace=TEAM)
         await wait_for_workspace(stage, TEAM)

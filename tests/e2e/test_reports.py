@@ -81,7 +81,7 @@ async def test_kubectl_describe_shows_it_on_agent_mlflow_and_lease(stage: Stage)
     assert "MLflowConfigured" in shown
     assert NAMES.manager in shown
     # A cluster-scoped object's events are in another namespace, and are found all the same.
-    assert "WorkspaceWithoutAgents" in describe(stage, PLATFORM, "mlflows.mlflow.opendatahub.io", "mlflow")
+    assert "ExperimentNotAvailable" in describe(stage, PLATFORM, "mlflows.mlflow.opendatahub.io", "mlflow")
     assert "became leader" in describe(stage, PLATFORM, "lease", NAMES.lease)
 
 

@@ -23,7 +23,6 @@ from tests.support.collector import (
     expect_binding,
     expect_config,
     expect_headers,
-    expect_no_binding,
     expect_rolled,
     install_collector,
 )
@@ -115,5 +114,6 @@ async def test_everything_may_come_and_go_in_any_order(
     await expect_rolled(platform, await expect_headers(platform, team, experiment["experiment_id"]))
 
     await happen(changes.departures, rng)
-    await expect_no_binding(platform, team)
+    # No DataScienceCluster takes nothing away, and the configured workspace needs no agent.
+    await expect_binding(platform, team)
     await expect_rolled(platform, await expect_config(platform, "traces/default"))

@@ -111,7 +111,7 @@ async def allow_operator(platform: Platform, workspace: str) -> None:
     await platform.put(f"{RBAC}/namespaces/{workspace}/rolebindings/{meta['name']}", binding)
 
 
-async def test_access_that_ends_is_reported_each_time_for_another_reason(
+async def test_access_to_the_workspace_ends_with_mlflow_only_and_that_is_reported(
     start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str
 ) -> None:
     await platform.workload(team, "weather")
@@ -125,10 +125,12 @@ async def test_access_that_ends_is_reported_each_time_for_another_reason(
     experiment = await mlflow.expect_experiment(team)
     before = await expect_headers(platform, team, experiment["experiment_id"])
     await reported()
+    # The last agent leaves, and the configured workspace stays granted.
     await platform.delete(workload_path(team, "weather"))
-    await eventually(lambda: reported("WorkspaceWithoutAgents"))
+    await always(reported, seconds=2)
+    await expect_binding(platform, team)
     await platform.set_state("Removed")
-    await eventually(lambda: reported("WorkspaceWithoutAgents", "MLflowNotManaged"))
+    await eventually(lambda: reported("MLflowNotManaged"))
     # All the while the collector goes on to send there.
     after = await platform.get(CONFIG)
     assert after is not None

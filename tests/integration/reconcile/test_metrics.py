@@ -173,9 +173,8 @@ async def test_refusals_that_can_be_foreseen_are_shown(
     port = free_port()
     operator = start_operator(*plain(port), f"--mlflow-workspace={team}")
     await wait_for_server(operator)
-    await expect_refused(port, "WorkspaceWithoutAgents")
-    await platform.workload(team, "weather")
     await expect_refused(port, "WorkspaceNotGranted")
+    await platform.workload(team, "weather")
     other = f"{team}-other"
     await platform.namespace(other)
     await platform.workload(other, "news")

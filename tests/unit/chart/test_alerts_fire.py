@@ -71,8 +71,8 @@ def test_the_workspaces_namespace_lacks_the_binding() -> None:
     }
 
 
-def test_a_workspace_without_agents_costs_the_spans_of_agents_elsewhere() -> None:
-    refused = {series("kagenti_spans_refused", reason="WorkspaceWithoutAgents"): 1}
+def test_a_missing_workspace_costs_the_spans_of_agents_if_there_are_any() -> None:
+    refused = {series("kagenti_spans_refused", reason="WorkspaceNotConfigured"): 1}
     assert firing(refused) == {"KagentiSpansRefused": "critical"}
     nobody = {series("kagenti_agent_namespaces"): 0, series("kagenti_agent_namespaces_granted"): 0}
     assert firing(refused | nobody) == {}

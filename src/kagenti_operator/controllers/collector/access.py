@@ -24,11 +24,14 @@ from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.reporter import Report, Reporter
+from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
 
 # Enough to keep the API server busy with many small grants.
 WORKERS = 16
+# As for the experiment in it.
+ABSENT_SECONDS = 15.0
 
 
 def setup(
@@ -65,6 +68,8 @@ class Platform:
     ready: bool
     cluster_role: str | None
     mlflow_namespace: str | None = contract.MLFLOW_NAMESPACE
+    # The configured one.
+    workspace: str | None = None
     # Since this operator was started MLflow's CR has said where it is, or has been gone for long.
     mlflow_located: bool = True
     # That Deployment otel-collector runs as, None without one.
@@ -99,7 +104,7 @@ def is_wanted(platform: Platform, namespace: str, *, has_agents: bool, left: boo
     `left`: the namespace had agents since this operator was started. One without any may be MLflow's, where
     its CR was gone already when the operator was started.
     """
-    if has_agents or namespace == platform.mlflow_namespace:
+    if has_agents or namespace in (platform.mlflow_namespace, platform.workspace):
         return True
     return False if left or platform.mlflow_located else None
 
@@ -183,6 +188,7 @@ class AccessReconciler:
         gone: Observable[bool],
     ) -> None:
         self._names = dependencies.settings.names
+        self._workspace = dependencies.settings.mlflow_workspace
         self._mlflow = mlflow
         self._access = access
         self._agents = agents
@@ -190,6 +196,7 @@ class AccessReconciler:
         self._applier = Applier(dependencies.client)
         self._events = dependencies.events
         self._reporter = Reporter[str](dependencies.events, __name__)
+        self._absent = Standing[str]()
         self._platform: Platform | None = None
         # Namespaces that agents left.
         self._left: set[str] = set()
@@ -208,7 +215,7 @@ class AccessReconciler:
             case Grant(cluster_role):
                 consequence = f"The collector is not granted access to MLflow for namespace '{namespace}'"
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotGranted", consequence):
-                    return CONFIRM_SECONDS if await self._grant(namespace, cluster_role, current) else None
+                    return await self._grant(namespace, cluster_role, current)
             case Revoke():
                 consequence = f"The collector keeps its access to MLflow for namespace '{namespace}'"
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotRevoked", consequence):
@@ -217,8 +224,8 @@ class AccessReconciler:
                 pass
         return None
 
-    async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> bool:
-        """Make the binding grant that; return whether it had to be written."""
+    async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> float | None:
+        """Make the binding grant that; return after how many seconds to look again."""
         replaced = None
         if current is not None and not names_role(current, cluster_role):
             # The API refuses to change a roleRef.
@@ -231,13 +238,16 @@ class AccessReconciler:
             owner=None if has_foreign_owner(self._names, current) else self._access.operator_role,
         )
         try:
-            return await self._applier.ensure(ROLE_BINDINGS, desired, current, replaced=replaced)
+            wrote = await self._applier.ensure(ROLE_BINDINGS, desired, current, replaced=replaced)
         except ApiError as error:
-            # The agents of a namespace that is going away go with it: their events follow.
             if not (error.namespace_terminating or error.not_found):
                 raise
-            log.info("Namespace is going away, no access granted", namespace=namespace)
-            return False
+            if self._absent.holds(namespace, "absent"):
+                log.info("Namespace is going away, no access granted", namespace=namespace)
+            # Agents go with their namespace, and their events follow. No event says that a workspace is made.
+            return ABSENT_SECONDS if namespace == self._workspace else None
+        self._absent.ends(namespace)
+        return CONFIRM_SECONDS if wrote else None
 
     def _observe(self) -> Platform:
         role = self._access.operator_role
@@ -246,6 +256,7 @@ class AccessReconciler:
             ready=self._mlflow.ready,
             cluster_role=self._access.cluster_role,
             mlflow_namespace=self._mlflow.namespace,
+            workspace=self._workspace,
             mlflow_located=self._mlflow.located or self._gone.value,
             account=self._access.collector_account,
             owner_uid=role.metadata.uid if role else "",
@@ -259,5 +270,5 @@ class AccessReconciler:
         self._platform = platform
         self._reporter.report("platform", self._mlflow.subject, report_missing_role(platform))
         bound = {binding.metadata.namespace for binding in self._access.bindings.cache.values()}
-        own = {platform.mlflow_namespace} if platform.mlflow_namespace else set[str]()
-        return sorted(own | bound | self._agents.namespaces())
+        always = {name for name in (platform.mlflow_namespace, platform.workspace) if name}
+        return sorted(always | bound | self._agents.namespaces())

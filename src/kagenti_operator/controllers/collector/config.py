@@ -69,11 +69,10 @@ def setup(
     controller.suspend_while(dependencies.suspended.configuration)
     if access:
         workspace = dependencies.settings.mlflow_workspace
-        for informer in (access.bindings.bindings, *access.agents.workloads.values()):
-            controller.watches(
-                informer,
-                lambda event: (name,) if event.object.metadata.namespace == workspace else (),
-            )
+        controller.watches(
+            access.bindings.bindings,
+            lambda event: (name,) if event.object.metadata.namespace == workspace else (),
+        )
     return controller, reconciler.in_place_since
 
 

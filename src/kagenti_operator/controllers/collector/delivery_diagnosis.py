@@ -4,8 +4,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from kagenti_operator import contract
-from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.sources import MLflowSources
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
@@ -13,7 +11,7 @@ from kagenti_operator.otelcol.assemble import is_plain_http
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 # Why no span at all is taken. Who manages MLflow instead of the operator may have granted access otherwise.
-REASONS = ("WorkspaceNotConfigured", "MLflowNotManaged", "WorkspaceWithoutAgents", "WorkspaceNotGranted")
+REASONS = ("WorkspaceNotConfigured", "MLflowNotManaged", "WorkspaceNotGranted")
 UNMANAGED = "MLflowUnmanaged"
 
 
@@ -30,11 +28,9 @@ class Delivery:
     going: bool = False
     state: str | None
     bound: bool
-    has_agents: bool
-    agent_selector: str = contract.KAGENTI.agent_selector
 
     @classmethod
-    def of(cls, mlflow: MLflowFacts, access: AccessFacts, agents: AgentFacts, workspace: str | None) -> Self:
+    def of(cls, mlflow: MLflowFacts, access: AccessFacts, workspace: str | None) -> Self:
         """What the caches have for spans that are sent to that workspace."""
         binding = access.binding(workspace) if workspace else None
         managed = mlflow.state == "Managed"
@@ -46,8 +42,6 @@ class Delivery:
             state=mlflow.state,
             # The ClusterRole may be another by now; whatever else manages MLflow is not followed.
             bound=bool(workspace) and access.is_granted(workspace) if managed else binding is not None,
-            has_agents=bool(workspace) and agents.has_agents(workspace),
-            agent_selector=agents.selector,
         )
 
 
@@ -56,8 +50,8 @@ def find_delivery(sources: MLflowSources, workspace: str | None) -> Delivery:
     access = sources.access
     if access is None:
         # Who grants access instead of this operator is not followed.
-        return Delivery(workspace=workspace, state=sources.mlflow.state, bound=True, has_agents=False)
-    return Delivery.of(sources.mlflow, access.bindings, access.agents, workspace)
+        return Delivery(workspace=workspace, state=sources.mlflow.state, bound=True)
+    return Delivery.of(sources.mlflow, access.bindings, workspace)
 
 
 def foresee_refusal(delivery: Delivery) -> str | None:
@@ -68,7 +62,7 @@ def foresee_refusal(delivery: Delivery) -> str | None:
         return None
     if delivery.state != "Managed":
         return UNMANAGED if delivery.state == "Unmanaged" else "MLflowNotManaged"
-    return "WorkspaceNotGranted" if delivery.has_agents else "WorkspaceWithoutAgents"
+    return "WorkspaceNotGranted"
 
 
 def report_delivery(delivery: Delivery) -> Iterable[Report]:
@@ -85,9 +79,6 @@ def report_delivery(delivery: Delivery) -> Iterable[Report]:
         "MLflowNotManaged": f"{not_managed}. {_advise_managed(delivery)}, or delete the MLflow CR if MLflow "
         "is not wanted any more.",
         UNMANAGED: f"{not_managed}, unless somebody else has granted it.",
-        "WorkspaceWithoutAgents": f"No agent lives in namespace '{workspace}', the configured workspace, so "
-        "the collector has no access there and MLflow refuses spans with 403. Access follows the first "
-        f"workload labelled {delivery.agent_selector}.",
     }
     if reason in messages:
         yield Report(reason=reason, message=messages[reason], log=True)

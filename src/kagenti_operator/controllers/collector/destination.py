@@ -14,7 +14,7 @@ class MLflowView:
     """What decides where spans go.
 
     `by_kubernetes`: MLflow authorizes by Kubernetes, and takes spans of a workspace's experiments only.
-    `granted`: the collector may write to the workspace, or there is nothing yet that it could be granted for.
+    `granted`: the collector may write to the workspace, or others see to that.
     """
 
     cr: MLflow | None

@@ -17,10 +17,6 @@ class Access:
     bindings: AccessFacts
     agents: AgentFacts
 
-    def is_granted(self, workspace: str) -> bool:
-        """Whether the collector may write there, or there is nothing yet that it could be granted for."""
-        return not self.agents.has_agents(workspace) or self.bindings.is_granted(workspace)
-
 
 @dataclass(frozen=True)
 class MLflowSources:
@@ -42,4 +38,4 @@ class MLflowSources:
         # MLflow remembers a refusal for minutes: the grant comes before the configuration that needs it.
         if self.access is None or self.mlflow.state != "Managed":
             return True
-        return self.access.is_granted(workspace)
+        return self.access.bindings.is_granted(workspace)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from kagenti_operator.contract import KAGENTI
@@ -90,6 +92,7 @@ def test_a_namespace_without_agents_may_be_that_of_an_mlflow_that_is_away(
 ) -> None:
     assert is_wanted(facts, "opendatahub", has_agents=has_agents, left=left) is expected
     assert is_wanted(facts, "redhat-ods-applications", has_agents=False, left=left) is True
+    assert is_wanted(replace(facts, workspace="team1"), "team1", has_agents=False, left=left) is True
 
 
 @pytest.mark.parametrize(

@@ -9,29 +9,26 @@ from kagenti_operator.controllers.collector.delivery_diagnosis import (
 
 
 @pytest.mark.parametrize(
-    ("workspace", "state", "bound", "has_agents", "expected"),
+    ("workspace", "state", "bound", "expected"),
     [
-        pytest.param("team1", "Managed", True, True, None, id="all is well"),
-        pytest.param("team1", "Managed", False, True, "WorkspaceNotGranted", id="the grant is on its way"),
-        pytest.param(None, "Managed", False, False, "WorkspaceNotConfigured", id="no workspace"),
-        pytest.param("team1", "Managed", False, False, "WorkspaceWithoutAgents", id="the last agent left"),
-        pytest.param("team1", "Managed", True, False, None, id="somebody else's grant needs no agent"),
-        pytest.param("team1", "Removed", False, True, "MLflowNotManaged", id="removed, and the CR kept"),
-        pytest.param("team1", "Removed", False, False, "MLflowNotManaged", id="an agent would not help"),
-        pytest.param("team1", "Unmanaged", False, True, "MLflowUnmanaged", id="nothing new is granted"),
-        pytest.param("team1", "Unmanaged", True, True, None, id="a grant from before works on"),
-        pytest.param("team1", None, False, True, "MLflowNotManaged", id="no DataScienceCluster"),
+        pytest.param("team1", "Managed", True, None, id="all is well"),
+        pytest.param("team1", "Managed", False, "WorkspaceNotGranted", id="the grant is on its way"),
+        pytest.param(None, "Managed", False, "WorkspaceNotConfigured", id="no workspace"),
+        pytest.param("team1", "Removed", False, "MLflowNotManaged", id="removed, and the CR kept"),
+        pytest.param("team1", "Unmanaged", False, "MLflowUnmanaged", id="nothing new is granted"),
+        pytest.param("team1", "Unmanaged", True, None, id="a grant from before works on"),
+        pytest.param("team1", None, False, "MLflowNotManaged", id="no DataScienceCluster"),
     ],
 )
 def test_what_can_be_foreseen(
-    workspace: str | None, state: str | None, bound: bool, has_agents: bool, expected: str | None
+    workspace: str | None, state: str | None, bound: bool, expected: str | None
 ) -> None:
-    delivery = Delivery(workspace=workspace, state=state, bound=bound, has_agents=has_agents)
+    delivery = Delivery(workspace=workspace, state=state, bound=bound)
     assert foresee_refusal(delivery) == expected
 
 
 def test_the_report_names_the_state_the_namespace_and_what_to_do() -> None:
-    delivery = Delivery(workspace="team1", cluster="mine", state=None, bound=False, has_agents=True)
+    delivery = Delivery(workspace="team1", cluster="mine", state=None, bound=False)
     (report,) = report_delivery(delivery)
     assert report.reason == "MLflowNotManaged"
     for part in (
@@ -55,24 +52,16 @@ def test_the_report_names_the_state_the_namespace_and_what_to_do() -> None:
 def test_the_report_names_no_object_that_does_not_exist_or_will_not_for_long(
     cluster: str | None, going: bool, said: str
 ) -> None:
-    delivery = Delivery(
-        workspace="team1", cluster=cluster, going=going, state=None, bound=False, has_agents=True
-    )
+    delivery = Delivery(workspace="team1", cluster=cluster, going=going, state=None, bound=False)
     (report,) = report_delivery(delivery)
     assert said in report.message
     assert "Make a DataScienceCluster whose component mlflowoperator is Managed" in report.message
     assert "default-dsc" not in report.message
 
 
-def test_a_namespace_without_agents_is_reported_with_the_label_that_ends_it() -> None:
-    (report,) = report_delivery(Delivery(workspace="team1", state="Managed", bound=False, has_agents=False))
-    assert "namespace 'team1'" in report.message
-    assert "kagenti.io/type=agent" in report.message
-
-
 @pytest.mark.parametrize("bound", [False, True])
 def test_what_is_granted_or_about_to_be_is_not_reported(bound: bool) -> None:
-    delivery = Delivery(workspace="team1", state="Managed", bound=bound, has_agents=True)
+    delivery = Delivery(workspace="team1", state="Managed", bound=bound)
     assert list(report_delivery(delivery)) == []
 
 
