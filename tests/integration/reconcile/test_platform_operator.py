@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 import pytest
+import yaml
 
 from kagenti_devcluster.testing.platform import (
     INTEGRATION,
@@ -183,7 +184,10 @@ async def leave_agent(platform: Platform, mlflow: MLflow, agents: Agents, name: 
 
 async def leave_collector(platform: Platform, mlflow: MLflow, namespace: str) -> None:
     """What it leaves of the collector: a configuration that delivers, hash on the pod template, access."""
-    text = f"exporters:\n  otlphttp/mlflow:\n    traces_endpoint: {mlflow.url}/v1/traces\n"
+    made = await mlflow.call("POST", "create", namespace, {"name": "kagenti-traces"})
+    headers = {"x-mlflow-workspace": namespace, "x-mlflow-experiment-id": made["experiment_id"]}
+    exporter = {"traces_endpoint": f"{mlflow.url}/v1/traces", "headers": headers}
+    text = yaml.safe_dump({"exporters": {"otlphttp/mlflow": exporter}})
     hashed = {HASH: hashlib.sha256(text.encode()).hexdigest()}
     metadata = named("otel-collector-config", SYSTEM, annotations=hashed)
     body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"base.yaml": text}}
