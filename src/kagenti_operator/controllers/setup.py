@@ -1,13 +1,11 @@
 """Puts the operator together: the only place that looks at what the command line switches on."""
 
-from functools import partial
-
 from kagenti_operator.controllers import openshift, platform_operator
 from kagenti_operator.controllers.agents import feature as agents
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector import feature as collector
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
-from kagenti_operator.controllers.collector.experiment import Resolved, is_collectors
+from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
 from kagenti_operator.controllers.collector.facts import CollectorFacts
 from kagenti_operator.controllers.collector.sources import Access, MLflowSources
 from kagenti_operator.controllers.dependencies import Dependencies
@@ -32,9 +30,10 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
     is_openshift = Observable[bool | None](None)
     features.append(openshift.build_feature(dependencies, is_openshift))
     found = MLflowFacts(dependencies.informers)
-    traces, resolved = Observable[TracesURL | None](None), Observable[Resolved | None](None)
+    traces = Observable[TracesURL | None](None)
     access = Access(AccessFacts(dependencies), AgentFacts(dependencies)) if settings.enable_mlflow else None
-    sources = MLflowSources(found, resolved, traces, access)
+    own = CollectorExperiments(settings, access.bindings if access else None)
+    sources = MLflowSources(found, own, traces, access)
     features += [
         mlflow.build_discovery_feature(dependencies, found, traces),
         collector.build_experiment_feature(dependencies, sources, leading),
@@ -43,10 +42,8 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
         gone = Observable(False)
         features += [
             mlflow.build_feature(dependencies, found, traces, gone),
-            collector.build_access_feature(dependencies, found, access, gone, leading),
-            agents.build_feature(
-                dependencies, found, access.agents, is_openshift, gone, partial(is_collectors, resolved)
-            ),
+            collector.build_access_feature(dependencies, found, access, own, gone, leading),
+            agents.build_feature(dependencies, found, access.agents, is_openshift, gone, own),
         ]
         if settings.enable_console_link:
             features.append(console_link.build_feature(dependencies, found))

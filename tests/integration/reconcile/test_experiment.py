@@ -15,6 +15,7 @@ from kagenti_devcluster.testing.platform import (
     eventually,
     workload_path,
 )
+from tests.support.agents import Agents, environment
 from tests.support.chart_permissions import ACCOUNT
 from tests.support.collector import CONFIG, expect_binding, expect_headers
 from tests.support.expectations import expect_event, expect_unchanged
@@ -58,6 +59,33 @@ async def test_the_grant_comes_before_the_configuration_that_needs_it(
     config = await expect_headers(platform, team, experiment["experiment_id"])
     binding = await expect_binding(platform, team)
     assert int(binding["metadata"]["resourceVersion"]) < int(config["metadata"]["resourceVersion"])
+
+
+async def test_the_collectors_experiment_is_no_agents_though_it_is_renamed_and_the_operator_restarted(
+    start_with_mlflow: StartOperator, platform: Platform, mlflow: MLflow, team: str, agents: Agents
+) -> None:
+    await agents.create("weather")
+    first = start_with_mlflow(f"--mlflow-workspace={team}")
+    experiment_id = (await mlflow.expect_experiment(team))["experiment_id"]
+    await agents.expect_configured("weather")
+
+    async def recorded() -> Object:
+        binding = await expect_binding(platform, team)
+        assert experiment_id in binding["metadata"]["annotations"]["mlflow.kagenti.io/collector-experiments"]
+        return await expect_headers(platform, team, experiment_id)
+
+    before = await eventually(recorded)
+    first.stop()
+    await mlflow.rename(team, experiment_id, "news")
+    await agents.create("news")
+    second = start_with_mlflow(f"--mlflow-workspace={team}")
+    await second.expect_log("OTel collector bootstrap complete")
+    taken = "is the collector's, which no other agent is let in to"
+    await expect_event(platform, team, "news", "ExperimentNotAvailable", taken)
+    assert await agents.role("news") is None
+    assert "MLFLOW_EXPERIMENT_ID" not in environment(await agents.get("news"))
+    # Nor is another one made for the collector, which would roll it.
+    await expect_unchanged(platform, CONFIG, before, seconds=1)
 
 
 async def the_cluster_role_appears(platform: Platform) -> None:

@@ -17,8 +17,9 @@ from kagenti_operator.controllers.agents.events import (
 )
 from kagenti_operator.controllers.agents.experiments import (
     AgentExperiments,
+    CollectorsExperiments,
+    CollectorsUnknown,
     ExperimentTaken,
-    IsCollectors,
     KnownExperiment,
     common_experiment,
     common_uid,
@@ -56,11 +57,11 @@ def setup(
     facts: AgentFacts,
     endpoint: Observable[Endpoint | None],
     gone: Observable[bool],
-    is_collectors: IsCollectors,
+    collectors: CollectorsExperiments,
 ) -> Controller[AgentKey]:
     """Watch the workloads and their grants; another address of MLflow, and its end, concern every agent."""
     queue = dependencies.queue(NAME, bucket=namespace_of)
-    reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, is_collectors)
+    reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, collectors)
     controller = dependencies.controller(NAME, reconciler.reconcile, queue=queue, workers=WORKERS)
     for kind, informer in facts.workloads.items():
         informer.subscribe(partial(reconciler.follow_rollout, kind))
@@ -70,6 +71,8 @@ def setup(
     controller.follows(gone, lambda: facts.all() if gone.value else ())
     # Agents that came while MLflow was away are looked at when it is back.
     controller.follows(endpoint, lambda: facts.all() if endpoint.value else ())
+    workspace = dependencies.settings.mlflow_workspace
+    controller.follows(collectors.resolved, lambda: (it for it in facts.all() if it.namespace == workspace))
     return controller.suspend_while(dependencies.suspended.mlflow)
 
 
@@ -105,7 +108,7 @@ class AgentsReconciler:
         endpoint: Observable[Endpoint | None],
         gone: Observable[bool],
         queue: WorkQueue[AgentKey],
-        is_collectors: IsCollectors,
+        collectors: CollectorsExperiments,
     ) -> None:
         settings = dependencies.settings
         self._names = settings.names
@@ -124,7 +127,7 @@ class AgentsReconciler:
             Reporter[AgentKey](dependencies.events, __name__),
         )
         self._experiments = AgentExperiments(
-            settings, facts, dependencies.agents_mlflow, dependencies.rng, is_collectors
+            settings, facts, dependencies.agents_mlflow, dependencies.rng, collectors
         )
         self._workloads = AgentWorkloads(dependencies, facts, self._states)
 
@@ -214,7 +217,7 @@ class AgentsReconciler:
         self, observed: Observed, plan: Plan, found: Injection | MLflowError | None
     ) -> float | None:
         key, agent = observed.key, observed.agent
-        reports = [*plan.reports, *([report_denied(key, found)] if isinstance(found, MLflowError) else [])]
+        reports = [*plan.reports, *report_denied(key, found)]
         # While MLflow does not say what an agent is to use, nothing is known of what it could not use.
         unknown = () if observed.injection or plan.over else NEEDS_INJECTION
         wrote, reverted, wait = False, False, None
@@ -232,6 +235,9 @@ class AgentsReconciler:
             self._announce(observed)
         if plan.over:
             return wait if wait is not None or reverted else self._forget(observed)
+        if isinstance(found, CollectorsUnknown):
+            # What it waits for wakes it.
+            return CONFIRM_SECONDS
         if isinstance(found, MLflowError):
             if found.retryable:
                 raise found
@@ -281,7 +287,7 @@ class AgentsReconciler:
 
     async def _grant(self, grant: Grant) -> bool:
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
-        wrote = await self._applier.ensure(ROLES, grant.role, grant.known_role)
+        wrote = await self._applier.ensure(self._facts.roles.resource, grant.role, grant.known_role)
         binding, known, replaced = grant.binding, grant.known_binding, grant.replaced
         return await self._applier.ensure(ROLE_BINDINGS, binding, known, replaced=replaced) or wrote
 

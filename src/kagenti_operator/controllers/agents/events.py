@@ -1,9 +1,10 @@
 """Pure: what people learn about their agents, as Events on the workloads."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 
 from kagenti_operator.contract import OPT_IN_WORDS, OPT_OUT_WORDS, Names
+from kagenti_operator.controllers.agents.experiments import CollectorsUnknown
 from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.failure_events import describe_failure
@@ -27,12 +28,15 @@ _RESTART = {"Sandbox": " A running pod goes on without: suspend and resume the S
 _NAMED_IN_CODE = " An agent whose code names another server has to opt out: see 'Tokens' in docs/security.md."
 
 
-def report_denied(key: AgentKey, error: MLflowError) -> Report:
+def report_denied(key: AgentKey, found: Injection | MLflowError | None) -> Iterable[Report]:
     """MLflow did not make, find or show the agent's experiment."""
-    return Report(
-        reason="ExperimentNotAvailable",
-        message=f"Experiment '{key.name}' in workspace '{key.namespace}' could not be made or found: {error}",
-    )
+    # While it does not say which one is the collector's, an Event on its CR says why.
+    if isinstance(found, MLflowError) and not isinstance(found, CollectorsUnknown):
+        yield Report(
+            reason="ExperimentNotAvailable",
+            message=f"Experiment '{key.name}' in workspace '{key.namespace}' could not be made or found: "
+            f"{found}",
+        )
 
 
 def report_gone() -> Report:

@@ -1,8 +1,9 @@
 """What is known of agents' experiments, and when MLflow is asked about them."""
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import msgspec
 
@@ -16,6 +17,7 @@ from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.retry import RetryPolicy
+from kagenti_operator.runtime.observable import Observable
 
 # However large the fleet, MLflow is polled no more often than this.
 POLLS_PER_SECOND = 2.0
@@ -110,8 +112,25 @@ class ExperimentTaken(MLflowError):
         super().__init__(None, "TAKEN", message)
 
 
-# Whether an experiment of that workspace is the one that the collector sends to.
-type IsCollectors = Callable[[str, Experiment], bool]
+class CollectorsUnknown(MLflowError):
+    """What was found by the agent's name is granted only once it is known which one is the collector's."""
+
+    def __init__(self) -> None:
+        super().__init__(None, "COLLECTORS_UNKNOWN", "it is not known yet whether it is the collector's")
+
+
+class CollectorsExperiments(Protocol):
+    """The experiments that the collector sends to, or did: no agent is granted one."""
+
+    resolved: Observable[Any]
+
+    def is_known(self, workspace: str) -> bool:
+        """Whether it is known which experiments of a workspace are the collector's."""
+        ...
+
+    def owns(self, workspace: str, experiment: Experiment) -> bool:
+        """Whether an experiment of a workspace is the collector's, or was."""
+        ...
 
 
 class AgentExperiments:
@@ -123,14 +142,14 @@ class AgentExperiments:
         facts: AgentFacts,
         mlflow: MLflowClient,
         rng: random.Random,
-        is_collectors: IsCollectors,
+        collectors: CollectorsExperiments,
     ) -> None:
         self._settings = settings
         self._names = settings.names
         self._facts = facts
         self._mlflow = mlflow
         self._rng = rng
-        self._is_collectors = is_collectors
+        self._collectors = collectors
 
     async def resolve(
         self, key: AgentKey, agent: Agent, endpoint: Endpoint, before: KnownExperiment | None
@@ -140,6 +159,9 @@ class AgentExperiments:
         Raises MLflowError; but while that MLflow cannot be reached, what it said before goes on to hold.
         """
         known = before if before and before.is_of(endpoint) else None
+        if known and self._collectors.owns(key.namespace, known.experiment):
+            # It took what it found by its name.
+            known = None
         now = clock.monotonic()
         if known and known.due > now:
             return known
@@ -206,6 +228,8 @@ class AgentExperiments:
                 f"the one that has this name now is {owner}'s, which no other agent is let in to: give it "
                 "another name in MLflow"
             )
+        if not self._collectors.is_known(key.namespace):
+            raise CollectorsUnknown
         return found
 
     def _whose(self, key: AgentKey, experiment: Experiment, *, before: Experiment | None) -> str | None:
@@ -215,7 +239,7 @@ class AgentExperiments:
         up leaves it, with all traces, to the agent that has its name by now.
         """
         name, workspace = experiment.name, key.namespace
-        if self._is_collectors_name(key, name) or self._is_collectors(workspace, experiment):
+        if self._is_collectors_name(key, name) or self._collectors.owns(workspace, experiment):
             return "the collector"
         if before and before.creation_time is not None:
             return None

@@ -2,7 +2,7 @@
 
 from kagenti_operator.controllers.agents import controller, gateway_trust, other_labels, tracking_endpoint
 from kagenti_operator.controllers.agents.addresses import GatewayTrust
-from kagenti_operator.controllers.agents.experiments import IsCollectors
+from kagenti_operator.controllers.agents.experiments import CollectorsExperiments
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.metrics import AgentMetrics
 from kagenti_operator.controllers.agents.other_labels import OtherLabels
@@ -21,7 +21,7 @@ def build_feature(
     agents: AgentFacts,
     is_openshift: Observable[bool | None],
     gone: Observable[bool],
-    is_collectors: IsCollectors,
+    collectors: CollectorsExperiments,
 ) -> Feature:
     """Build it. Sandboxes are written where they are installed; that it may is seen when it does."""
     endpoint, trust = Observable[Endpoint | None](None), Observable[GatewayTrust | None](None)
@@ -33,7 +33,7 @@ def build_feature(
         controllers=(
             *((gateway_trust.setup(dependencies, mlflow, trust),) if tries else ()),
             tracking_endpoint.setup(dependencies, mlflow, is_openshift, trust, endpoint),
-            controller.setup(dependencies, agents, endpoint, gone, is_collectors),
+            controller.setup(dependencies, agents, endpoint, gone, collectors),
             other_labels.setup(dependencies, others, agents),
         ),
         permissions=(

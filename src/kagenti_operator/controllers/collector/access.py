@@ -1,6 +1,6 @@
 """The collector's access to MLflow: one RoleBinding in every namespace whose spans it delivers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector.access_facts import AccessFacts, names_role
+from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
@@ -39,10 +40,11 @@ def setup(
     mlflow: MLflowFacts,
     access: AccessFacts,
     agents: AgentFacts,
+    own: CollectorExperiments,
     gone: Observable[bool],
 ) -> Controller[str]:
     """Watch agents and bindings by namespace, and the platform's facts for all namespaces at once."""
-    reconciler = AccessReconciler(dependencies, mlflow, access, agents, gone)
+    reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, gone)
     controller = dependencies.controller("collector-access", reconciler.reconcile, workers=WORKERS)
     for informer in agents.workloads.values():
         informer.subscribe(reconciler.follow_departures)
@@ -57,6 +59,9 @@ def setup(
     for informer in platform:
         controller.watches(informer, lambda _: reconciler.namespaces_of_platform())
     controller.follows(gone, reconciler.namespaces_of_platform)
+    # Its experiment is recorded on the binding.
+    workspace = dependencies.settings.mlflow_workspace
+    controller.follows(own.resolved, lambda: (workspace,) if workspace and own.resolved.value else ())
     return controller.suspend_while(dependencies.suspended.mlflow)
 
 
@@ -132,11 +137,13 @@ def build_binding(
     *,
     account: tuple[str, str],
     owner: KubeObject | None,
+    annotations: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Build the RoleBinding of section 2.2 of the contract.
 
     `account`: namespace and name of the ServiceAccount that the collector runs as.
     `owner`: the operator's own ClusterRole, because nobody else deletes the grants when it is uninstalled.
+    `annotations`: which experiments of that workspace are the collector's.
     """
     return build_role_binding(
         contract.COLLECTOR_BINDING,
@@ -145,6 +152,7 @@ def build_binding(
         role_name=cluster_role,
         accounts=[account],
         labels=names.managed_labels,
+        annotations=annotations,
         owners=[build_owner(CLUSTER_ROLES, owner)] if owner else [],
     )
 
@@ -185,6 +193,7 @@ class AccessReconciler:
         mlflow: MLflowFacts,
         access: AccessFacts,
         agents: AgentFacts,
+        own: CollectorExperiments,
         gone: Observable[bool],
     ) -> None:
         self._names = dependencies.settings.names
@@ -192,18 +201,19 @@ class AccessReconciler:
         self._mlflow = mlflow
         self._access = access
         self._agents = agents
+        self._own = own
         self._gone = gone
         self._applier = Applier(dependencies.client)
         self._events = dependencies.events
         self._reporter = Reporter[str](dependencies.events, __name__)
         self._absent = Standing[str]()
         self._platform: Platform | None = None
-        # Namespaces that agents left before it was known where MLflow is.
+        # Namespaces that agents left.
         self._left: set[str] = set()
 
     def follow_departures(self, event: Event[Any]) -> None:
-        """Remember that a namespace had an agent, as long as that decides anything."""
-        if isinstance(event, Removed) and not self._mlflow.located:
+        """Remember that a namespace had an agent."""
+        if isinstance(event, Removed):
             self._left.add(event.object.metadata.namespace)
 
     async def reconcile(self, namespace: str) -> float | None:
@@ -221,9 +231,7 @@ class AccessReconciler:
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotRevoked", consequence):
                     await self._applier.delete(ROLE_BINDINGS, current)
             case Leave():
-                if current is None and not wanted:
-                    # It went with its namespace, which may come back.
-                    self._applier.forget(ROLE_BINDINGS, namespace, contract.COLLECTOR_BINDING)
+                pass
         return None
 
     async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> float | None:
@@ -238,9 +246,11 @@ class AccessReconciler:
             cluster_role,
             account=self._access.account(namespace),
             owner=None if has_foreign_owner(self._names, current) else self._access.operator_role,
+            annotations=self._own.annotations(namespace),
         )
         try:
-            wrote = await self._applier.ensure(ROLE_BINDINGS, desired, current, replaced=replaced)
+            bindings = self._access.bindings.resource
+            wrote = await self._applier.ensure(bindings, desired, current, replaced=replaced)
         except ApiError as error:
             if not (error.namespace_terminating or error.not_found):
                 raise
@@ -266,8 +276,6 @@ class AccessReconciler:
 
     def namespaces_of_platform(self) -> Iterable[str]:
         """Every namespace, but only when a fact changed that all of them depend on."""
-        if self._mlflow.located:
-            self._left.clear()
         platform = self._observe()
         if platform == self._platform:
             return ()

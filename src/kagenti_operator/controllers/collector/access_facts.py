@@ -28,7 +28,9 @@ class AccessFacts:
         self.edit_role = informers.get(Selection(resource=CLUSTER_ROLES, name=contract.EDIT_ROLE))
         # Whoever brings the permissions themselves may name it otherwise: then nothing has it as owner.
         self.own_role = informers.get(Selection(resource=CLUSTER_ROLES, name=names.deployment, optional=True))
-        self.bindings = informers.get(Selection(resource=ROLE_BINDINGS, name=contract.COLLECTOR_BINDING))
+        self.bindings = informers.get(
+            Selection(resource=ROLE_BINDINGS.for_names(names), name=contract.COLLECTOR_BINDING)
+        )
 
     @property
     def informers(self) -> tuple[Informer[Any], ...]:

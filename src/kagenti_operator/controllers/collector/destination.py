@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.collector.experiment_record import Resolved
 from kagenti_operator.controllers.mlflow.traces_url import TracesURL, find_traces_url
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.mlflow import status

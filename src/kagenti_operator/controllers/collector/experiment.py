@@ -1,11 +1,10 @@
 """The experiment that the collector's spans go to: found or made through MLflow's REST API."""
 
-from dataclasses import dataclass
-
 import msgspec
 import structlog
 
 from kagenti_operator import contract
+from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments, Resolved
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.singleton import build_singleton
@@ -15,7 +14,6 @@ from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.workspaces import explain_refusal
 from kagenti_operator.runtime.control.controller import Controller
-from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.events import ObjectRef
 from kagenti_operator.runtime.telemetry.standing import Standing
 
@@ -25,26 +23,9 @@ log = structlog.get_logger(__name__)
 REFUSED_SECONDS = 15.0
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """An experiment that exists in MLflow, and the server and workspace where it does."""
-
-    base_url: str
-    workspace: str
-    experiment: Experiment
-
-
-def is_collectors(resolved: Observable[Resolved | None], workspace: str, experiment: Experiment) -> bool:
-    """Whether an experiment of that workspace is the one that the collector sends to."""
-    found = resolved.value
-    return found is not None and found.workspace == workspace and found.experiment.is_same(experiment)
-
-
-def setup(
-    dependencies: Dependencies, mlflow: MLflowFacts, resolved: Observable[Resolved | None]
-) -> Controller[str]:
-    """Watch the MLflow CR and its endpoints; what is found goes into `resolved`."""
-    reconciler = ExperimentReconciler(dependencies, mlflow, resolved)
+def setup(dependencies: Dependencies, mlflow: MLflowFacts, own: CollectorExperiments) -> Controller[str]:
+    """Watch the MLflow CR and its endpoints; what is found goes into `own`."""
+    reconciler = ExperimentReconciler(dependencies, mlflow, own)
     name = "experiment"
     controller = build_singleton(dependencies, name, reconciler.reconcile, mlflow.mlflows, mlflow.endpoints)
     return controller.suspend_while(dependencies.suspended.experiment)
@@ -53,23 +34,20 @@ def setup(
 class ExperimentReconciler:
     """Makes sure that the experiment exists, as long as MLflow is available and a workspace is set."""
 
-    def __init__(
-        self, dependencies: Dependencies, mlflow: MLflowFacts, resolved: Observable[Resolved | None]
-    ) -> None:
+    def __init__(self, dependencies: Dependencies, mlflow: MLflowFacts, own: CollectorExperiments) -> None:
         self._settings = dependencies.settings
         self._client = dependencies.mlflow
         self._events = dependencies.events
         self._rng = dependencies.rng
         self._mlflow = mlflow
-        self._resolved = resolved
+        self._own = own
         self._refusal = Standing[None]()
-        self._known: Experiment | None = None
 
     async def reconcile(self) -> float | None:
         """Find or make the experiment; poll it, because MLflow cannot be watched."""
         settings, cr = self._settings, self._mlflow.cr
         if cr is None:
-            self._resolved.set(None)
+            self._own.resolved.set(None)
         base_url = status.rest_url(cr) if cr and status.is_available(cr) else None
         if cr is None or base_url is None or not settings.mlflow_workspace or not self._mlflow.ready:
             return None
@@ -90,13 +68,12 @@ class ExperimentReconciler:
                 log.warning("MLflow experiment refused", name=name, workspace=workspace, error=why)
             return REFUSED_SECONDS
         self._refusal.ends(None)
-        self._known = experiment
-        self._keep(Resolved(base_url, workspace, experiment))
+        self._keep(Resolved(base_url, workspace, experiment), name)
         return settings.mlflow_poll_seconds * self._rng.uniform(0.9, 1.1)
 
     async def _find(self, base_url: str, workspace: str, name: str) -> Experiment:
         """The experiment by its id, which outlives a new name; by name where there is none of ours now."""
-        known = self._known
+        known = self._own.last(workspace, name)
         found = await self._client.get_experiment(base_url, workspace, known.id) if known else None
         if known and found and known.is_same(found):
             if not found.deleted:
@@ -105,13 +82,12 @@ class ExperimentReconciler:
                 return msgspec.structs.replace(found, lifecycle_stage="active")
         return await self._client.ensure_experiment(base_url, workspace, name)
 
-    def _keep(self, resolved: Resolved) -> None:
-        if resolved == self._resolved.value:
-            return
-        log.info(
-            contract.LOG_EXPERIMENT,
-            name=resolved.experiment.name,
-            workspace=resolved.workspace,
-            experimentID=resolved.experiment.id,
-        )
-        self._resolved.set(resolved)
+    def _keep(self, resolved: Resolved, name: str) -> None:
+        if resolved != self._own.resolved.value:
+            log.info(
+                contract.LOG_EXPERIMENT,
+                name=resolved.experiment.name,
+                workspace=resolved.workspace,
+                experimentID=resolved.experiment.id,
+            )
+        self._own.found(resolved, name)

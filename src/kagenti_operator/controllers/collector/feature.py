@@ -2,6 +2,7 @@
 
 from kagenti_operator import contract
 from kagenti_operator.controllers.collector import access, config, experiment, ingress_ca
+from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
 from kagenti_operator.controllers.collector.facts import CollectorFacts
 from kagenti_operator.controllers.collector.metrics import AccessMetrics, CollectorMetrics, ExperimentMetrics
 from kagenti_operator.controllers.collector.sources import Access, MLflowSources
@@ -18,6 +19,7 @@ def build_access_feature(
     dependencies: Dependencies,
     mlflow: MLflowFacts,
     granted: Access,
+    own: CollectorExperiments,
     gone: Observable[bool],
     leading: Leading,
 ) -> Feature:
@@ -26,7 +28,7 @@ def build_access_feature(
     return Feature(
         name="collector-access",
         informers=(*mlflow.informers, *bindings.informers, *agents.informers),
-        controllers=(access.setup(dependencies, mlflow, bindings, agents, gone),),
+        controllers=(access.setup(dependencies, mlflow, bindings, agents, own, gone),),
         permissions=permit(ROLE_BINDINGS, "create", "patch"),
         metrics=(AccessMetrics(bindings, agents, leading, dependencies.metrics.registry),),
     )
@@ -37,7 +39,7 @@ def build_experiment_feature(dependencies: Dependencies, sources: MLflowSources,
     return Feature(
         name="collector-experiment",
         informers=sources.mlflow.informers,
-        controllers=(experiment.setup(dependencies, sources.mlflow, sources.resolved),),
+        controllers=(experiment.setup(dependencies, sources.mlflow, sources.own),),
         metrics=(ExperimentMetrics(sources.resolved, dependencies.settings, leading),),
     )
 

@@ -11,7 +11,7 @@ from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.access_latency import AccessLatency
 from kagenti_operator.controllers.collector.delivery_diagnosis import REASONS, find_delivery, foresee_refusal
-from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.collector.experiment_record import Resolved
 from kagenti_operator.controllers.collector.facts import CollectorFacts
 from kagenti_operator.controllers.collector.sources import MLflowSources
 from kagenti_operator.controllers.metrics import Leading, gauge

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
-from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments, Resolved
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.runtime.observable import Observable
@@ -23,9 +23,14 @@ class MLflowSources:
     """What the configuration needs to know of MLflow. `access`: None where others grant it."""
 
     mlflow: MLflowFacts
-    resolved: Observable[Resolved | None]
+    own: CollectorExperiments
     traces: Observable[TracesURL | None]
     access: Access | None = None
+
+    @property
+    def resolved(self) -> Observable[Resolved | None]:
+        """The collector's experiment as MLflow last had it."""
+        return self.own.resolved
 
     @property
     def expected(self) -> bool:

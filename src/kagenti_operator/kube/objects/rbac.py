@@ -20,17 +20,20 @@ class RbacLabels(KubeStruct):
 
 
 class RbacAnnotations(KubeStruct):
-    """The annotations of an agent's Role that are read: which experiment it is for, and of which MLflow."""
+    """What is recorded: on an agent's Role its experiment and MLflow, on the collector's binding its own."""
 
     experiment_id: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("experiment-id"))
     experiment_creation_time: str | None = msgspec.field(
         default=None, name=KAGENTI.mlflow_annotation("experiment-creation-time")
     )
-
     mlflow_uid: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("mlflow-uid"))
+    collector_experiments: str | None = msgspec.field(
+        default=None, name=KAGENTI.mlflow_annotation("collector-experiments")
+    )
 
     def __post_init__(self) -> None:
         share_fields(self, "experiment_id", "experiment_creation_time", "mlflow_uid")
+        bound_fields(self, "collector_experiments")
 
 
 class RbacMeta(ObjectMeta):

@@ -14,11 +14,12 @@ from kagenti_operator.controllers.agents.access import build_access
 from kagenti_operator.controllers.agents.controller import AgentsReconciler, namespace_of
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
+from kagenti_operator.controllers.collector.access_facts import AccessFacts
+from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
-from kagenti_operator.mlflow.client import Experiment
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
 from kagenti_operator.runtime.observable import Observable
 from tests.support.misbehaving_server import Answer, serving
@@ -72,18 +73,15 @@ class Cluster:
         return await looking
 
 
-def is_collectors(workspace: str, experiment: Experiment) -> bool:
-    del workspace, experiment
-    return False
-
-
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
-    async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
+    settings = Settings()
+    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
         facts, endpoint = AgentFacts(dependencies), Observable[Endpoint | None](None)
         gone = Observable(False)
         queue = dependencies.queue("agents", bucket=namespace_of)
-        reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, is_collectors)
+        collectors = CollectorExperiments(settings, AccessFacts(dependencies))
+        reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, collectors)
         yield Cluster(peer, facts, endpoint, gone, reconciler)
 
 

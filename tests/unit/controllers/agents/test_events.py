@@ -23,7 +23,7 @@ INJECTION = Injection(
 
 
 def test_a_denied_experiment_is_named_with_its_workspace_and_mlflows_words() -> None:
-    report = report_denied(KEY, MLflowError(403, "PERMISSION_DENIED", "Permission denied."))
+    (report,) = report_denied(KEY, MLflowError(403, "PERMISSION_DENIED", "Permission denied."))
     assert report.reason == "ExperimentNotAvailable"
     assert report.message == (
         "Experiment 'weather' in workspace 'team1' could not be made or found: Permission denied."
@@ -97,7 +97,7 @@ def test_who_sends_through_the_collector_learns_whose_workspace_that_is(
 
 def test_every_report_is_a_warning_that_ends_without_another_event() -> None:
     reports = (
-        report_denied(KEY, MLflowError(403, "X", "no")),
+        *report_denied(KEY, MLflowError(403, "X", "no")),
         report_kept(("a/B",), ()),
         report_reverted(KAGENTI),
         report_unknown_inject(KAGENTI, ("later",)),

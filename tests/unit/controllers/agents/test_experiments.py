@@ -11,6 +11,7 @@ from kagenti_operator.controllers.agents.experiments import (
     FORMER_NAME_SECONDS,
     RETRIES,
     AgentExperiments,
+    CollectorsUnknown,
     ExperimentTaken,
     KnownExperiment,
     common_experiment,
@@ -20,6 +21,8 @@ from kagenti_operator.controllers.agents.experiments import (
 )
 from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
+from kagenti_operator.controllers.collector.access_facts import AccessFacts
+from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments, Resolved
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role
@@ -107,6 +110,7 @@ class Operator:
 
     experiments: AgentExperiments
     facts: AgentFacts
+    collectors: CollectorExperiments
     known: dict[AgentKey, KnownExperiment] = field(default_factory=dict[AgentKey, KnownExperiment])
 
     async def resolve(self, agent: AgentWorkload, endpoint: Endpoint, key: AgentKey = KEY) -> Experiment:
@@ -122,12 +126,13 @@ class Operator:
 async def operator() -> AsyncIterator[Operator]:
     settings = Settings(mlflow_workspace="team1")
 
-    def is_collectors(workspace: str, experiment: Experiment) -> bool:
-        return workspace == "team1" and experiment.is_same(COLLECTORS)
-
     async with open_dependencies(settings) as dependencies:
         facts, mlflow = AgentFacts(dependencies), dependencies.agents_mlflow
-        yield Operator(AgentExperiments(settings, facts, mlflow, dependencies.rng, is_collectors), facts)
+        collectors = CollectorExperiments(settings, AccessFacts(dependencies))
+        collectors.found(Resolved(URI, "team1", COLLECTORS), "kagenti-traces")
+        yield Operator(
+            AgentExperiments(settings, facts, mlflow, dependencies.rng, collectors), facts, collectors
+        )
 
 
 def test_an_experiment_is_granted_by_its_name() -> None:
@@ -422,3 +427,26 @@ async def test_what_another_agent_made_is_not_granted_under_its_new_name(operato
     async with serving(TAKEN, found("7", "weather", LATER)) as mlflow:
         # That id was the other's in another database.
         assert (await operator.resolve(workload(), Endpoint(URI, mlflow.url))).id == "7"
+
+
+async def test_what_has_an_agents_name_is_granted_only_once_it_is_known_what_the_collectors_is(
+    operator: Operator,
+) -> None:
+    """It may be what the collector's was renamed to while the operator was away."""
+    operator.collectors.resolved.set(None)
+    async with serving(*(TAKEN, found("8", "weather")) * 2) as mlflow:
+        endpoint = Endpoint(URI, mlflow.url)
+        with pytest.raises(CollectorsUnknown):
+            await operator.resolve(workload(), endpoint)
+        operator.collectors.resolved.set(Resolved(URI, "team1", COLLECTORS))
+        assert (await operator.resolve(workload(), endpoint)).id == "8"
+
+
+async def test_an_experiment_that_the_collector_took_by_its_name_is_given_up_at_once(
+    operator: Operator,
+) -> None:
+    async with serving(*made("7"), found("7", "weather"), *made("9")) as mlflow:
+        endpoint = Endpoint(URI, mlflow.url)
+        await operator.resolve(workload(), endpoint)
+        operator.collectors.found(Resolved(URI, "team1", WEATHER), "weather")
+        assert (await operator.resolve(workload(), endpoint)).id == "9"

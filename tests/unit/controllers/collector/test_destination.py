@@ -3,7 +3,7 @@ from dataclasses import replace
 import msgspec
 
 from kagenti_operator.controllers.collector.destination import MLflowView, choose_destination
-from kagenti_operator.controllers.collector.experiment import Resolved
+from kagenti_operator.controllers.collector.experiment_record import Resolved
 from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.mlflow.client import Experiment
