@@ -7,7 +7,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from kagenti_devcluster.testing.platform import (
+    DSC_CRD,
+    MLFLOW_CRD,
     MLFLOW_NAMESPACE,
+    MLFLOWS,
     OPENSHIFT_CRD,
     RBAC,
     SYSTEM,
@@ -18,7 +21,7 @@ from kagenti_devcluster.testing.platform import (
     eventually,
 )
 from kagenti_operator.runtime.control.write_backoff import FREE
-from tests.support.agents import Agents
+from tests.support.agents import MLFLOW_ONLY, Agents
 from tests.support.collector import (
     COLLECTOR,
     CONFIG,
@@ -32,6 +35,7 @@ from tests.support.operator_process import OperatorProcess, StartOperator
 
 BINDING = "otel-collector-mlflow"
 UI_CONFIG = config_map_path(SYSTEM, "kagenti-ui-config")
+MLFLOW = f"{MLFLOWS}/mlflows/mlflow"
 INGRESS_CA = config_map_path(SYSTEM, "otel-ingress-ca")
 NOBODY = [{"kind": "ServiceAccount", "name": "nobody", "namespace": "default"}]
 
@@ -202,3 +206,23 @@ async def test_the_collectors_pod_template(
         start_operator()
         await expect_ever_longer_rest(reverted)
         await expect_event(platform, SYSTEM, "otel-collector", "WriteReverted", "Deployment")
+
+
+async def test_the_operand(start_operator: StartOperator, platform: Platform) -> None:
+    """As an Argo CD does that prunes what is not in its repository."""
+    for crd in (DSC_CRD, MLFLOW_CRD):
+        await platform.install_crd(crd)
+    await platform.set_state("Managed")
+    async with reverting(platform, MLFLOW, is_there, None) as reverted:
+        running = start_operator(features=MLFLOW_ONLY)
+        await expect_rest(reverted)
+        await expect_event(
+            platform, "default", "default-dsc", "WriteReverted", "keeps deleting MLflow mlflow"
+        )
+    assert running.logged("Reconciling failed, retrying") == []
+
+    async def made() -> None:
+        assert await platform.get(MLFLOW)
+
+    # The rest of the pause is seconds.
+    await eventually(made)

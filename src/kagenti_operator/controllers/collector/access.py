@@ -208,12 +208,12 @@ class AccessReconciler:
         self._reporter = Reporter[str](dependencies.events, __name__)
         self._absent = Standing[str]()
         self._platform: Platform | None = None
-        # Namespaces that agents left.
+        # Namespaces that agents left before it was known where MLflow is.
         self._left: set[str] = set()
 
     def follow_departures(self, event: Event[Any]) -> None:
-        """Remember that a namespace had an agent."""
-        if isinstance(event, Removed):
+        """Remember that a namespace had an agent, as long as that decides anything."""
+        if isinstance(event, Removed) and not self._mlflow.located:
             self._left.add(event.object.metadata.namespace)
 
     async def reconcile(self, namespace: str) -> float | None:
@@ -231,7 +231,9 @@ class AccessReconciler:
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotRevoked", consequence):
                     await self._applier.delete(ROLE_BINDINGS, current)
             case Leave():
-                pass
+                if current is None and not wanted:
+                    # It went with its namespace, which may come back.
+                    self._applier.forget(ROLE_BINDINGS, namespace, contract.COLLECTOR_BINDING)
         return None
 
     async def _grant(self, namespace: str, cluster_role: str, current: RoleBinding | None) -> float | None:
@@ -276,6 +278,8 @@ class AccessReconciler:
 
     def namespaces_of_platform(self) -> Iterable[str]:
         """Every namespace, but only when a fact changed that all of them depend on."""
+        if self._mlflow.located:
+            self._left.clear()
         platform = self._observe()
         if platform == self._platform:
             return ()

@@ -5,7 +5,7 @@ import structlog
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.dependencies import Dependencies
-from kagenti_operator.controllers.failure_events import record_failure
+from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.traces_url import TracesURL, find_traces_url
 from kagenti_operator.controllers.singleton import build_singleton
@@ -15,7 +15,7 @@ from kagenti_operator.kube.manifests import Manifest, build_manifest
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.kube.resources import DATA_SCIENCE_CLUSTERS, MLFLOWS
 from kagenti_operator.mlflow import status
-from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
+from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.events import ObjectRef
@@ -70,6 +70,7 @@ class OperandReconciler:
         self, dependencies: Dependencies, mlflow: MLflowFacts, traces: Observable[TracesURL | None]
     ) -> None:
         self._client = dependencies.client
+        self._applier = Applier(dependencies.client)
         self._events = dependencies.events
         self._settings = dependencies.settings
         self._names = dependencies.settings.names
@@ -85,6 +86,11 @@ class OperandReconciler:
         if permitted and wants_operand(mlflow.state, served=mlflow.served, current=mlflow.cr):
             await self._create()
             return CONFIRM_SECONDS
+        if mlflow.cr:
+            self._applier.settled(MLFLOWS, mlflow.cr)
+        elif mlflow.state != "Managed":
+            for namespace in ("", contract.MLFLOW_NAMESPACE):
+                self._applier.forget(MLFLOWS, namespace, contract.MLFLOW)
         return None
 
     def _log_found(self) -> None:
@@ -104,16 +110,16 @@ class OperandReconciler:
             log.info(contract.LOG_CR_AVAILABLE, name=contract.MLFLOW, tracesURL=url)
 
     async def _create(self) -> None:
-        try:
-            # Created, not applied: an apply that lost a race would change somebody else's CR.
-            namespaced = await is_namespaced(self._client, MLFLOWS)
-            await self._client.create(MLFLOWS, build_operand(self._names, namespaced=namespaced))
-        except ApiError as error:
-            if error.conflict:
-                return
-            found = self._mlflow.data_science_cluster
-            about = ObjectRef.of(DATA_SCIENCE_CLUSTERS, found) if found else None
-            consequence = f"The MLflow resource '{contract.MLFLOW}' could not be created"
-            record_failure(self._events, about, "MLflowNotCreated", consequence, error)
-            raise
+        found = self._mlflow.data_science_cluster
+        about = ObjectRef.of(DATA_SCIENCE_CLUSTERS, found) if found else None
+        consequence = f"The MLflow resource '{contract.MLFLOW}' could not be created"
+        with failures_recorded(self._events, about, "MLflowNotCreated", consequence):
+            try:
+                # Created, not applied: an apply that lost a race would change somebody else's CR.
+                namespaced = await is_namespaced(self._client, MLFLOWS)
+                await self._applier.create(MLFLOWS, build_operand(self._names, namespaced=namespaced))
+            except ApiError as error:
+                if error.conflict:
+                    return
+                raise
         log.info("Created MLflow CR", name=contract.MLFLOW)

@@ -9,13 +9,7 @@ import structlog
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.runtime.control.write_backoff import (
-    LAST,
-    LASTED_SECONDS,
-    MADE_SECONDS,
-    WriteBackoff,
-    WritesReverted,
-)
+from kagenti_operator.runtime.control.write_backoff import LAST, WriteBackoff, WritesReverted
 from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
@@ -110,9 +104,21 @@ class Applier:
         _log("Applied", resource, applied)
         # Absent before, it may be wanted only to exist; present before, this ends never.
         kept = current is None or self._is_kept(resource, desired, applied)
-        lasts = MADE_SECONDS if current is None else LASTED_SECONDS
-        self._writes.wrote(key, what, version_of(applied), kept=kept, lasts=lasts)
+        self._writes.wrote(key, what, version_of(applied), kept=kept, whole=current is None)
         return True
+
+    async def create[T: KubeObject](self, resource: Resource[T], desired: Mapping[str, Any]) -> None:
+        """Create what is wanted once, and never over an object that somebody else makes at the same time.
+
+        Raises KubeError, a conflict where it exists, and WritesReverted where another writer keeps deleting
+        it.
+        """
+        key = _key(resource, desired["metadata"].get("namespace"), desired["metadata"]["name"])
+        self._forget_what_lasted(key)
+        what = msgspec.json.encode(desired, order="deterministic")
+        self._check(key, what, None, "deleting", None)
+        created = await self._client.create(resource, desired)
+        self._writes.wrote(key, what, version_of(created), whole=True)
 
     async def delete[T: KubeObject](self, resource: Resource[T], current: T | None) -> bool:
         """Delete `current`, and only it: not another that took its name; return whether it was there.
@@ -127,8 +133,18 @@ class Applier:
         self._check(key, _DELETED, current, "making", None)
         deleted = await self._delete(resource, current)
         if deleted:
-            self._writes.wrote(key, _DELETED)
+            self._writes.wrote(key, _DELETED, whole=True)
         return deleted
+
+    def forget(self, resource: Resource[Any], namespace: str, name: str) -> None:
+        """It is not wanted and not there: nobody reverted anything, and it may be made at once again."""
+        key = _key(resource, namespace, name)
+        self._writes.forget(key)
+        self._logged.ends(key)
+
+    def settled[T: KubeObject](self, resource: Resource[T], current: T) -> None:
+        """It is there, which is all that is wanted of it."""
+        self._writes.settled(_key(resource, current.metadata.namespace, current.metadata.name))
 
     async def _delete[T: KubeObject](self, resource: Resource[T], current: T) -> bool:
         meta = current.metadata
@@ -177,7 +193,7 @@ class Applier:
 
 
 def version_of(obj: KubeObject) -> str:
-    """What changes when somebody changes the object, and not with its status where that can be told."""
+    """What changes when somebody changes the object; not with its status, where it has a generation."""
     generation = getattr(obj.metadata, "generation", 0)
     return str(generation) if generation else obj.metadata.resource_version
 

@@ -16,8 +16,6 @@ PAUSE = Backoff(first=10.0, longest=300.0)
 LAST = 8
 # What lasted so long was not undone: the next change begins to count anew. Longer than GitOps tools pause.
 LASTED_SECONDS = 900.0
-# What was made, not changed, is remembered for less time: when a fleet is granted there is much of it.
-MADE_SECONDS = 60.0
 
 
 class WritesReverted(Exception):
@@ -39,7 +37,6 @@ class _Written:
     at: float
     # That the object had afterwards.
     version: str
-    lasts: float
     # That it had once the last write was undone; None as long as that was not seen.
     reverted: str | None = None
 
@@ -50,7 +47,38 @@ class _Written:
 
     def is_fresh(self, now: float) -> bool:
         """Whether it may still turn out to be undone, or was for the last time."""
-        return self.reverted is not None or now < self.free_at + self.lasts
+        return self.reverted is not None or now < self.free_at + LASTED_SECONDS
+
+
+class _WrittenOnce:
+    """What was made or deleted once lately, by key: kept for `LASTED_SECONDS`, and at most twice as long.
+
+    When a fleet is granted there is much of it: only hashes are kept, in two dicts of which the older goes.
+    """
+
+    def __init__(self) -> None:
+        self._young: dict[int, int] = {}
+        self._old: dict[int, int] = {}
+        self._since = 0.0
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def age(self) -> None:
+        """Drop what is old enough."""
+        now = clock.monotonic()
+        if now >= self._since + LASTED_SECONDS:
+            self._old = self._young if now < self._since + 2 * LASTED_SECONDS else {}
+            self._young, self._since = {}, now
+
+    def add(self, key: Hashable, what: int) -> None:
+        self.age()
+        self._young[hash(key)] = what
+
+    def pop(self, key: Hashable) -> int | None:
+        self.age()
+        old, young = self._old.pop(hash(key), None), self._young.pop(hash(key), None)
+        return old if young is None else young
 
 
 class WriteBackoff[K: Hashable]:
@@ -58,12 +86,13 @@ class WriteBackoff[K: Hashable]:
 
     def __init__(self) -> None:
         self._written: OrderedDict[K, _Written] = OrderedDict()
+        self._once = _WrittenOnce()
         # Written and undone for the last time.
         self._stopped: dict[K, _Written] = {}
 
     def __len__(self) -> int:
         """Of how many something is remembered."""
-        return len(self._written) + len(self._stopped)
+        return len(self._written) + len(self._stopped) + len(self._once)
 
     def __contains__(self, key: K) -> bool:
         return key in self._written or key in self._stopped
@@ -88,31 +117,34 @@ class WriteBackoff[K: Hashable]:
         return written is not None and written.times > FREE and written.is_fresh(clock.monotonic())
 
     def wrote(
-        self,
-        key: K,
-        what: Hashable,
-        version: str = "",
-        *,
-        kept: bool = True,
-        lasts: float = LASTED_SECONDS,
+        self, key: K, what: Hashable, version: str = "", *, kept: bool = True, whole: bool = False
     ) -> None:
-        """It was written now, and has that version; `kept`: the API server took it as it was sent."""
+        """It was written now, and has that version.
+
+        `kept`: the API server took it as it was sent. `whole`: it was made, or deleted.
+        """
         now, digest, before = clock.monotonic(), hash(what), self._get(key)
+        once = self._once.pop(key)
+        self.forget(key)
         times = 1
         if before and before.what == digest and before.is_fresh(now):
             # Where nothing changed it was not undone: a cache had not seen the write before.
             untouched = kept and version != "" and version == before.version
             times = before.times if untouched else before.times + 1
-            lasts = max(lasts, before.lasts)
-        self.forget(key)
-        self._written[key] = _Written(digest, times, now, version, lasts)
+        elif once == digest:
+            times = 2
+        elif whole and kept:
+            self._once.add(key, digest)
+            return
+        self._written[key] = _Written(digest, times, now, version)
         if times >= LAST and not kept:
             self._stop(key, version)
 
     def forget(self, key: K) -> None:
-        """It is gone."""
+        """It is gone, or not wanted any more."""
         self._written.pop(key, None)
         self._stopped.pop(key, None)
+        self._once.pop(key)
 
     def settled(self, key: K) -> None:
         """It is as wanted. Once writing was stopped, that is the other writer's doing: nothing is undone."""
@@ -120,6 +152,7 @@ class WriteBackoff[K: Hashable]:
 
     def forget_what_lasted(self) -> None:
         """Drop what nobody has undone in time; cheap, to be called again and again."""
+        self._once.age()
         now = clock.monotonic()
         # In the order of writing: who has to wait long may keep some others for a while.
         while self._written:

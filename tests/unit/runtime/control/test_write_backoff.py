@@ -1,3 +1,4 @@
+import tracemalloc
 from math import inf
 
 import pytest
@@ -6,7 +7,6 @@ from kagenti_operator.runtime.control.write_backoff import (
     FREE,
     LAST,
     LASTED_SECONDS,
-    MADE_SECONDS,
     PAUSE,
     WriteBackoff,
 )
@@ -112,7 +112,7 @@ async def test_an_object_that_is_deleted_each_time_is_stopped_for_as_long_as_it_
     writes: WriteBackoff[str],
 ) -> None:
     for version in range(LAST):
-        writes.wrote("key", "a", str(version), lasts=MADE_SECONDS)
+        writes.wrote("key", "a", str(version), whole=True)
     assert writes.wait("key", "a") == inf
     skip(PAUSE.longest)
     assert writes.wait("key", "a") == inf
@@ -149,8 +149,41 @@ async def test_a_write_that_changed_nothing_was_not_undone(writes: WriteBackoff[
     assert writes.wait("odd", "a", "8") == 0
 
 
-async def test_what_was_made_is_remembered_for_less_time(writes: WriteBackoff[str]) -> None:
-    writes.wrote("key", "a", "1", lasts=MADE_SECONDS)
-    skip(MADE_SECONDS)
+@pytest.mark.parametrize("often", [60.0, 120.0, LASTED_SECONDS - 1])
+async def test_who_deletes_what_was_made_now_and_then_is_answered_more_slowly_all_the_same(
+    writes: WriteBackoff[str], often: float
+) -> None:
+    for _ in range(FREE):
+        skip(often)
+        assert writes.wait("key", "a") == 0
+        writes.forget_what_lasted()
+        writes.wrote("key", "a", whole=True)
+    assert writes.wait("key", "a") > 0
+
+
+async def test_what_was_made_and_lasted_is_forgotten(writes: WriteBackoff[str]) -> None:
+    for _ in range(2 * LAST):
+        skip(2 * LASTED_SECONDS)
+        writes.wrote("key", "a", whole=True)
+        assert writes.wait("key", "a") == 0
+    skip(2 * LASTED_SECONDS)
     writes.forget_what_lasted()
-    assert "key" not in writes
+    assert len(writes) == 0
+
+
+async def test_what_is_not_wanted_for_a_while_may_be_made_as_often_as_that(writes: WriteBackoff[str]) -> None:
+    for _ in range(2 * LAST):
+        assert writes.wait("key", "a") == 0
+        writes.wrote("key", "a", whole=True)
+        writes.forget("key")
+    assert len(writes) == 0
+
+
+async def test_ten_thousand_agents_grants_are_remembered_in_two_mebibytes(writes: WriteBackoff[str]) -> None:
+    tracemalloc.start()
+    for number in range(20_000):
+        writes.wrote(f"RoleBinding team{number}", f"body {number}", str(number), whole=True)
+    memory, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(writes) == 20_000
+    assert memory < 2 * 2**20
