@@ -37,8 +37,8 @@ async def try_certificate(
     url: str, build_context: Callable[[], ssl.SSLContext] = ssl.create_default_context
 ) -> tuple[bool | None, str]:
     """Whether the certificate there is good, and what is wrong; None where none was shown in time."""
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         async with asyncio.timeout(TRY_SECONDS):
             _, writer = await asyncio.open_connection(
                 parts.hostname, parts.port or 443, ssl=build_context(), server_hostname=parts.hostname
@@ -47,8 +47,9 @@ async def try_certificate(
         return False, error.verify_message
     except TimeoutError:
         return None, f"no answer within {TRY_SECONDS:g} s"
-    except OSError as error:
-        return None, error.strerror or str(error)
+    except (OSError, ValueError) as error:
+        # The latter for what is no host: somebody may have written anything into the status.
+        return None, getattr(error, "strerror", None) or str(error)
     writer.transport.abort()
     return True, ""
 
@@ -90,6 +91,7 @@ class GatewayTrustReconciler:
         cr = self._mlflow.cr
         url = status.gateway(cr) if cr and status.is_available(cr) else None
         if cr is None or url is None or not url.startswith("https:"):
+            self._reporter.forget("gateway")
             return None
         known = self._trust.value if self._trust.value and self._trust.value.url == url else None
         if known is None:

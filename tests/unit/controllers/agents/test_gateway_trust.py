@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 from trustme import CA
 
 from kagenti_devcluster.cluster.pki import serving_context
@@ -69,6 +70,13 @@ async def test_a_gateway_that_shows_no_certificate_tells_nothing() -> None:
     assert (await try_certificate(plain.url.replace("http:", "https:")))[0] is None
     async with serving(Answer()) as plain:
         assert (await try_certificate(plain.url.replace("http:", "https:")))[0] is None
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64 + ".example", "[::1", "gateway.example:99999"])
+async def test_an_address_that_is_none_tells_nothing_and_what_is_wrong(host: str) -> None:
+    trusted, why = await try_certificate(f"https://{host}/mlflow", build_context)
+    assert trusted is None
+    assert why
 
 
 @dataclass
@@ -149,3 +157,15 @@ async def test_another_gateway_is_tried_at_once(bench: Bench) -> None:
 async def test_without_a_certificate_nothing_is_tried(bench: Bench, url: str | None) -> None:
     assert await bench.look(url) is None
     assert bench.trust.value is None
+
+
+async def test_what_was_reported_of_a_gateway_is_over_when_there_is_none(bench: Bench) -> None:
+    url = f"https://{'a' * 64}.example"
+    await bench.look(url)
+    assert bench.trust.value == GatewayTrust(url, trusted=None)
+    with structlog.testing.capture_logs() as logs:
+        await bench.look(None)
+        skip(2 * AGAIN_SECONDS)
+        await bench.look(url)
+    # Said once more, since it is another time.
+    assert len([line for line in logs if "could not be tried" in line["event"]]) == 1
