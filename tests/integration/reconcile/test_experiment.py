@@ -80,7 +80,7 @@ async def test_the_collectors_experiment_is_no_agents_though_it_is_renamed_and_t
     await agents.create("news")
     second = start_with_mlflow(f"--mlflow-workspace={team}")
     await second.expect_log("OTel collector bootstrap complete")
-    taken = "is the collector's, which no other agent is let in to"
+    taken = "is the collector's, which no"
     await expect_event(platform, team, "news", "ExperimentNotAvailable", taken)
     assert await agents.role("news") is None
     assert "MLFLOW_EXPERIMENT_ID" not in environment(await agents.get("news"))

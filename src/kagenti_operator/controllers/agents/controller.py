@@ -175,6 +175,10 @@ class AgentsReconciler:
         state.experiment = state.experiment or self._experiments.recall(key, agent)
         return state.experiment
 
+    def _recall_own(self, grantee: Grantee) -> KnownExperiment | None:
+        known = self._recall(grantee.key, grantee.agent)
+        return known and self._experiments.without_anothers_name(grantee.key, known)
+
     async def _observe(self, key: AgentKey, found: Injection | MLflowError | None) -> Observed:
         """Take a snapshot; also of a workload that left the cache, of which only the API server knows."""
         facts, states = self._facts, self._states
@@ -192,7 +196,7 @@ class AgentsReconciler:
             if (it := facts.get(twin)) and is_served(it) and not it.metadata.deletion_timestamp
         )
         # After a restart the first of twins must not take what the Role has of the other.
-        known = [self._recall(grantee.key, grantee.agent) for grantee in grantees]
+        known = [self._recall_own(grantee) for grantee in grantees]
         return Observed(
             key=key,
             resource=resource,

@@ -128,6 +128,10 @@ class CollectorsExperiments(Protocol):
         """Whether it is known which experiments of a workspace are the collector's."""
         ...
 
+    def has_name(self, workspace: str, name: str) -> bool:
+        """Whether that is the name of the collector's experiment, or the one that it is to have."""
+        ...
+
     def owns(self, workspace: str, experiment: Experiment) -> bool:
         """Whether an experiment of a workspace is the collector's, or was."""
         ...
@@ -196,6 +200,16 @@ class AgentExperiments:
             uid=role.metadata.annotations.mlflow_uid or "",
         )
 
+    def without_anothers_name(self, key: AgentKey, known: KnownExperiment) -> KnownExperiment:
+        """What is known without a former name that is another's by now: it would be let in to that one's."""
+        name = known.former[0] if known.former else key.name
+        if name == key.name:
+            return known
+        others = self._facts.twins(key._replace(name=name)) or self._facts.is_granted_to_others(key, name)
+        if others or self._collectors.has_name(key.namespace, name):
+            return replace(known, former=None)
+        return known
+
     async def _ask(
         self, key: AgentKey, agent: Agent, endpoint: Endpoint, before: KnownExperiment | None
     ) -> Experiment:
@@ -217,7 +231,7 @@ class AgentExperiments:
 
     async def _ensure_by_name(self, key: AgentKey, agent: Agent, url: str) -> Experiment:
         name = agent.metadata.name
-        if self._is_collectors_name(key, name):
+        if self._collectors.has_name(key.namespace, name):
             raise ExperimentTaken(
                 "it is the collector's, which no agent is let in to: give the workload another name, or the "
                 "collector another experiment (the chart's value mlflow.experimentName)"
@@ -239,7 +253,7 @@ class AgentExperiments:
         up leaves it, with all traces, to the agent that has its name by now.
         """
         name, workspace = experiment.name, key.namespace
-        if self._is_collectors_name(key, name) or self._collectors.owns(workspace, experiment):
+        if self._collectors.has_name(workspace, name) or self._collectors.owns(workspace, experiment):
             return "the collector"
         if before and before.creation_time is not None:
             return None
@@ -253,10 +267,6 @@ class AgentExperiments:
             if (recorded := recorded_experiment(role)) and recorded.is_same(experiment):
                 return f"agent '{self._names.workload_of_role(role.metadata.name)}'"
         return None
-
-    def _is_collectors_name(self, key: AgentKey, name: str) -> bool:
-        settings = self._settings
-        return (key.namespace, name) == (settings.mlflow_workspace, settings.mlflow_experiment_name)
 
     def _next_poll(self) -> float:
         return clock.monotonic() + self._poll_seconds() * self._rng.uniform(0.9, 1.1)

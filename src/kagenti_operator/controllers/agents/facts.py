@@ -133,6 +133,14 @@ class AgentFacts:
             if metadata.annotations.experiment_id == experiment_id and metadata.name != own:
                 yield role
 
+    def is_granted_to_others(self, key: AgentKey, experiment: str) -> bool:
+        """Whether the Role of another agent of the namespace grants an experiment by that name."""
+        own = self._names.agent_role(key.name)
+        return any(
+            experiment in role.resource_names and role.metadata.name != own
+            for role in self.roles.cache.by_index(BY_NAMESPACE, key.namespace)
+        )
+
     def binding(self, key: AgentKey) -> RoleBinding | None:
         """The RoleBinding of an agent."""
         return self.bindings.cache.get(key.namespace, self._names.agent_role(key.name))

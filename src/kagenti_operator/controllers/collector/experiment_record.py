@@ -37,6 +37,7 @@ class CollectorExperiments:
     def __init__(self, settings: Settings, access: AccessFacts | None) -> None:
         self._names = settings.names
         self._workspace = settings.mlflow_workspace
+        self._name = settings.mlflow_experiment_name
         self._access = access
         self._records: dict[str, ExperimentRecord] = {}
         self.resolved = Observable[Resolved | None](None)
@@ -44,6 +45,12 @@ class CollectorExperiments:
     def is_known(self, workspace: str) -> bool:
         """Whether it is known which experiments of a workspace are the collector's."""
         return workspace != self._workspace or self.resolved.value is not None
+
+    def has_name(self, workspace: str, name: str) -> bool:
+        """Whether that is the name of the collector's experiment, or the one that it is to have."""
+        found = self.resolved.value
+        names = {self._name, found.experiment.name} if found else {self._name}
+        return workspace == self._workspace and name in names
 
     def owns(self, workspace: str, experiment: Experiment) -> bool:
         """Whether an experiment of a workspace is the collector's, or was: it holds spans of all teams."""

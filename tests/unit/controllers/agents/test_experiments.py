@@ -416,7 +416,28 @@ async def test_the_collectors_experiment_is_no_agents_whatever_its_name(operator
     async with serving(TAKEN, found("3", "weather")) as mlflow:
         with pytest.raises(ExperimentTaken, match="is the collector's, which no other agent"):
             await operator.resolve(workload(), Endpoint(URI, mlflow.url))
+    operator.collectors.found(
+        Resolved(URI, "team1", msgspec.structs.replace(COLLECTORS, name="weather")), "x"
+    )
+    async with serving(TAKEN, found("8", "weather")) as mlflow:
+        with pytest.raises(ExperimentTaken, match="it is the collector's"):
+            await operator.resolve(workload(), Endpoint(URI, mlflow.url))
     assert operator.names() == ()
+
+
+@pytest.mark.parametrize("whose", ["nobody's", "an agent's", "another's by grant", "the collector's"])
+async def test_a_former_name_is_granted_only_until_it_is_anothers(operator: Operator, whose: str) -> None:
+    name = "kagenti-traces" if whose == "the collector's" else "news"
+    if whose == "an agent's":
+        put(operator.facts.workloads["Deployment"], workload("news", uid="u2"))
+    if whose == "another's by grant":
+        put(operator.facts.roles, role_of("u2", "news", agent="sports", experiment_id="8"))
+    former = KnownExperiment(RENAMED, URI, due=300, former=(name, clock.monotonic() + 60))
+    granted = operator.experiments.without_anothers_name(KEY, former).names(clock.monotonic())
+    assert granted == ({"renamed", "news"} if whose == "nobody's" else {"renamed"})
+    own = KnownExperiment(RENAMED, URI, due=300, former=("weather", clock.monotonic() + 60))
+    put(operator.facts.workloads["Deployment"], workload())
+    assert operator.experiments.without_anothers_name(KEY, own) == own
 
 
 async def test_what_another_agent_made_is_not_granted_under_its_new_name(operator: Operator) -> None:
@@ -445,8 +466,9 @@ async def test_what_has_an_agents_name_is_granted_only_once_it_is_known_what_the
 async def test_an_experiment_that_the_collector_took_by_its_name_is_given_up_at_once(
     operator: Operator,
 ) -> None:
-    async with serving(*made("7"), found("7", "weather"), *made("9")) as mlflow:
+    async with serving(*made("7"), found("7", "weather")) as mlflow:
         endpoint = Endpoint(URI, mlflow.url)
         await operator.resolve(workload(), endpoint)
         operator.collectors.found(Resolved(URI, "team1", WEATHER), "weather")
-        assert (await operator.resolve(workload(), endpoint)).id == "9"
+        with pytest.raises(ExperimentTaken, match="it is the collector's"):
+            await operator.resolve(workload(), endpoint)
