@@ -41,7 +41,7 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
     if access:
         gone = Observable(False)
         features += [
-            mlflow.build_feature(dependencies, found, traces, gone),
+            mlflow.build_feature(dependencies, found, gone),
             collector.build_access_feature(dependencies, found, access, own, gone, leading),
             agents.build_feature(dependencies, found, access.agents, is_openshift, gone, own),
         ]

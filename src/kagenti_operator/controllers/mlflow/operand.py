@@ -1,4 +1,4 @@
-"""The MLflow operand: made where it is wanted and nobody made it, and logged when it is available."""
+"""The MLflow operand: made where it is wanted and nobody made it."""
 
 import structlog
 
@@ -7,35 +7,29 @@ from kagenti_operator.contract import Names
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
-from kagenti_operator.controllers.mlflow.traces_url import TracesURL, find_traces_url
 from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.discovery import is_namespaced
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.manifests import Manifest, build_manifest
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.kube.resources import DATA_SCIENCE_CLUSTERS, MLFLOWS
-from kagenti_operator.mlflow import status
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
-from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.events import ObjectRef
-from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
 
 
-def setup(
-    dependencies: Dependencies, mlflow: MLflowFacts, traces: Observable[TracesURL | None]
-) -> Controller[str]:
+def setup(dependencies: Dependencies, mlflow: MLflowFacts) -> Controller[str]:
     """Watch what decides whether an operand is wanted. A CRD without objects matters here: one may be due."""
-    reconciler = OperandReconciler(dependencies, mlflow, traces)
+    reconciler = OperandReconciler(dependencies, mlflow)
     return build_singleton(
         dependencies,
         "mlflow-operand",
         reconciler.reconcile,
         mlflow.data_science_clusters,
         mlflow.mlflows,
-        follows=(mlflow.mlflows.cache.served, traces),
+        follows=(mlflow.mlflows.cache.served,),
     ).suspend_while(dependencies.suspended.mlflow)
 
 
@@ -64,24 +58,18 @@ def wants_operand(state: str | None, *, served: bool, current: MLflow | None) ->
 
 
 class OperandReconciler:
-    """Makes the MLflow CR where it is wanted and missing, and logs what is found."""
+    """Makes the MLflow CR where it is wanted and missing."""
 
-    def __init__(
-        self, dependencies: Dependencies, mlflow: MLflowFacts, traces: Observable[TracesURL | None]
-    ) -> None:
+    def __init__(self, dependencies: Dependencies, mlflow: MLflowFacts) -> None:
         self._client = dependencies.client
         self._applier = Applier(dependencies.client)
         self._events = dependencies.events
         self._settings = dependencies.settings
         self._names = dependencies.settings.names
         self._mlflow = mlflow
-        self._traces = traces
-        # The CRD, and the address of an available CR.
-        self._found = Standing[str]()
 
     async def reconcile(self) -> float | None:
         """Make the CR where that is due."""
-        self._log_found()
         mlflow, permitted = self._mlflow, self._settings.mlflow_create_operand
         if permitted and wants_operand(mlflow.state, served=mlflow.served, current=mlflow.cr):
             await self._create()
@@ -92,22 +80,6 @@ class OperandReconciler:
             for namespace in ("", contract.MLFLOW_NAMESPACE):
                 self._applier.forget(MLFLOWS, namespace, contract.MLFLOW)
         return None
-
-    def _log_found(self) -> None:
-        if not self._mlflow.served:
-            self._found.ends("crd")
-        elif self._found.holds("crd", ""):
-            log.info(contract.LOG_CRD_DETECTED)
-        cr = self._mlflow.cr
-        if cr is None:
-            self._found.ends("cr")
-            return
-        for problem in status.malformed_urls(cr):
-            self._events.warning(ObjectRef.of(MLFLOWS, cr), "MalformedAddress", problem)
-        url = find_traces_url(cr, self._traces.value) if status.is_available(cr) else None
-        # A flapping server is not worth a line; another address, or a CR that was gone in between, is.
-        if url and self._found.holds("cr", url):
-            log.info(contract.LOG_CR_AVAILABLE, name=contract.MLFLOW, tracesURL=url)
 
     async def _create(self) -> None:
         found = self._mlflow.data_science_cluster

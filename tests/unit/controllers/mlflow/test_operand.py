@@ -2,7 +2,6 @@ import pytest
 
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.operand import OperandReconciler, wants_operand
-from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import (
@@ -13,7 +12,6 @@ from kagenti_operator.kube.objects.models import (
     MLflow,
     ObjectMeta,
 )
-from kagenti_operator.runtime.observable import Observable
 from tests.unit.controllers.dependencies import open_dependencies, put
 
 EXISTING = MLflow(metadata=ObjectMeta(name="mlflow"))
@@ -45,7 +43,7 @@ async def reconcile_managed(*, create_operand: bool) -> float | None:
         spec = DataScienceClusterSpec(components=components)
         put(facts.data_science_clusters, DataScienceCluster(metadata=ObjectMeta(name="dsc"), spec=spec))
         facts.mlflows.cache.replace({})
-        return await OperandReconciler(dependencies, facts, Observable[TracesURL | None](None)).reconcile()
+        return await OperandReconciler(dependencies, facts).reconcile()
 
 
 async def test_no_cr_is_made_where_that_is_switched_off() -> None:
