@@ -7,9 +7,12 @@ from typing import Any
 from kagenti_operator import clock
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.access import Grantee
-from kagenti_operator.controllers.agents.decide import Grant, Observed, Plan, decide, is_served
+from kagenti_operator.controllers.agents.decide import Grant, Inject, Observed, Plan, decide, is_served
 from kagenti_operator.controllers.agents.events import (
     NEEDS_INJECTION,
+    NOT_CONFIGURED,
+    NOT_GRANTED,
+    NOT_REVOKED,
     describe_configured,
     failure_reported,
     report_denied,
@@ -225,6 +228,8 @@ class AgentsReconciler:
         # While MLflow does not say what an agent is to use, nothing is known of what it could not use.
         unknown = () if observed.injection or plan.over else NEEDS_INJECTION
         wrote, reverted, wait = False, False, None
+        if observed.injection and plan.change is None:
+            self._states.writes.settled(key)
         try:
             wrote, wait = await self._carry_out(observed, plan, reports)
         except WritesReverted as error:
@@ -271,22 +276,28 @@ class AgentsReconciler:
         self, observed: Observed, plan: Plan, reports: list[Report]
     ) -> tuple[bool, float | None]:
         """Do what is planned; return whether grants were written, and when to come again if unfinished."""
-        wrote, wait = False, None
-        revoking = "Its pods keep their access to the MLflow experiment"
-        if plan.revoke:
-            with failure_reported(reports, "MLflowNotRevoked", revoking):
-                await self._applier.delete(ROLE_BINDINGS, observed.binding)
-        if plan.grant:
-            with failure_reported(
-                reports, "MLflowNotGranted", "Its pods are not granted access to its MLflow experiment"
-            ):
-                wrote = await self._grant(plan.grant)
+        wrote, wait, reverted = False, None, None
+        try:
+            if plan.revoke:
+                with failure_reported(reports, *NOT_REVOKED):
+                    await self._applier.delete(ROLE_BINDINGS, observed.binding)
+            if plan.grant:
+                with failure_reported(reports, *NOT_GRANTED):
+                    wrote = await self._grant(plan.grant)
+        except WritesReverted as error:
+            # Without a grant MLflow would refuse the pods. What is to go goes all the same.
+            if isinstance(plan.change, Inject):
+                raise
+            reverted = error
         if plan.change and observed.agent:
-            with failure_reported(reports, "MLflowNotConfigured", "The pod template could not be changed"):
-                wait = await self._workloads.change(observed, observed.agent, plan.change, reports)
+            self._workloads.check(observed.key, observed.agent, plan.change, reports)
+            with failure_reported(reports, *NOT_CONFIGURED):
+                wait = await self._workloads.change(observed, observed.agent, plan.change)
         if plan.revoke and wait is None:
-            with failure_reported(reports, "MLflowNotRevoked", revoking):
+            with failure_reported(reports, *NOT_REVOKED):
                 await self._applier.delete(ROLES, observed.role)
+        if reverted and wait is None:
+            raise reverted
         return wrote, wait
 
     async def _grant(self, grant: Grant) -> bool:

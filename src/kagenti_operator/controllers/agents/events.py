@@ -20,6 +20,10 @@ NEEDS_INJECTION = (
     "MLflowReferenceNotExpanded",
     "MLflowNotRolledOut",
 )
+# Reasons of refused writes, each with what follows.
+NOT_REVOKED = ("MLflowNotRevoked", "Its pods keep their access to the MLflow experiment")
+NOT_GRANTED = ("MLflowNotGranted", "Its pods are not granted access to its MLflow experiment")
+NOT_CONFIGURED = ("MLflowNotConfigured", "The pod template could not be changed")
 # Of the kinds that keep a running pod when its template changes.
 _RESTART = {"Sandbox": " A running pod goes on without: suspend and resume the Sandbox."}
 
@@ -95,8 +99,7 @@ def failure_reported(reports: list[Report], reason: str, consequence: str) -> Ge
     try:
         yield
     except WritesReverted as error:
-        if reason != "MLflowNotConfigured":
-            reports.append(Report(reason=reason, message=f"{consequence}: {error}."))
+        reports.append(Report(reason=reason, message=f"{consequence}: {error}."))
         raise
     except ApiError as error:
         reports += report_failure(reason, consequence, error)

@@ -8,7 +8,7 @@ import structlog
 from kagenti_operator import clock
 from kagenti_operator.controllers.agents.decide import Inject, Observed, Release
 from kagenti_operator.controllers.agents.events import report_reverted
-from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
 from kagenti_operator.controllers.agents.injection import (
     build_release,
     build_removal,
@@ -38,20 +38,21 @@ class AgentWorkloads:
         self._facts = facts
         self._states = states
 
-    async def change(
-        self, observed: Observed, agent: Agent, change: Inject | Release, reports: list[Report]
-    ) -> float | None:
-        """Make the change; return after how many seconds to come again where it is not its turn.
-
-        Raises KubeError, and WritesReverted where another writer keeps reverting it.
-        """
-        key, states = observed.key, self._states
-        states.writes.forget_what_lasted()
-        what: Hashable = change.injection if isinstance(change, Inject) else None
-        if pause := states.writes.wait(key, what, version_of(agent)):
+    def check(self, key: AgentKey, agent: Agent, change: Inject | Release, reports: list[Report]) -> None:
+        """Raise WritesReverted, and report it, where another writer keeps reverting the change."""
+        writes = self._states.writes
+        writes.forget_what_lasted()
+        if pause := writes.wait(key, _what(change), version_of(agent)):
             report = report_reverted(self._names)
             reports.append(report)
             raise WritesReverted(report.message, pause)
+
+    async def change(self, observed: Observed, agent: Agent, change: Inject | Release) -> float | None:
+        """Make the change; return after how many seconds to come again where it is not its turn.
+
+        Raises KubeError.
+        """
+        key, states = observed.key, self._states
         if not states.slots.take(key):
             return PATIENCE_SECONDS
         try:
@@ -63,7 +64,7 @@ class AgentWorkloads:
                 return None
             raise
         states.slots.began(key, changed)
-        states.writes.wrote(key, what, version_of(changed))
+        states.writes.wrote(key, _what(change), version_of(changed))
         fields = {"kind": key.kind, "namespace": key.namespace, "name": key.name}
         if isinstance(change, Release):
             states.get(key).pending = None
@@ -87,3 +88,7 @@ class AgentWorkloads:
             operations = build_removal(self._names, workload, resource, injected(agent))
             agent = await self._client.json_patch(resource, meta.name, operations, meta.namespace)
         return await self._client.apply(resource, build_release(agent, resource))
+
+
+def _what(change: Inject | Release) -> Hashable:
+    return change.injection if isinstance(change, Inject) else None

@@ -40,7 +40,11 @@ def build_experiment_feature(dependencies: Dependencies, sources: MLflowSources,
         name="collector-experiment",
         informers=sources.mlflow.informers,
         controllers=(experiment.setup(dependencies, sources.mlflow, sources.own),),
-        metrics=(ExperimentMetrics(sources.resolved, dependencies.settings, leading),),
+        metrics=(
+            ExperimentMetrics(
+                sources.resolved, dependencies.settings, leading, dependencies.suspended.experiment
+            ),
+        ),
     )
 
 

@@ -58,14 +58,24 @@ class AccessMetrics(Collector):
 class ExperimentMetrics(Collector):
     """Whether the collector's experiment is known, on the replica that leads."""
 
-    def __init__(self, resolved: Observable[Resolved | None], settings: Settings, leading: Leading) -> None:
+    def __init__(
+        self,
+        resolved: Observable[Resolved | None],
+        settings: Settings,
+        leading: Leading,
+        suspended: Observable[bool],
+    ) -> None:
+        self._suspended = suspended
         self._resolved = resolved
         self._settings = settings
         self._leading = leading
 
     def collect(self) -> Iterator[Metric]:
-        """Without a workspace there is no experiment to know: kagenti_spans_refused has the reason."""
-        if self._leading.value and self._settings.mlflow_workspace:
+        """Without a workspace there is no experiment to know: kagenti_spans_refused has the reason.
+
+        Nor is there one for us where the platform's own operator writes it.
+        """
+        if self._leading.value and self._settings.mlflow_workspace and not self._suspended.value:
             yield gauge(
                 "kagenti_experiment_known",
                 "Whether the id of the collector's experiment is known",

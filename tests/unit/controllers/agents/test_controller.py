@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -21,9 +21,13 @@ from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
+from kagenti_operator.runtime.control.write_backoff import FREE, LAST, PAUSE
 from kagenti_operator.runtime.observable import Observable
+from kagenti_operator.runtime.telemetry.events import EventRecorder, ObjectRef
+from kagenti_operator.runtime.telemetry.reporter import REPEAT_SECONDS
 from tests.support.misbehaving_server import Answer, serving
 from tests.support.peer import Peer, running_peer
+from tests.support.virtual_time import skip
 from tests.unit.controllers.dependencies import open_dependencies, put
 
 from .workloads import EXPERIMENT, INJECTION, KEY, build_agent, environment, grantee
@@ -44,9 +48,22 @@ OPTED_OUT = build_agent(
 )
 
 
+class Said(EventRecorder):
+    """The reasons of all warnings, in their order."""
+
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    def warning(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
+        del about, message, action
+        self.reasons.append(reason)
+        return True
+
+
 @dataclass
 class Cluster:
     peer: Peer
+    said: Said
     facts: AgentFacts
     endpoint: Observable[Endpoint | None]
     gone: Observable[bool]
@@ -76,13 +93,15 @@ class Cluster:
 @pytest.fixture
 async def cluster() -> AsyncIterator[Cluster]:
     settings = Settings()
-    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
+    async with running_peer() as peer, open_dependencies(settings, peer.url) as opened:
+        said = Said()
+        dependencies = replace(opened, events=said)
         facts, endpoint = AgentFacts(dependencies), Observable[Endpoint | None](None)
         gone = Observable(False)
         queue = dependencies.queue("agents", bucket=namespace_of)
         collectors = CollectorExperiments(settings, AccessFacts(dependencies))
         reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, collectors)
-        yield Cluster(peer, facts, endpoint, gone, reconciler)
+        yield Cluster(peer, said, facts, endpoint, gone, reconciler)
 
 
 async def test_access_comes_before_the_environment_that_needs_it(cluster: Cluster) -> None:
@@ -168,4 +187,49 @@ async def test_an_mlflow_that_is_back_counts_before_it_is_known_not_to_be_gone(c
     async with serving(MADE) as mlflow:
         cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
         await cluster.reconcile()
+    assert cluster.peer.idle
+
+
+async def test_who_keeps_making_the_grant_anew_does_not_hold_up_the_release(cluster: Cluster) -> None:
+    clean = build_agent(inject="disabled")
+    cluster.put_grant()
+    cluster.put(clean)
+    for _ in range(FREE):
+        await cluster.reconcile(("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE))
+    cluster.put(OPTED_OUT)
+    wait = await cluster.reconcile(
+        ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)), ("PATCH", WORKLOAD, msgspec.to_builtins(clean))
+    )
+    assert wait == pytest.approx(PAUSE.first, abs=1)
+    assert cluster.peer.idle
+    assert set(cluster.said.reasons) == {"MLflowNotRevoked"}
+
+
+def at_version(agent: AgentWorkload, version: int) -> AgentWorkload:
+    metadata = msgspec.structs.replace(agent.metadata, resource_version=str(version))
+    return msgspec.structs.replace(agent, metadata=metadata)
+
+
+@pytest.mark.virtual_time
+async def test_a_fight_over_a_workload_is_over_once_it_is_as_wanted(cluster: Cluster) -> None:
+    cluster.put_grant()
+    undone = "MLflowConfigurationUndone"
+    granted = {"experiment_id": "7", "name": "weather", "creation_time": EXPERIMENT.creation_time}
+    async with serving(Answer(body={"experiment_id": "7", "experiment": granted})) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        for version in range(10, 10 + LAST):
+            cluster.put(at_version(NEW, 10 * version))
+            await cluster.reconcile(
+                ("PATCH", WORKLOAD, msgspec.to_builtins(at_version(CONFIGURED, 10 * version + 1)))
+            )
+            skip(PAUSE.longest)
+        cluster.put(at_version(NEW, 1000))
+        await cluster.reconcile()
+        assert undone in cluster.said.reasons
+        cluster.put(at_version(CONFIGURED, 1001))
+        cluster.said.reasons.clear()
+        for _ in range(3):
+            await cluster.reconcile()
+            skip(REPEAT_SECONDS)
+    assert undone not in cluster.said.reasons
     assert cluster.peer.idle
