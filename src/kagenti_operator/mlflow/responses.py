@@ -97,8 +97,9 @@ def _advice(request: Request, status: int, code: str, said: str) -> str:
         case 403 if request.workspace is not None:
             return (
                 f"Grant verb '{request.verb}' on experiments.mlflow.kubeflow.org in namespace "
-                f"'{request.workspace}' to the ServiceAccount that the operator asks MLflow as "
-                "(kagenti-mlflow-client, unless an Event on it says otherwise), as ClusterRole "
+                f"'{request.workspace}' to the account whose token the operator sends MLflow "
+                "(the chart's ServiceAccount ending in -mlflow-client, unless Event MLflowTokenNotRequested "
+                "says otherwise), as ClusterRole "
                 "mlflow-operator-mlflow-integration does; MLflow may remember a refusal for 5 minutes."
             )
         case 404 if _names_workspace(request, said):

@@ -1,4 +1,4 @@
-"""MLflow is shown a token of an account that may use experiments and nothing else, by the real API server."""
+"""The operator authenticates to MLflow as an account that may use experiments and nothing else."""
 
 import random
 from collections.abc import AsyncIterator

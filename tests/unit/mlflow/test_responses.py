@@ -40,6 +40,9 @@ def test_the_shape_of_its_authorization_is_read() -> None:
     error = refusal(403, {"error": {"code": "PERMISSION_DENIED", "message": "Permission denied."}})
     assert error.code == "PERMISSION_DENIED"
     assert "Grant verb 'create' on experiments.mlflow.kubeflow.org in namespace 'team1'" in str(error)
+    # Its name is another one on the platform's other name, and with fullnameOverride.
+    assert "ending in -mlflow-client" in str(error)
+    assert "kagenti-mlflow-client" not in str(error)
     assert "may remember a refusal" in str(error)
 
 

@@ -49,7 +49,7 @@ class KnownExperiment:
         return {self.experiment.name} | held
 
     def is_of(self, endpoint: Endpoint) -> bool:
-        """Whether that MLflow said it: one that is made anew at the same address has other experiments."""
+        """Whether that MLflow said it: one that is recreated at the same address has other experiments."""
         return self.tracking_uri == endpoint.tracking_uri and self.uid in ("", endpoint.uid)
 
     def has_become(self, found: Experiment, now: float) -> bool:

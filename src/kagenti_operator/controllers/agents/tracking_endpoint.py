@@ -1,6 +1,7 @@
 """Under which address agents reach MLflow: another one rolls them all, so it has to last before it counts."""
 
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from kagenti_operator import clock
 from kagenti_operator.contract import AgentsAddress
@@ -39,9 +40,18 @@ class Endpoint:
 
     def keeping(self, tracking_uri: str | None) -> "Endpoint":
         """What an agent with that tracking URI is to use."""
-        if not (self.keeps_gateway and tracking_uri) or service_of(tracking_uri):
+        if not (self.keeps_gateway and tracking_uri and _is_web(tracking_uri)) or service_of(tracking_uri):
             return self
         return replace(self, tracking_uri=tracking_uri, service_ca=False)
+
+
+def _is_web(url: str) -> bool:
+    """Whether what a workload says is an address at all: its author may have written anything."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""The token that MLflow is shown: of a ServiceAccount that may use experiments and nothing else.
+"""The token with which the operator authenticates to MLflow, of an account that may use experiments only.
 
 MLflow can keep what it is sent, and the operator's own token is nearly a cluster administrator's.
 """
@@ -75,7 +75,7 @@ class ClientToken:
             await self._own.prepare()
 
     def reject(self) -> None:
-        """MLflow does not take it: its ServiceAccount may have been made anew."""
+        """MLflow does not take it: its ServiceAccount may have been recreated."""
         if self._token and clock.monotonic() >= self._since + YOUNG_SECONDS:
             self._until = self._due = 0.0
 
@@ -117,13 +117,13 @@ class ClientToken:
 
 
 def report_refused(namespace: str, name: str, error: KubeError) -> Report:
-    """Report that the operator's own token is what MLflow is shown."""
+    """Report that the operator authenticates to MLflow with its own token."""
     return Report(
         reason="MLflowTokenNotRequested",
-        message=f"No token of ServiceAccount '{name}' in namespace '{namespace}' can be requested, so MLflow "
-        "is shown the operator's own, which may do far more, and MLflow can keep it. Make that account, bind "
-        f"it to ClusterRole {contract.INTEGRATION_ROLE}, and let the operator create serviceaccounts/token "
+        message=f"No token of ServiceAccount '{name}' in namespace '{namespace}' can be requested, so the "
+        "operator sends MLflow its own, which may do far more, and MLflow can keep it. Create that account, "
+        f"bind it to ClusterRole {contract.INTEGRATION_ROLE}, and let the operator create serviceaccounts/token "
         f"of that name, as the chart does with rbac.enable=true. {error}",
         log=True,
-        over=f"MLflow is shown a token of ServiceAccount '{name}'",
+        over=f"The operator authenticates to MLflow as ServiceAccount '{name}'",
     )

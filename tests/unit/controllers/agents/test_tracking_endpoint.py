@@ -324,6 +324,12 @@ async def test_nobody_keeps_a_service_that_mlflow_left_meanwhile(agents: Agents)
     assert agents.keep(FORMER) == ADDRESS
 
 
+@pytest.mark.parametrize("text", ["file:///mlruns", "databricks", "https://", "https://[::1"])
+async def test_nobody_keeps_what_is_no_address(agents: Agents, text: str) -> None:
+    agents.observe(mlflow(since=LONG_AGO))
+    assert agents.keep(text) == ADDRESS
+
+
 async def test_without_any_address_nobody_is_told_another(agents: Agents) -> None:
     assert agents.observe(mlflow(None, None, since=LONG_AGO)) is None
     assert agents.endpoint is None

@@ -1,4 +1,4 @@
-"""Which token MLflow is shown: requested, renewed, and the operator's own only where that is refused."""
+"""Which token the operator sends MLflow: requested, renewed, and its own only where that is refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -114,6 +114,8 @@ async def test_where_that_is_refused_its_own_serves_and_an_event_says_so_once(be
     skip(AGAIN_SECONDS)
     assert await bench.shown() == issue("first")
     assert bench.reasons == ["MLflowTokenNotRequested", "MLflowTokenNotRequestedResolved"]
+    note = bench.events.sent.created[-1]["note"]
+    assert "The operator authenticates to MLflow as ServiceAccount 'kagenti-mlflow-client'" in note
 
 
 @pytest.mark.parametrize("bench", [(issued("first"), AWAY), (issued("first"), REFUSED)], indirect=True)
