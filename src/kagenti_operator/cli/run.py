@@ -232,9 +232,11 @@ def build_settings(args: argparse.Namespace) -> Settings:
 
 
 def check_ca_file(path: Path) -> None:
-    """Raise UsageError unless the file holds certificates."""
+    """Raise UsageError where the file holds no certificates. One that is not there yet is waited for."""
     try:
         ssl.create_default_context(cafile=path)
+    except FileNotFoundError:
+        log.warning("The CA file for MLflow is not there yet, it is used as soon as it is", path=str(path))
     except OSError as error:
         raise UsageError(
             f"--mlflow-ca-file {path} cannot be used: {error.strerror or error}. "

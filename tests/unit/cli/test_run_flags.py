@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.main import build_parser, main
@@ -181,13 +182,18 @@ def test_an_empty_experiment_name_is_refused() -> None:
         build_settings(parse("--mlflow-experiment-name="))
 
 
-@pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_ca_file_that_cannot_be_used_is_reported_by_name(tmp_path: Path, content: str | None) -> None:
+def test_a_ca_file_that_cannot_be_used_is_reported_by_name(tmp_path: Path) -> None:
     path = tmp_path / "ca.crt"
-    if content is not None:
-        path.write_text(content)
+    path.write_text("no certificate")
     with pytest.raises(UsageError, match=r"ca\.crt.*PEM certificates"):
         build_settings(parse(f"--mlflow-ca-file={path}"))
+
+
+def test_a_ca_file_that_is_not_there_yet_is_waited_for_and_logged(tmp_path: Path) -> None:
+    path = tmp_path / "ca.crt"
+    with capture_logs() as logs:
+        assert build_settings(parse(f"--mlflow-ca-file={path}")).mlflow_ca_file == path
+    assert [line["path"] for line in logs] == [str(path)]
 
 
 def test_missing_credentials_are_reported_in_a_sentence(

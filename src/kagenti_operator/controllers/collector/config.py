@@ -119,6 +119,7 @@ class CollectorConfigReconciler:
             return None
         wanted = self._wanted.build(destination)
         self._report_faults(wanted.faults)
+        self._reporter.report("mlflow-ca", facts.subject, self._wanted.report_ca())
         first_roll = self._seconds_to_first_roll(outlook)
         if first_roll:
             wanted = replace(wanted, rollout=None)

@@ -2,13 +2,10 @@
 
 import re
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 
-import structlog
-
-from kagenti_operator.runtime.telemetry.standing import Standing
-
-log = structlog.get_logger(__name__)
+from kagenti_operator.runtime.telemetry.reporter import Report
 
 # A file in a mounted ConfigMap or Secret is not watched.
 REREAD_SECONDS = 60.0
@@ -37,13 +34,26 @@ def read_certificates(text: str) -> str:
     return found
 
 
+def report_unused(path: Path | None, problem: str | None) -> Iterable[Report]:
+    """Report a file that brings the collector no CA. `problem` is None where there is none."""
+    if path and problem:
+        yield Report(
+            reason="MLflowCANotUsed",
+            message=f"The collector is given no certificates from the CA file {path} (chart's value "
+            f"mlflow.caFile, flag --mlflow-ca-file): {problem}. It goes on with those that it has, which may "
+            "not verify MLflow. The file is read again every minute.",
+            log=True,
+        )
+
+
 class MLflowCA:
     """The certificates in a file that may change; a broken one leaves the last good ones."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
         self._last: str | None = None
-        self._broken = Standing[None]()
+        # Why the file brought nothing when it was last read.
+        self.problem: str | None = None
 
     @property
     def reread_seconds(self) -> float | None:
@@ -56,13 +66,7 @@ class MLflowCA:
             return None
         try:
             self._last = read_certificates(self._path.read_text(encoding="utf-8", errors="replace"))
-            self._broken.ends(None)
+            self.problem = None
         except (OSError, ValueError) as error:
-            why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-            if self._broken.holds(None, why):
-                log.warning(
-                    "Cannot use the CA file for the collector, it verifies MLflow by what it has",
-                    path=str(self._path),
-                    error=why,
-                )
+            self.problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
         return self._last

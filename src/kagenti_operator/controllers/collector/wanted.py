@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.collector.facts import CollectorFacts
-from kagenti_operator.controllers.collector.mlflow_ca import MLflowCA
+from kagenti_operator.controllers.collector.mlflow_ca import MLflowCA, report_unused
 from kagenti_operator.controllers.collector.rollout import CollectorRollout, Rollout
 from kagenti_operator.controllers.collector.workload import (
     collector_image,
@@ -71,6 +71,10 @@ class WantedBuilder:
     def reread_seconds(self) -> float | None:
         """After how many seconds to build it again: what a file holds is not watched."""
         return None if self._facts.openshift.value else self._mlflow_ca.reread_seconds
+
+    def report_ca(self) -> Iterable[Report]:
+        """Report what kept the CA's file from being used when it was built last."""
+        return report_unused(self._settings.mlflow_ca_file, self._mlflow_ca.problem)
 
     def sends_token(self, destination: MLflowDestination | None) -> bool:
         """Whether the collector sends its own token there."""

@@ -1,10 +1,14 @@
 from pathlib import Path
 
 import pytest
-import structlog
 import trustme
 
-from kagenti_operator.controllers.collector.mlflow_ca import MAX_BYTES, MLflowCA, read_certificates
+from kagenti_operator.controllers.collector.mlflow_ca import (
+    MAX_BYTES,
+    MLflowCA,
+    read_certificates,
+    report_unused,
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,16 +40,27 @@ def test_a_whole_systems_bundle_is_refused(certificate: str) -> None:
         read_certificates(certificate * (MAX_BYTES // len(certificate) + 1))
 
 
-async def test_a_file_is_followed_and_a_broken_one_leaves_the_last_good(
-    tmp_path: Path, certificate: str
-) -> None:
+def test_a_file_is_followed_and_a_broken_one_leaves_the_last_good(tmp_path: Path, certificate: str) -> None:
     path = tmp_path / "ca.crt"
     ca = MLflowCA(path)
-    with structlog.testing.capture_logs() as logs:
-        assert [ca.read(), ca.read()] == [None, None]
-        path.write_text(certificate)
-        assert ca.read() == certificate
-        path.write_text("broken")
-        assert [ca.read(), ca.read()] == [certificate, certificate]
-    assert len(logs) == 2
+    assert ca.read() is None
+    assert ca.problem == "No such file or directory"
+    path.write_text(certificate)
+    assert ca.read() == certificate
+    assert ca.problem is None
+    path.write_text("broken")
+    assert ca.read() == certificate
+    assert ca.problem == "it holds no PEM certificate"
     assert MLflowCA(None).read() is None
+
+
+def test_a_bundle_that_is_too_large_is_reported_with_file_and_bound(tmp_path: Path, certificate: str) -> None:
+    path = tmp_path / "ca.crt"
+    path.write_text(certificate * (MAX_BYTES // len(certificate) + 1))
+    ca = MLflowCA(path)
+    ca.read()
+    (report,) = report_unused(path, ca.problem)
+    assert report.reason == "MLflowCANotUsed"
+    for part in (str(path), "more than 64 KiB of certificates", "mlflow.caFile"):
+        assert part in report.message
+    assert list(report_unused(path, None)) == []
