@@ -25,7 +25,12 @@ from tests.support.cluster import Cluster
 
 ACCOUNT = "bounded-operator"
 STRATEGIC = "application/strategic-merge-patch+json"
-ENVIRONMENT = [{"name": "MLFLOW_TRACKING_URI", "value": "https://mlflow.example.org"}]
+# The operator writes `$` as `$$`.
+ENVIRONMENT = [
+    {"name": "MLFLOW_TRACKING_URI", "value": "https://mlflow.example.org"},
+    {"name": "MLFLOW_EXPERIMENT_NAME", "value": "a$$b"},
+]
+REFUSED = r"the operator changes|the operator's variables|cannot set an ownerRef"
 
 
 def template(**pod: Any) -> Object:
@@ -41,6 +46,18 @@ CHANGES: dict[str, Object] = {
     "a command": container(command=["sh"]),
     "a variable that is not ours": container(env=[{"name": "LD_PRELOAD", "value": "/evil.so"}]),
     "a variable of the user's": container(env=[{"name": "MODEL", "value": "other"}]),
+    "a Secret's value": container(
+        env=[
+            {
+                "name": "MLFLOW_WORKSPACE",
+                "valueFrom": {"secretKeyRef": {"name": "model", "key": "api-key"}},
+            }
+        ]
+    ),
+    "another variable's value": container(
+        env=[{"name": "MLFLOW_TRACKING_URI", "value": "https://elsewhere.example.org/$(MODEL)"}]
+    ),
+    "another way to authenticate": container(env=[{"name": "MLFLOW_TRACKING_AUTH", "value": "other"}]),
     "another ServiceAccount": template(serviceAccountName="cluster-admin-of-somebody"),
     "a volume": template(volumes=[{"name": "host", "hostPath": {"path": "/"}}]),
     "an init container": template(initContainers=[{"name": "first", "image": "example.org/other:1"}]),
@@ -108,7 +125,7 @@ async def test_a_workload_is_changed_in_its_own_fields_only(
     path = workload_path(team, "agent")
     before: Any = await platform.get(path)
     for change in CHANGES.values():
-        with pytest.raises(ApiError, match=r"the operator changes|cannot set an ownerRef"):
+        with pytest.raises(ApiError, match=REFUSED):
             await send(operator, "PATCH", path, change, STRATEGIC)
     unchanged: Any = await platform.get(path)
     assert unchanged["spec"] == before["spec"]
@@ -121,6 +138,7 @@ async def test_a_workload_is_changed_in_its_own_fields_only(
     assert after["spec"]["template"]["metadata"]["annotations"] == annotations
     assert {e["name"] for e in after["spec"]["template"]["spec"]["containers"][0]["env"]} == {
         "MODEL",
+        "MLFLOW_EXPERIMENT_NAME",
         "MLFLOW_TRACKING_URI",
     }
 

@@ -77,7 +77,7 @@ def test_the_notes_give_the_next_commands(say: Say) -> None:
 def test_without_mlflow_nothing_is_said_of_agents(say: Say) -> None:
     notes = say("otelBootstrap.enable=true")
     assert NOT_GRANTED in notes
-    assert WORKSPACE not in notes
+    assert WORKSPACE in notes
     assert f"{LOGS}'Found available MLflow CR|bootstrap complete'\n" in notes
     assert LABEL not in notes
 

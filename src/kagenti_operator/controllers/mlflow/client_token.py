@@ -122,8 +122,8 @@ def report_refused(namespace: str, name: str, error: KubeError) -> Report:
         reason="MLflowTokenNotRequested",
         message=f"No token of ServiceAccount '{name}' in namespace '{namespace}' can be requested, so the "
         "operator sends MLflow its own, which may do far more, and MLflow can keep it. Create that account, "
-        f"bind it to ClusterRole {contract.INTEGRATION_ROLE}, and let the operator create serviceaccounts/token "
-        f"of that name, as the chart does with rbac.enable=true. {error}",
+        f"bind it to ClusterRole {contract.INTEGRATION_ROLE}, and let the operator create "
+        f"serviceaccounts/token of that name, as the chart does with rbac.enable=true. {error}",
         log=True,
         over=f"The operator authenticates to MLflow as ServiceAccount '{name}'",
     )
