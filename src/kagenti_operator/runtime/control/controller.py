@@ -19,6 +19,9 @@ from kagenti_operator.runtime.telemetry.metrics import ControllerMetrics, Metric
 
 log = structlog.get_logger(__name__)
 
+# How many keys are kept while a controller is suspended, which may be for ever, whereas objects come and go.
+MAX_KEPT = 10_000
+
 # Returns after how many seconds to come again, None where only an event brings the key back.
 type Reconcile[K: Hashable] = Callable[[K], Awaitable[float | None]]
 # Which keys an event concerns.
@@ -74,6 +77,7 @@ class Controller[K: Hashable]:
         self._suspensions: list[Observable[bool]] = []
         # Keys that came while the controller was suspended, in their order.
         self._kept: dict[K, None] = {}
+        self._kept_all = True
         self._failures = FailureLog[K](name)
         metrics.show(queue, workers=workers, active=lambda: self._active)
 
@@ -111,7 +115,10 @@ class Controller[K: Hashable]:
         return self
 
     def suspend_while(self, suspended: Observable[bool]) -> Self:
-        """Reconcile nothing while that is true; what comes meanwhile is reconciled afterwards."""
+        """Reconcile nothing while that is true; what comes meanwhile is reconciled afterwards.
+
+        Of more than MAX_KEPT keys those that came last are not kept: what the informers hold comes instead.
+        """
         self._suspensions.append(suspended)
         suspended.subscribe(self._resume)
         return self
@@ -120,6 +127,19 @@ class Controller[K: Hashable]:
         if not self._is_suspended:
             kept, self._kept = self._kept, {}
             self.enqueue(*kept)
+            if not self._kept_all:
+                self._kept_all = True
+                self._replay()
+
+    def _keep(self, key: K) -> None:
+        if key in self._kept or len(self._kept) < MAX_KEPT:
+            self._kept[key] = None
+        else:
+            self._kept_all = False
+
+    def _replay(self) -> None:
+        for replay in self._replays:
+            replay()
 
     @property
     def _is_suspended(self) -> bool:
@@ -128,8 +148,7 @@ class Controller[K: Hashable]:
     async def run(self) -> None:
         """Work until `stop` is called; then return once what was in work is done."""
         self._running = True
-        for replay in self._replays:
-            replay()
+        self._replay()
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(self._workers):
@@ -149,7 +168,7 @@ class Controller[K: Hashable]:
             except asyncio.QueueShutDown:
                 return
             if self._is_suspended:
-                self._kept[key] = None
+                self._keep(key)
                 self._queue.done(key)
                 continue
             self._active += 1

@@ -452,3 +452,30 @@ async def test_nothing_is_reconciled_while_it_is_suspended_and_nothing_is_lost(b
         other.set(False)
         await settle()
         assert bench.seen == ["a", "b", "a", "b"]
+
+
+async def test_what_comes_while_suspended_is_bounded_and_then_what_is_there_is_reconciled(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kagenti_operator.runtime.control.controller.MAX_KEPT", 3)
+    suspended, widgets = Observable(True), Followed()
+    bench.controller.suspend_while(suspended)
+    bench.controller.watches(widgets, lambda event: (event.object.metadata.name,))
+    async with bench.running():
+        for number in range(100):
+            widgets.put(f"gone{number}")
+            await settle()
+            widgets.remove(f"gone{number}")
+            await settle()
+        widgets.put("there")
+        await settle()
+        assert bench.seen == []
+        suspended.set(False)
+        await settle()
+        assert bench.seen == ["gone0", "gone1", "gone2", "there"]
+        suspended.set(True)
+        bench.controller.enqueue("a")
+        await settle()
+        suspended.set(False)
+        await settle()
+        assert bench.seen[4:] == ["a"]
