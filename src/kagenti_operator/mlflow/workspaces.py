@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from kagenti_operator.kube.objects.models import MLflow
+from kagenti_operator.mappings import as_mapping
 from kagenti_operator.mlflow.errors import MLflowError
 
 _OPERATORS = {"In": "{} in ({})", "NotIn": "{} notin ({})", "Exists": "{}", "DoesNotExist": "!{}"}
@@ -14,7 +15,7 @@ def describe_selector(mlflow: MLflow) -> str | None:
     selector = mlflow.spec.workspace_label_selector
     if isinstance(selector, str):
         return selector or None
-    return ",".join(_requirements(_mapping(selector))) or None
+    return ",".join(_requirements(as_mapping(selector))) or None
 
 
 def explain_refusal(mlflow: MLflow, workspace: str, error: MLflowError) -> str | None:
@@ -29,13 +30,10 @@ def explain_refusal(mlflow: MLflow, workspace: str, error: MLflowError) -> str |
 
 
 def _requirements(selector: Mapping[str, Any]) -> Iterator[str]:
-    yield from (f"{key}={value}" for key, value in _mapping(selector.get("matchLabels")).items())
+    yield from (f"{key}={value}" for key, value in as_mapping(selector.get("matchLabels")).items())
     expressions = selector.get("matchExpressions")
     for expression in cast("Sequence[object]", expressions) if isinstance(expressions, list) else ():
-        found = _mapping(expression)
-        values = ", ".join(map(str, found.get("values") or ()))
-        yield _OPERATORS.get(str(found.get("operator")), "{}").format(found.get("key"), values)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+        found = as_mapping(expression)
+        values = found.get("values")
+        listed = ", ".join(map(str, cast("Sequence[object]", values) if isinstance(values, list) else ()))
+        yield _OPERATORS.get(str(found.get("operator")), "{}").format(found.get("key"), listed)

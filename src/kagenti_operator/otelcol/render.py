@@ -12,6 +12,7 @@ from typing import Any, cast
 import yaml
 
 from kagenti_operator.contract import EXPERIMENT_HEADER, WORKSPACE_HEADER
+from kagenti_operator.mappings import as_mapping
 from kagenti_operator.otelcol.assemble import MLFLOW_EXPORTER, assemble, unescape
 from kagenti_operator.otelcol.exporters import modern_exporter_id
 from kagenti_operator.otelcol.model import Configuration, Facts, MLflowDestination, Pipeline, Settings
@@ -57,9 +58,11 @@ def last_known_destination(yaml_text: str, annotated_hash: str | None) -> MLflow
         document: object = yaml.load(yaml_text, Loader=yaml.BaseLoader)
     except (yaml.YAMLError, RecursionError):
         return None
-    exporters = _mapping(_mapping(document).get("exporters"))
-    settings = _mapping(exporters.get(MLFLOW_EXPORTER) or exporters.get(modern_exporter_id(MLFLOW_EXPORTER)))
-    headers = _mapping(settings.get("headers"))
+    exporters = as_mapping(as_mapping(document).get("exporters"))
+    settings = as_mapping(
+        exporters.get(MLFLOW_EXPORTER) or exporters.get(modern_exporter_id(MLFLOW_EXPORTER))
+    )
+    headers = as_mapping(settings.get("headers"))
     try:
         return MLflowDestination(
             traces_endpoint=_text(settings.get("traces_endpoint")) or "",
@@ -123,10 +126,6 @@ class _Dumper(yaml.SafeDumper):
 _Dumper.add_representer(_Quoted, _Dumper.represent_quoted)
 _Dumper.add_representer(str, _Dumper.represent_text)
 _Dumper.add_representer(Scalar, lambda _, scalar: scalar.represent())
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _text(value: object) -> str | None:

@@ -39,6 +39,8 @@ def mlflow(selector: Any) -> MLflow:
         ("", None),
         (7, None),
         ({"matchLabels": ["a"], "matchExpressions": ["b"]}, "None"),
+        ({"matchExpressions": [{"key": "a", "operator": "In", "values": 7}]}, "a in ()"),
+        ({"matchExpressions": [{"key": "a", "operator": "In", "values": "xy"}]}, "a in ()"),
     ],
 )
 def test_the_selector_is_described_as_kubectl_writes_it(selector: Any, described: str | None) -> None:

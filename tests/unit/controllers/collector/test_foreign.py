@@ -1,5 +1,6 @@
 import msgspec
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +14,7 @@ from kagenti_operator.controllers.collector.foreign import (
     seconds_to_first_roll,
 )
 from kagenti_operator.kube.objects.models import ConfigMap
-from kagenti_operator.otelcol.deliveries import find_deliveries
+from kagenti_operator.otelcol.deliveries import MAX_CHARACTERS, find_deliveries
 from kagenti_operator.otelcol.model import MLflowDestination
 from kagenti_operator.otelcol.render import config_hash
 
@@ -121,6 +122,21 @@ def test_only_exporters_that_a_pipeline_uses_and_that_send_count() -> None:
 )
 def test_what_delivers_nowhere_is_not_kept(text: str) -> None:
     assert find_deliveries(text) == ()
+
+
+def test_what_is_too_large_to_read_is_kept_and_reported_as_such() -> None:
+    present = look_at(KAGENTI, config_map(f"# {'x' * MAX_CHARACTERS}\n{{}}"))
+    kept = keep_foreign(outlook(), present)
+    assert kept
+    assert (
+        "delivers by exporters that are not known, as it is larger than 256 KiB and not read." in kept.message
+    )
+
+
+def test_a_configuration_is_read_once_while_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert look_at(KAGENTI, config_map(f"{WORKS}# read")) == HELMS
+    monkeypatch.setattr(yaml, "load", pytest.fail)
+    assert look_at(KAGENTI, config_map(f"{WORKS}# read")) == HELMS
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
