@@ -33,7 +33,8 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
     traces = Observable[TracesURL | None](None)
     access = Access(AccessFacts(dependencies), AgentFacts(dependencies)) if settings.enable_mlflow else None
     own = CollectorExperiments(settings, access.bindings if access else None)
-    sources = MLflowSources(found, own, traces, access)
+    sources = MLflowSources(found, own, traces, access, dependencies.suspended.mlflow)
+    facts = CollectorFacts(dependencies, is_openshift) if settings.enable_otel_bootstrap else None
     features += [
         mlflow.build_discovery_feature(dependencies, found, traces),
         collector.build_experiment_feature(dependencies, sources, leading),
@@ -42,12 +43,11 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
         gone = Observable(False)
         features += [
             mlflow.build_feature(dependencies, found, gone),
-            collector.build_access_feature(dependencies, found, access, own, gone, leading),
+            collector.build_access_feature(dependencies, found, access, own, gone, facts, leading),
             agents.build_feature(dependencies, found, access.agents, is_openshift, gone, own),
         ]
         if settings.enable_console_link:
             features.append(console_link.build_feature(dependencies, found))
-    if settings.enable_otel_bootstrap:
-        facts = CollectorFacts(dependencies, is_openshift)
+    if facts:
         features.append(collector.build_configuration_feature(dependencies, facts, sources, leading))
     return tuple(features)

@@ -222,7 +222,8 @@ async def test_a_terminating_namespace_is_left_in_peace(
     running = start_operator(features=MLFLOW_ONLY)
     await expect_binding(platform, MLFLOW_NAMESPACE)
     await running.expect_log(
-        "Namespace is going away, no access granted", matching=lambda line: line["namespace"] == team
+        "Namespace does not exist or is going away, no access granted",
+        matching=lambda line: line["namespace"] == team,
     )
     assert not running.logged("Reconciling failed, retrying")
     assert await platform.binding(team) is None

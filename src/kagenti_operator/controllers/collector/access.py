@@ -9,8 +9,10 @@ import structlog
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.facts import AgentFacts
-from kagenti_operator.controllers.collector.access_facts import AccessFacts, names_role
+from kagenti_operator.controllers.collector.access_facts import AccessFacts, has_foreign_owner, names_role
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
+from kagenti_operator.controllers.collector.facts import CollectorFacts
+from kagenti_operator.controllers.collector.workspaces_in_use import WorkspacesInUse
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
@@ -42,9 +44,14 @@ def setup(
     agents: AgentFacts,
     own: CollectorExperiments,
     gone: Observable[bool],
+    configuration: CollectorFacts | None,
 ) -> Controller[str]:
-    """Watch agents and bindings by namespace, and the platform's facts for all namespaces at once."""
-    reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, gone)
+    """Watch agents and bindings by namespace, and the platform's facts for all namespaces at once.
+
+    `configuration`: None where others configure the collector.
+    """
+    in_use = WorkspacesInUse(dependencies.settings.names, configuration) if configuration else None
+    reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, gone, in_use)
     controller = dependencies.controller("collector-access", reconciler.reconcile, workers=WORKERS)
     for informer in agents.workloads.values():
         informer.subscribe(reconciler.follow_departures)
@@ -55,6 +62,7 @@ def setup(
         *access.roles,
         access.own_role,
         access.deployments,
+        *((configuration.config_map,) if configuration else ()),
     )
     for informer in platform:
         controller.watches(informer, lambda _: reconciler.namespaces_of_platform())
@@ -75,6 +83,8 @@ class Platform:
     mlflow_namespace: str | None = contract.MLFLOW_NAMESPACE
     # The configured one.
     workspace: str | None = None
+    # Those that the collector is still configured for.
+    in_use: frozenset[str] = frozenset()
     # Since this operator was started MLflow's CR has said where it is, or has been gone for long.
     mlflow_located: bool = True
     # That Deployment otel-collector runs as, None without one.
@@ -111,6 +121,8 @@ def is_wanted(platform: Platform, namespace: str, *, has_agents: bool, left: boo
     """
     if has_agents or namespace in (platform.mlflow_namespace, platform.workspace):
         return True
+    if namespace in platform.in_use:
+        return None
     return False if left or platform.mlflow_located else None
 
 
@@ -157,12 +169,6 @@ def build_binding(
     )
 
 
-def has_foreign_owner(names: Names, binding: RoleBinding | None) -> bool:
-    """Whether that binding, taken over from somebody else, goes with an object of theirs."""
-    owners = binding.metadata.owner_references if binding else ()
-    return any((o.kind, o.name) != (CLUSTER_ROLES.kind, names.deployment) for o in owners)
-
-
 def report_missing_role(platform: Platform) -> Iterable[Report]:
     """Report that there is no ClusterRole that the collector could be bound to."""
     if platform.state == "Managed" and platform.ready and not platform.cluster_role:
@@ -177,11 +183,7 @@ def report_missing_role(platform: Platform) -> Iterable[Report]:
 
 def namespace_of_new_agent(event: Event[Any]) -> tuple[str, ...]:
     """The namespace of an agent that came or went; other changes of agents do not matter here."""
-    match event:
-        case Updated():
-            return ()
-        case _:
-            return (event.object.metadata.namespace,)
+    return () if isinstance(event, Updated) else (event.object.metadata.namespace,)
 
 
 class AccessReconciler:
@@ -195,7 +197,9 @@ class AccessReconciler:
         agents: AgentFacts,
         own: CollectorExperiments,
         gone: Observable[bool],
+        in_use: WorkspacesInUse | None = None,
     ) -> None:
+        self._in_use = in_use
         self._names = dependencies.settings.names
         self._workspace = dependencies.settings.mlflow_workspace
         self._mlflow = mlflow
@@ -221,7 +225,10 @@ class AccessReconciler:
         current, platform = self._access.binding(namespace), self._observe()
         has_agents, left = self._agents.has_agents(namespace), namespace in self._left
         wanted = is_wanted(platform, namespace, has_agents=has_agents, left=left)
-        match decide(platform, wanted=wanted, ours=self._access.is_ours(namespace)):
+        decision = decide(platform, wanted=wanted, ours=self._access.is_ours(namespace))
+        if not isinstance(decision, Grant):
+            self._absent.ends(namespace)
+        match decision:
             case Grant(cluster_role):
                 consequence = f"The collector is not granted access to MLflow for namespace '{namespace}'"
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotGranted", consequence):
@@ -257,7 +264,7 @@ class AccessReconciler:
             if not (error.namespace_terminating or error.not_found):
                 raise
             if self._absent.holds(namespace, "absent"):
-                log.info("Namespace is going away, no access granted", namespace=namespace)
+                log.info("Namespace does not exist or is going away, no access granted", namespace=namespace)
             # Agents go with their namespace, and their events follow. No event says that a workspace is made.
             return ABSENT_SECONDS if namespace == self._workspace else None
         self._absent.ends(namespace)
@@ -271,6 +278,7 @@ class AccessReconciler:
             cluster_role=self._access.cluster_role,
             mlflow_namespace=self._mlflow.namespace,
             workspace=self._workspace,
+            in_use=self._in_use.find() if self._in_use else frozenset(),
             mlflow_located=self._mlflow.located or self._gone.value,
             account=self._access.collector_account,
             owner_uid=role.metadata.uid if role else "",

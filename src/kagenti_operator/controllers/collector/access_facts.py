@@ -3,6 +3,7 @@
 from typing import Any
 
 from kagenti_operator import contract
+from kagenti_operator.contract import Names
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.objects.rbac import RoleBinding, Subject
@@ -107,3 +108,9 @@ def is_granted(binding: RoleBinding | None, cluster_role: str | None, account: t
         return False
     subjects = binding.subjects or ()
     return any(it.kind == "ServiceAccount" and (it.namespace, it.name) == account for it in subjects)
+
+
+def has_foreign_owner(names: Names, binding: RoleBinding | None) -> bool:
+    """Whether that binding, taken over from somebody else, goes with an object of theirs."""
+    owners = binding.metadata.owner_references if binding else ()
+    return any((o.kind, o.name) != (CLUSTER_ROLES.kind, names.deployment) for o in owners)

@@ -64,7 +64,7 @@ def setup(
         *(access.bindings.roles if access else ()),
     ]
     name = "collector-config"
-    follows = (facts.openshift, sources.resolved, sources.traces)
+    follows = (facts.openshift, sources.resolved, sources.traces, sources.suspended)
     controller = build_singleton(dependencies, name, reconciler.reconcile, *informers, follows=follows)
     controller.suspend_while(dependencies.suspended.configuration)
     if access:

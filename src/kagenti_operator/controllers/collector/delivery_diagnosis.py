@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
+from kagenti_operator import contract
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.sources import MLflowSources
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
@@ -20,7 +21,7 @@ class Delivery:
     """The facts. `bound`: the collector has its RoleBinding.
 
     `cluster`: the name of the DataScienceCluster, if there is one; `going`: it is being deleted; `state`: the
-    component's managementState.
+    component's managementState; `account`: the ServiceAccount that the collector runs as.
     """
 
     workspace: str | None
@@ -28,6 +29,7 @@ class Delivery:
     going: bool = False
     state: str | None
     bound: bool
+    account: str = contract.COLLECTOR
 
     @classmethod
     def of(cls, mlflow: MLflowFacts, access: AccessFacts, workspace: str | None) -> Self:
@@ -42,12 +44,13 @@ class Delivery:
             state=mlflow.state,
             # The ClusterRole may be another by now; whatever else manages MLflow is not followed.
             bound=bool(workspace) and access.is_granted(workspace) if managed else binding is not None,
+            account=access.account(workspace or "")[1],
         )
 
 
 def find_delivery(sources: MLflowSources, workspace: str | None) -> Delivery:
     """What decides whether MLflow takes spans that are sent to that workspace."""
-    access = sources.access
+    access = sources.grants
     if access is None:
         # Who grants access instead of this operator is not followed.
         return Delivery(workspace=workspace, state=sources.mlflow.state, bound=True)
@@ -61,7 +64,8 @@ def foresee_refusal(delivery: Delivery) -> str | None:
     if delivery.bound:
         return None
     if delivery.state != "Managed":
-        return UNMANAGED if delivery.state == "Unmanaged" else "MLflowNotManaged"
+        unmanaged = delivery.cluster is None or delivery.state == "Unmanaged"
+        return UNMANAGED if unmanaged else "MLflowNotManaged"
     return "WorkspaceNotGranted"
 
 
@@ -78,7 +82,12 @@ def report_delivery(delivery: Delivery) -> Iterable[Report]:
         "refuses every span with 400. Set the chart's value mlflow.workspace (flag --mlflow-workspace).",
         "MLflowNotManaged": f"{not_managed}. {_advise_managed(delivery)}, or delete the MLflow CR if MLflow "
         "is not wanted any more.",
-        UNMANAGED: f"{not_managed}, unless somebody else has granted it.",
+        UNMANAGED: f"{not_managed}, unless somebody else has granted it."
+        if delivery.cluster
+        else "No DataScienceCluster manages MLflow, so this operator grants nothing: bind ServiceAccount "
+        f"{delivery.account} to ClusterRole {contract.INTEGRATION_ROLE} in namespace '{workspace}' by "
+        f"RoleBinding {contract.COLLECTOR_BINDING}, unless that is done otherwise. Until then MLflow refuses "
+        "spans with 403.",
     }
     if reason in messages:
         yield Report(reason=reason, message=messages[reason], log=True)
@@ -106,8 +115,6 @@ def report_encryption(endpoint: str, *, allowed: bool) -> Iterable[Report]:
 
 
 def _describe_state(delivery: Delivery) -> str:
-    if delivery.cluster is None:
-        return "No DataScienceCluster exists that says whether MLflow is Managed"
     if delivery.going:
         return f"DataScienceCluster {delivery.cluster} is being deleted"
     state = delivery.state or "unset"
@@ -115,6 +122,6 @@ def _describe_state(delivery: Delivery) -> str:
 
 
 def _advise_managed(delivery: Delivery) -> str:
-    if delivery.cluster is None or delivery.going:
+    if delivery.going:
         return "Make a DataScienceCluster whose component mlflowoperator is Managed"
     return "Set it to Managed"

@@ -21,14 +21,15 @@ def build_access_feature(
     granted: Access,
     own: CollectorExperiments,
     gone: Observable[bool],
+    configuration: CollectorFacts | None,
     leading: Leading,
 ) -> Feature:
-    """Build the RoleBindings."""
+    """Build the RoleBindings. `configuration`: None where others configure the collector."""
     bindings, agents = granted.bindings, granted.agents
     return Feature(
         name="collector-access",
         informers=(*mlflow.informers, *bindings.informers, *agents.informers),
-        controllers=(access.setup(dependencies, mlflow, bindings, agents, own, gone),),
+        controllers=(access.setup(dependencies, mlflow, bindings, agents, own, gone, configuration),),
         permissions=permit(ROLE_BINDINGS, "create", "patch"),
         metrics=(AccessMetrics(bindings, agents, leading, dependencies.metrics.registry),),
     )

@@ -1,6 +1,6 @@
 """What the collector's configuration needs to know of MLflow."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
@@ -20,12 +20,16 @@ class Access:
 
 @dataclass(frozen=True)
 class MLflowSources:
-    """What the configuration needs to know of MLflow. `access`: None where others grant it."""
+    """What the configuration needs to know of MLflow.
+
+    `access`: None where others grant it; `suspended`: the platform's own operator grants it meanwhile.
+    """
 
     mlflow: MLflowFacts
     own: CollectorExperiments
     traces: Observable[TracesURL | None]
     access: Access | None = None
+    suspended: Observable[bool] = field(default_factory=lambda: Observable(False))
 
     @property
     def resolved(self) -> Observable[Resolved | None]:
@@ -38,9 +42,15 @@ class MLflowSources:
         mlflow = self.mlflow
         return mlflow.state == "Managed" or (mlflow.cr is not None and mlflow.state != "Removed")
 
+    @property
+    def grants(self) -> Access | None:
+        """Who may write to MLflow; None while others grant it."""
+        return None if self.suspended.value else self.access
+
     def is_granted(self, workspace: str) -> bool:
         """Whether spans may be sent to that workspace, as far as that is this operator's business."""
         # MLflow remembers a refusal for minutes: the grant comes before the configuration that needs it.
-        if self.access is None or self.mlflow.state != "Managed":
+        grants = self.grants
+        if grants is None or self.mlflow.state != "Managed":
             return True
-        return self.access.bindings.is_granted(workspace)
+        return grants.bindings.is_granted(workspace)

@@ -10,10 +10,14 @@ from kagenti_operator.controllers.collector.access import (
     Platform,
     Revoke,
     decide,
-    has_foreign_owner,
     is_wanted,
 )
-from kagenti_operator.controllers.collector.access_facts import bound_account, choose_account, is_granted
+from kagenti_operator.controllers.collector.access_facts import (
+    bound_account,
+    choose_account,
+    has_foreign_owner,
+    is_granted,
+)
 from kagenti_operator.kube.objects.models import OwnerReference
 from kagenti_operator.kube.objects.rbac import RbacLabels, RbacMeta, RoleBinding, RoleRef, Subject
 
@@ -93,6 +97,16 @@ def test_a_namespace_without_agents_may_be_that_of_an_mlflow_that_is_away(
     assert is_wanted(facts, "opendatahub", has_agents=has_agents, left=left) is expected
     assert is_wanted(facts, "redhat-ods-applications", has_agents=False, left=left) is True
     assert is_wanted(replace(facts, workspace="team1"), "team1", has_agents=False, left=left) is True
+
+
+def test_a_workspace_to_which_the_collector_still_sends_keeps_its_binding() -> None:
+    """Another is configured, but it may be mistyped: until it can be used spans go on to the last one."""
+    changed = replace(READY, workspace="team2", in_use=frozenset({"team1"}))
+    assert is_wanted(changed, "team1", has_agents=False, left=True) is None
+    assert (
+        is_wanted(replace(changed, in_use=frozenset({"team2"})), "team1", has_agents=False, left=True)
+        is False
+    )
 
 
 @pytest.mark.parametrize(

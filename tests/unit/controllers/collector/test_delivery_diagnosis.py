@@ -1,6 +1,7 @@
 import pytest
 
 from kagenti_operator.controllers.collector.delivery_diagnosis import (
+    REASONS,
     Delivery,
     foresee_refusal,
     report_delivery,
@@ -17,13 +18,13 @@ from kagenti_operator.controllers.collector.delivery_diagnosis import (
         pytest.param("team1", "Removed", False, "MLflowNotManaged", id="removed, and the CR kept"),
         pytest.param("team1", "Unmanaged", False, "MLflowUnmanaged", id="nothing new is granted"),
         pytest.param("team1", "Unmanaged", True, None, id="a grant from before works on"),
-        pytest.param("team1", None, False, "MLflowNotManaged", id="no DataScienceCluster"),
+        pytest.param("team1", None, False, "MLflowNotManaged", id="the DataScienceCluster says nothing"),
     ],
 )
 def test_what_can_be_foreseen(
     workspace: str | None, state: str | None, bound: bool, expected: str | None
 ) -> None:
-    delivery = Delivery(workspace=workspace, state=state, bound=bound)
+    delivery = Delivery(workspace=workspace, cluster="mine", state=state, bound=bound)
     assert foresee_refusal(delivery) == expected
 
 
@@ -42,21 +43,22 @@ def test_the_report_names_the_state_the_namespace_and_what_to_do() -> None:
         assert part in report.message
 
 
-@pytest.mark.parametrize(
-    ("cluster", "going", "said"),
-    [
-        (None, False, "No DataScienceCluster exists"),
-        ("mine", True, "DataScienceCluster mine is being deleted"),
-    ],
-)
-def test_the_report_names_no_object_that_does_not_exist_or_will_not_for_long(
-    cluster: str | None, going: bool, said: str
-) -> None:
-    delivery = Delivery(workspace="team1", cluster=cluster, going=going, state=None, bound=False)
+def test_the_report_advises_no_change_of_an_object_that_is_going() -> None:
+    delivery = Delivery(workspace="team1", cluster="mine", going=True, state=None, bound=False)
     (report,) = report_delivery(delivery)
-    assert said in report.message
+    assert "DataScienceCluster mine is being deleted" in report.message
     assert "Make a DataScienceCluster whose component mlflowoperator is Managed" in report.message
-    assert "default-dsc" not in report.message
+
+
+def test_without_a_datasciencecluster_others_may_have_granted_access() -> None:
+    """MLflow as on plain Kubernetes: deleting its CR would be the worst of advice."""
+    delivery = Delivery(workspace="team1", state=None, bound=False, account="telemetry")
+    assert foresee_refusal(delivery) not in REASONS
+    (report,) = report_delivery(delivery)
+    assert report.reason == "MLflowUnmanaged"
+    assert "bind ServiceAccount telemetry to ClusterRole mlflow-operator-mlflow-integration" in report.message
+    assert "in namespace 'team1' by RoleBinding otel-collector-mlflow" in report.message
+    assert "delete" not in report.message
 
 
 @pytest.mark.parametrize("bound", [False, True])
