@@ -102,6 +102,11 @@ class CollectorConfigReconciler:
         self._read_back = False
         self._complete = Standing[None]()
         self.in_place_since = Observable[datetime | None](None)
+        dependencies.suspended.configuration.subscribe(self._forget)
+
+    def _forget(self) -> None:
+        # While this one rested, another operator wrote the configuration.
+        self._read_back, self._waits_since = False, None
 
     async def reconcile(self) -> float | None:
         """Write what differs, and report what keeps spans from MLflow."""

@@ -1,0 +1,62 @@
+"""What is written of the collector's configuration, seen by an API server that a test plays."""
+
+import asyncio
+
+import msgspec
+
+from kagenti_operator.contract import COLLECTOR_CONFIG, COLLECTOR_CONFIG_KEY, KAGENTI
+from kagenti_operator.controllers.collector.config import CollectorConfigReconciler
+from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
+from kagenti_operator.controllers.collector.facts import CollectorFacts
+from kagenti_operator.controllers.collector.sources import MLflowSources
+from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.mlflow.traces_url import TracesURL
+from kagenti_operator.controllers.settings import Settings
+from kagenti_operator.kube.objects.models import ConfigMap, MLflow
+from kagenti_operator.otelcol.model import Facts, MLflowDestination
+from kagenti_operator.otelcol.render import config_hash, render
+from kagenti_operator.runtime.observable import Observable
+from tests.support.peer import Peer, running_peer
+from tests.unit.controllers.dependencies import open_dependencies, put
+
+AWAY = msgspec.convert({"metadata": {"name": "mlflow"}}, MLflow)
+
+
+def config_map(experiment_id: str) -> ConfigMap:
+    destination = MLflowDestination(
+        traces_endpoint="https://mlflow:8443/v1/traces", workspace="team1", experiment_id=experiment_id
+    )
+    text = render(
+        Facts(
+            openshift=False, mlflow=destination, phoenix=False, ingress_ca=False, modern_exporter_names=False
+        )
+    )
+    annotations = {KAGENTI.config_hash_annotation: config_hash(text)}
+    meta = {"name": COLLECTOR_CONFIG, "namespace": "kagenti-system", "annotations": annotations}
+    return msgspec.convert({"metadata": meta, "data": {COLLECTOR_CONFIG_KEY: text}}, ConfigMap)
+
+
+async def written(reconciler: CollectorConfigReconciler, peer: Peer) -> str:
+    reconciling = asyncio.ensure_future(reconciler.reconcile())
+    request = await peer.request()
+    assert (request.method, request.path.rpartition("/")[2]) == ("PATCH", COLLECTOR_CONFIG)
+    body = msgspec.json.decode(request.body)
+    await request.answer(200, body)
+    await reconciling
+    return body["data"][COLLECTOR_CONFIG_KEY]
+
+
+async def test_after_the_platforms_operator_the_destination_is_read_from_what_that_one_wrote() -> None:
+    settings = Settings(enable_otel_bootstrap=True, mlflow_workspace="team1")
+    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
+        mlflow, facts = MLflowFacts(dependencies.informers), CollectorFacts(dependencies, Observable(False))
+        own = CollectorExperiments(settings, None)
+        sources = MLflowSources(mlflow, own, Observable[TracesURL | None](None))
+        reconciler = CollectorConfigReconciler(dependencies, facts, sources, settle_seconds=0)
+        put(mlflow.mlflows, AWAY)
+        put(facts.config_map, config_map("1"))
+        assert 'x-mlflow-experiment-id: "1"' in await written(reconciler, peer)
+        dependencies.suspended.configuration.set(True)
+        put(facts.config_map, config_map("2"))
+        dependencies.suspended.configuration.set(False)
+        assert 'x-mlflow-experiment-id: "2"' in await written(reconciler, peer)
