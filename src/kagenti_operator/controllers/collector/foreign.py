@@ -89,7 +89,7 @@ def seconds_to_first_roll(outlook: Outlook, *, rolled_before: bool, waited: floa
 def _report_kept(deliveries: tuple[str, ...], missing: str) -> Report:
     return Report(
         reason="ConfigurationKept",
-        message=f"ConfigMap {contract.COLLECTOR_CONFIG} was not written by the operator and delivers by "
+        message=f"ConfigMap {contract.COLLECTOR_CONFIG} is not as the operator wrote it and delivers by "
         f"{', '.join(deliveries)}. It stays until the operator's configuration is complete, which it is not "
         f"because {missing}; then it is replaced in one roll. To keep exporters and pipelines of your own, "
         f"put them into ConfigMap {contract.COLLECTOR_EXTRA}.",
