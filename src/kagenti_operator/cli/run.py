@@ -349,7 +349,8 @@ def _build_manager(
     health, metrics = Health(), dependencies.metrics
     for collector in (collector for feature in features for collector in feature.metrics):
         metrics.registry.register(collector)
-    health.notes.update({name: note for feature in features for name, note in feature.notes.items()})
+    for feature in features:
+        health.notes.update(feature.notes)
     always: dict[str, Runnable] = {"events": dependencies.events.run}
     if args.health_probe_bind_address:
         always["probes"] = Listener("probes", health.build_app(), args.health_probe_bind_address).run

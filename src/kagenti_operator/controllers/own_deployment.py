@@ -3,6 +3,7 @@
 from kagenti_operator import contract
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.platform_operator_marks import is_platform_operator
+from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import DEPLOYMENTS
 from kagenti_operator.runtime.cache.object_cache import Selection
 from kagenti_operator.runtime.telemetry.events import ObjectRef
@@ -24,10 +25,14 @@ class OwnDeployment:
         self.informer = dependencies.informers.get(selection)
 
     @property
+    def found(self) -> Workload | None:
+        """It; None where the operator does not run from one."""
+        named = (self.informer.cache.get(self._namespace, name) for name in self._names)
+        # The platform's own operator has the names of a first installation of ours.
+        return next((found for found in named if found and not is_platform_operator(found)), None)
+
+    @property
     def reference(self) -> ObjectRef | None:
         """It, as Events point at it; None where the operator does not run from one."""
-        for name in self._names:
-            found = self.informer.cache.get(self._namespace, name)
-            if found and not is_platform_operator(found):
-                return ObjectRef.of(DEPLOYMENTS, found)
-        return None
+        found = self.found
+        return ObjectRef.of(DEPLOYMENTS, found) if found else None

@@ -77,7 +77,7 @@ class PlatformOperator:
         self._reporter = Reporter[str](dependencies.events, __name__)
         # The selection of CollectorFacts and AccessFacts, so that one informer serves all.
         self.deployments = informers.get(Selection(resource=DEPLOYMENTS, namespace=settings.namespace))
-        self._own = OwnDeployment(dependencies)
+        self.own = OwnDeployment(dependencies)
         # Before any controller runs: the caches are complete by then.
         self.deployments.subscribe(self._on_event)
 
@@ -88,7 +88,7 @@ class PlatformOperator:
     async def reconcile(self) -> float | None:
         """Report what is left to the platform's operator."""
         writers = self._find()
-        about = self._own.reference or (writers[0].deployment if writers else None)
+        about = self.own.reference or (writers[0].deployment if writers else None)
         self._reporter.report("writers", about, report_writers(writers))
         # Said again before the Event expires.
         return 300.0 if writers else None
@@ -121,7 +121,7 @@ def build_feature(dependencies: Dependencies) -> Feature:
     controller = build_singleton(dependencies, "platform-operator", found.reconcile, found.deployments)
     return Feature(
         name="platform-operator",
-        informers=tuple(dict.fromkeys((found.deployments, OwnDeployment(dependencies).informer))),
+        informers=tuple(dict.fromkeys((found.deployments, found.own.informer))),
         controllers=(controller,),
         notes={"platform-operator": found.note},
     )

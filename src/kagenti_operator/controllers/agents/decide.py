@@ -41,9 +41,9 @@ class Observed:
     `agent`: its workload, None where that is gone. `served`: it is an agent, and did not opt out. `grantees`:
     the workloads that share its Role, this one included, as far as they are served. `experiments`: the names
     that these have to be granted; `common`: the experiment, where all have the same one, and `mlflow_uid`: of
-    which MLflow's CR. `taken`: the one of
-    its name is somebody else's. `injection`: what it is to use, None while MLflow does not say. `gone`: nor
-    will it, as MLflow is gone for good. `pending`: what was written into it and is not announced yet.
+    which MLflow's CR. `taken`: the one of its name is somebody else's. `injection`: what it is to use, None
+    while MLflow does not say. `gone`: nor will it, as MLflow is gone for good. `pending`: what was written
+    into it and is not announced yet.
     """
 
     key: AgentKey

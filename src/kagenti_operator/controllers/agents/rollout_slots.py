@@ -140,7 +140,7 @@ class RolloutSlots:
                 held[bucket] -= 1
 
     def _look_again(self) -> None:
-        """Come back as long as somebody waits: of a rollout that does not end no event tells."""
+        """Come back as long as somebody waits: a rollout that does not end causes no event."""
         if self._alarm is None and self._waiting:
             self._alarm = asyncio.get_running_loop().call_later(SHARE_SECONDS / 4, self._on_alarm)
 

@@ -5,7 +5,7 @@ from typing import Any
 from kagenti_operator import contract
 from kagenti_operator.controllers.collector.workload import is_oauth_client
 from kagenti_operator.controllers.dependencies import Dependencies
-from kagenti_operator.controllers.platform_operator_marks import is_platform_operator
+from kagenti_operator.controllers.own_deployment import OwnDeployment
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.objects.workloads import Workload
 from kagenti_operator.kube.resources import CONFIG_MAPS, DEPLOYMENTS, SERVICES
@@ -26,7 +26,7 @@ class CollectorFacts:
         self.openshift = openshift
         self._namespace = settings.namespace
         own = settings.own_namespace == settings.namespace
-        self._operator_names = (settings.names.deployment, contract.CONTROLLER_MANAGER) if own else ()
+        self._own = OwnDeployment(dependencies) if own else None
         self.deployments = informers.get(Selection(resource=DEPLOYMENTS, namespace=settings.namespace))
         self.phoenix_service = informers.get(
             Selection(resource=SERVICES, namespace=settings.namespace, name=contract.PHOENIX)
@@ -85,9 +85,7 @@ class CollectorFacts:
     @property
     def operator(self) -> Workload | None:
         """The operator's own Deployment, where it runs from one in the platform's namespace."""
-        named = (self.deployments.cache.get(self._namespace, name) for name in self._operator_names)
-        # The platform's own operator has the names of a first installation of ours.
-        return next((found for found in named if found and not is_platform_operator(found)), None)
+        return self._own.found if self._own else None
 
     @property
     def subject(self) -> ObjectRef | None:

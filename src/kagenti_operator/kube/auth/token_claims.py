@@ -28,7 +28,7 @@ def read_token_seconds(token: str) -> float | None:
 def read_pod_token_seconds(token: str) -> float | None:
     """The lifetime of a token that a kubelet brought into a pod; None for any other token."""
     claims = _read(token)
-    return read_token_seconds(token) if claims and claims.kubernetes.pod is not None else None
+    return claims.exp - claims.iat if claims and claims.kubernetes.pod is not None else None
 
 
 def _read(token: str) -> _Claims | None:

@@ -185,6 +185,7 @@ class Controller[K: Hashable]:
         try:
             again_in = await self._reconcile(key)
         except WritesReverted as reverted:
+            self._failures.forget(key)
             result = self._come_again(key, reverted.retry_after)
         except self._expected as error:
             self._failed(key, error, bug=False)

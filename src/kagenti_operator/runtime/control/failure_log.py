@@ -63,6 +63,10 @@ class FailureLog[K: Hashable]:
                 seconds=round(failed.seconds, 3),
             )
 
+    def forget(self, key: K) -> None:
+        """Its failure is over, and something else holds that is said elsewhere."""
+        self._failures.ends(key)
+
     def _sum_up(self, error: str) -> None:
         if self._summaries.spend():
             log.warning(

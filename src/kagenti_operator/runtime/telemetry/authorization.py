@@ -43,7 +43,7 @@ class Requester(Protocol):
     """The part of a KubeClient that is needed here; one that is not fenced, for reviews are writes to it."""
 
     async def ask[T](self, method: str, path: str, model: type[T], *, body: Any = None) -> T:
-        """Send a request and return the body of its success."""
+        """Send a request and decode the answer of its success."""
         ...
 
 

@@ -430,6 +430,16 @@ async def test_a_write_that_another_writer_reverts_is_no_failure_and_comes_again
     assert bench.sample("controller_runtime_reconcile_total", result="error") == 0
 
 
+async def test_a_failure_is_over_once_another_writer_reverts_the_write_instead(bench: Bench) -> None:
+    bench.fail_with(FlowError("x"), WritesReverted("another writer", 30.0), FlowError("x"))
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("a")
+            await advance(40)
+    failed = [line for line in logs if line["event"] == "Reconciling failed, retrying"]
+    assert [line["failures"] for line in failed] == [1, 1]
+
+
 async def test_nothing_is_reconciled_while_it_is_suspended_and_nothing_is_lost(bench: Bench) -> None:
     suspended, other = Observable(True), Observable(False)
     bench.controller.suspend_while(suspended).suspend_while(other)
