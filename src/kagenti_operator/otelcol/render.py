@@ -51,17 +51,7 @@ def last_known_destination(yaml_text: str, annotated_hash: str | None) -> MLflow
     None where it has none, and where the text is not what the operator wrote: then the annotated hash does
     not fit, and an address somebody typed into the ConfigMap must not outlive the edit.
     """
-    if annotated_hash != config_hash(yaml_text):
-        return None
-    try:
-        # Every scalar is a text to it, so that none in somebody else's part can be no date or no number.
-        document: object = yaml.load(yaml_text, Loader=yaml.BaseLoader)
-    except (yaml.YAMLError, RecursionError):
-        return None
-    exporters = as_mapping(as_mapping(document).get("exporters"))
-    settings = as_mapping(
-        exporters.get(MLFLOW_EXPORTER) or exporters.get(modern_exporter_id(MLFLOW_EXPORTER))
-    )
+    settings = _written_exporter(yaml_text, annotated_hash)
     headers = as_mapping(settings.get("headers"))
     try:
         return MLflowDestination(
@@ -71,6 +61,24 @@ def last_known_destination(yaml_text: str, annotated_hash: str | None) -> MLflow
         )
     except ValueError:
         return None
+
+
+def last_known_ca(yaml_text: str, annotated_hash: str | None) -> str | None:
+    """The CA of MLflow's certificate in a configuration that `render` wrote, as PEM."""
+    ca = as_mapping(_written_exporter(yaml_text, annotated_hash).get("tls")).get("ca_pem")
+    return ca if isinstance(ca, str) else None
+
+
+def _written_exporter(yaml_text: str, annotated_hash: str | None) -> Mapping[str, Any]:
+    if annotated_hash != config_hash(yaml_text):
+        return {}
+    try:
+        # Every scalar is a text to it, so that none in somebody else's part can be no date or no number.
+        document: object = yaml.load(yaml_text, Loader=yaml.BaseLoader)
+    except (yaml.YAMLError, RecursionError):
+        return {}
+    exporters = as_mapping(as_mapping(document).get("exporters"))
+    return as_mapping(exporters.get(MLFLOW_EXPORTER) or exporters.get(modern_exporter_id(MLFLOW_EXPORTER)))
 
 
 def _document(configuration: Configuration) -> dict[str, Any]:

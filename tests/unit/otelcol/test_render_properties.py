@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, cast
 
+import trustme
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -19,6 +20,7 @@ from kagenti_operator.otelcol import (
     render,
 )
 from kagenti_operator.otelcol.memory import fit_memory_limits
+from kagenti_operator.otelcol.render import last_known_ca
 
 # Surrogates are no text: no API server and no file can hold them.
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
@@ -85,6 +87,19 @@ def test_the_same_facts_give_the_same_hash(facts: Facts) -> None:
 def test_the_destination_can_be_read_back(facts: Facts) -> None:
     text = render(facts)
     assert last_known_destination(text, config_hash(text)) == facts.mlflow
+
+
+def test_mlflows_ca_can_be_read_back() -> None:
+    certificate = trustme.CA().cert_pem.bytes().decode()
+    destination = MLflowDestination(traces_endpoint="https://mlflow:8443/v1/traces")
+    for modern in (False, True):
+        facts = Facts(
+            openshift=False, mlflow=destination, phoenix=False, ingress_ca=False, modern_exporter_names=modern
+        )
+        with_ca = render(replace(facts, mlflow_ca=certificate))
+        assert last_known_ca(with_ca, config_hash(with_ca)) == certificate
+        assert last_known_ca(with_ca, config_hash("edited")) is None
+        assert last_known_ca(render(facts), config_hash(render(facts))) is None
 
 
 @given(FACTS, st.text(min_size=1))

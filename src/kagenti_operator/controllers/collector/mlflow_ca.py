@@ -2,7 +2,7 @@
 
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kagenti_operator.runtime.telemetry.reporter import Report
@@ -47,11 +47,16 @@ def report_unused(path: Path | None, problem: str | None) -> Iterable[Report]:
 
 
 class MLflowCA:
-    """The certificates in a file that may change; a broken one leaves the last good ones."""
+    """The certificates in a file that may change; a broken one leaves the last good ones.
 
-    def __init__(self, path: Path | None) -> None:
+    `in_place` gives those that the collector has, which outlive the operator's process.
+    """
+
+    def __init__(self, path: Path | None, in_place: Callable[[], str | None] = lambda: None) -> None:
         self._path = path
+        self._in_place = in_place
         self._last: str | None = None
+        self._read_back = False
         # Why the file brought nothing when it was last read.
         self.problem: str | None = None
 
@@ -69,4 +74,7 @@ class MLflowCA:
             self.problem = None
         except (OSError, ValueError) as error:
             self.problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            if self._last is None and not self._read_back:
+                self._last = self._in_place()
+        self._read_back = True
         return self._last

@@ -1,8 +1,11 @@
-"""What is written of the collector's configuration, seen by an API server that a test plays."""
+"""What is read back of the configuration in place, seen by an API server that a test plays."""
 
 import asyncio
+from pathlib import Path
 
 import msgspec
+import trustme
+import yaml
 
 from kagenti_operator.contract import COLLECTOR_CONFIG, COLLECTOR_CONFIG_KEY, KAGENTI
 from kagenti_operator.controllers.collector.config import CollectorConfigReconciler
@@ -22,13 +25,18 @@ from tests.unit.controllers.dependencies import open_dependencies, put
 AWAY = msgspec.convert({"metadata": {"name": "mlflow"}}, MLflow)
 
 
-def config_map(experiment_id: str) -> ConfigMap:
+def config_map(experiment_id: str, *, ca: str | None = None) -> ConfigMap:
     destination = MLflowDestination(
         traces_endpoint="https://mlflow:8443/v1/traces", workspace="team1", experiment_id=experiment_id
     )
     text = render(
         Facts(
-            openshift=False, mlflow=destination, phoenix=False, ingress_ca=False, modern_exporter_names=False
+            openshift=False,
+            mlflow_ca=ca,
+            mlflow=destination,
+            phoenix=False,
+            ingress_ca=False,
+            modern_exporter_names=False,
         )
     )
     annotations = {KAGENTI.config_hash_annotation: config_hash(text)}
@@ -60,3 +68,23 @@ async def test_after_the_platforms_operator_the_destination_is_read_from_what_th
         put(facts.config_map, config_map("2"))
         dependencies.suspended.configuration.set(False)
         assert 'x-mlflow-experiment-id: "2"' in await written(reconciler, peer)
+
+
+async def test_a_new_leader_whose_ca_file_is_broken_leaves_the_collector_the_ca_that_it_has(
+    tmp_path: Path,
+) -> None:
+    certificate = trustme.CA().cert_pem.bytes().decode()
+    (tmp_path / "ca.crt").write_text("broken")
+    settings = Settings(
+        enable_otel_bootstrap=True, mlflow_workspace="team1", mlflow_ca_file=tmp_path / "ca.crt"
+    )
+    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
+        mlflow, facts = MLflowFacts(dependencies.informers), CollectorFacts(dependencies, Observable(False))
+        sources = MLflowSources(
+            mlflow, CollectorExperiments(settings, None), Observable[TracesURL | None](None)
+        )
+        reconciler = CollectorConfigReconciler(dependencies, facts, sources)
+        put(mlflow.mlflows, AWAY)
+        put(facts.config_map, config_map("1", ca=certificate))
+        text = await written(reconciler, peer)
+    assert yaml.safe_load(text)["exporters"]["otlphttp/mlflow"]["tls"]["ca_pem"] == certificate
