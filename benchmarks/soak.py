@@ -13,15 +13,22 @@ from benchmarks.progress import say
 from benchmarks.subject import Operator
 from benchmarks.testbed import Bed, in_parallel, open_testbed
 from benchmarks.witness import Key, Witness, witness, witness_configured
-from kagenti_devcluster.testing.platform import BINDING
-from kagenti_operator.contract import KAGENTI
-from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS
+from kagenti_devcluster.testing.platform import BINDING, eventually
+from kagenti_operator.contract import COLLECTOR_CONFIG, COLLECTOR_CONFIG_KEY, KAGENTI
+from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, CONFIG_MAPS, ROLE_BINDINGS
+from kagenti_operator.runtime.control.write_backoff import MOST_ONCE
 
 NAMESPACES = 50
 AGENTS_PER_ROUND = 500
 ROUNDS = 20
 # Bounded by number, and full only after a while: what is remembered of Events, and replaced timers.
-BOUNDED = {"EventRecorder._series": 1000, "EventRecorder._budgets": 1000, "WorkQueue._timers": 128}
+BOUNDED = {
+    "EventRecorder._series": 1000,
+    "EventRecorder._budgets": 1000,
+    "WorkQueue._timers": 128,
+    "_WrittenOnce._young": MOST_ONCE,
+    "_WrittenOnce._old": MOST_ONCE,
+}
 # aiohttp closes a connection that nobody has used for 15 s.
 _SETTLE_SECONDS = 20.0
 _DEADLINE_SECONDS = 60.0
@@ -116,6 +123,7 @@ async def run_soak(
         with Operator(bed.python, bed.directory, bed.credentials, *flags, profile=profile) as operator:
             resident: list[float] = []
             await _churn(bed, bindings, configured, teams, 0, agents)
+            await _wait_for_configuration(bed, url)
             before = await _take_least(operator, seconds=_SETTLE_SECONDS)
             for number in range(1, rounds + 1):
                 await _churn(bed, bindings, configured, teams, number, agents)
@@ -128,6 +136,17 @@ async def run_soak(
             )
             await operator.stop()
     return Soak(events=2 * rounds * agents, before=before, after=after, resident_mib=resident)
+
+
+async def _wait_for_configuration(bed: Bed, url: str) -> None:
+    """What is reported of the collector's configuration is, once that is complete."""
+
+    async def is_complete() -> None:
+        found = await bed.admin.get(CONFIG_MAPS, COLLECTOR_CONFIG, KAGENTI.namespace)
+        assert found is not None
+        assert url in (found.data or {})[COLLECTOR_CONFIG_KEY]
+
+    await eventually(is_complete)
 
 
 async def _churn(

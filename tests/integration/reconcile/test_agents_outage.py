@@ -102,10 +102,10 @@ async def test_with_mlflows_data_gone_agents_get_new_experiments(
         await agents.expect_granted(name)
 
 
-async def test_an_experiment_that_bears_another_agents_name_is_not_taken_for_ones_own(
+async def test_an_experiment_that_was_renamed_to_another_agents_name_stays_its_own_agents(
     agents: Agents, operator: OperatorProcess, start_with_mlflow: StartOperator, mlflow: MLflow
 ) -> None:
-    """In a new database ids begin anew: what an agent remembers is soon the id of somebody else's."""
+    """Given up, it would be the other agent's for the asking, with all traces in it."""
     ids: dict[str, str] = {}
     for name in ("weather", "news"):
         configured = await agents.create_configured(name)
@@ -114,11 +114,9 @@ async def test_an_experiment_that_bears_another_agents_name_is_not_taken_for_one
     await mlflow.rename(agents.namespace, ids["weather"], "moved")
     await mlflow.rename(agents.namespace, ids["news"], "weather")
     start_with_mlflow(features=MLFLOW_ONLY)
-    await agents.expect_configured("news")
-    found = await mlflow.experiment(agents.namespace, "news")
-    assert found is not None
-    assert found["experiment_id"] not in ids.values()
-    await agents.expect_configured("weather", experiment="moved")
+    for name, renamed in (("news", "weather"), ("weather", "moved")):
+        configured = await agents.expect_configured(name, experiment=renamed)
+        assert environment(configured)["MLFLOW_EXPERIMENT_ID"] == ids[name]
 
 
 async def test_in_another_database_an_id_that_is_a_strangers_is_granted_to_nobody(

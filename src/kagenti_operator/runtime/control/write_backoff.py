@@ -14,6 +14,8 @@ FREE = 3
 PAUSE = Backoff(first=10.0, longest=300.0)
 # So many times in a row it is written in all; then not before the object changes otherwise.
 LAST = 8
+# Twice as much is kept of what was written once, in about 2 MiB.
+MOST_ONCE = 20_000
 # What lasted so long was not undone: the next change begins to count anew. Longer than GitOps tools pause.
 LASTED_SECONDS = 900.0
 
@@ -53,7 +55,8 @@ class _Written:
 class _WrittenOnce:
     """What was made or deleted once lately, by key: kept for `LASTED_SECONDS`, and at most twice as long.
 
-    When a fleet is granted there is much of it: only hashes are kept, in two dicts of which the older goes.
+    When a fleet is granted there is much of it: only hashes are kept, in two dicts of which the older goes,
+    sooner where there are too many.
     """
 
     def __init__(self) -> None:
@@ -67,7 +70,7 @@ class _WrittenOnce:
     def age(self) -> None:
         """Drop what is old enough."""
         now = clock.monotonic()
-        if now >= self._since + LASTED_SECONDS:
+        if now >= self._since + LASTED_SECONDS or len(self._young) >= MOST_ONCE:
             self._old = self._young if now < self._since + 2 * LASTED_SECONDS else {}
             self._young, self._since = {}, now
 
