@@ -132,7 +132,9 @@ async def test_an_agents_grant(
     # The rest of the pause is seconds.
     await agents.expect_granted("weather")
     await agents.expect_configured("weather")
-    assert operator.logged("Reconciling failed, retrying") == []
+    failed = operator.logged("Reconciling failed, retrying")
+    # A conflict with whoever changed the workload meanwhile passes by itself.
+    assert [line for line in failed if "409 Conflict" not in line["error"]] == []
 
 
 @pytest.mark.usefixtures("operator")

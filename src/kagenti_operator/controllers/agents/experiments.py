@@ -105,6 +105,12 @@ def common_uid(known: Iterable[KnownExperiment | None]) -> str:
     return uids.pop() if len(uids) == 1 else ""
 
 
+_COLLECTORS = (
+    "it is the collector's, which no agent is let in to: give the workload another name, or the collector "
+    "another experiment (the chart's value mlflow.experimentName)"
+)
+
+
 class ExperimentTaken(MLflowError):
     """The experiment of the agent's name is somebody else's, and is not granted."""
 
@@ -232,11 +238,10 @@ class AgentExperiments:
     async def _ensure_by_name(self, key: AgentKey, agent: Agent, url: str) -> Experiment:
         name = agent.metadata.name
         if self._collectors.has_name(key.namespace, name):
-            raise ExperimentTaken(
-                "it is the collector's, which no agent is let in to: give the workload another name, or the "
-                "collector another experiment (the chart's value mlflow.experimentName)"
-            )
+            raise ExperimentTaken(_COLLECTORS)
         found = await self._mlflow.ensure_experiment(url, key.namespace, name)
+        if self._collectors.owns(key.namespace, found):
+            raise ExperimentTaken(_COLLECTORS)
         if owner := self._whose(key, found, before=None) or self._recorded_of(key, found):
             raise ExperimentTaken(
                 f"the one that has this name now is {owner}'s, which no other agent is let in to: give it "

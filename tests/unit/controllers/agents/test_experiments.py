@@ -414,7 +414,7 @@ async def test_the_collectors_experiment_is_no_agents_whatever_its_name(operator
             await operator.resolve(workload("kagenti-traces"), Endpoint(URI, mlflow.url), key)
         assert mlflow.calls == []
     async with serving(TAKEN, found("3", "weather")) as mlflow:
-        with pytest.raises(ExperimentTaken, match="is the collector's, which no other agent"):
+        with pytest.raises(ExperimentTaken, match="it is the collector's"):
             await operator.resolve(workload(), Endpoint(URI, mlflow.url))
     operator.collectors.found(
         Resolved(URI, "team1", msgspec.structs.replace(COLLECTORS, name="weather")), "x"
