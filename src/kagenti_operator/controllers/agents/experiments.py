@@ -240,7 +240,7 @@ class AgentExperiments:
         if self._collectors.has_name(key.namespace, name):
             raise ExperimentTaken(_COLLECTORS)
         found = await self._mlflow.ensure_experiment(url, key.namespace, name)
-        if self._collectors.owns(key.namespace, found):
+        if self._is_collectors(key.namespace, found):
             raise ExperimentTaken(_COLLECTORS)
         if owner := self._whose(key, found, before=None) or self._recorded_of(key, found):
             raise ExperimentTaken(
@@ -258,13 +258,18 @@ class AgentExperiments:
         up leaves it, with all traces, to the agent that has its name by now.
         """
         name, workspace = experiment.name, key.namespace
-        if self._collectors.has_name(workspace, name) or self._collectors.owns(workspace, experiment):
+        if self._is_collectors(workspace, experiment):
             return "the collector"
         if before and before.creation_time is not None:
             return None
         if name != key.name and self._facts.twins(key._replace(name=name)):
             return f"agent '{name}'"
         return None
+
+    def _is_collectors(self, workspace: str, experiment: Experiment) -> bool:
+        """Whether it is the collector's, by its identity or by its name."""
+        owned = self._collectors.owns(workspace, experiment)
+        return owned or self._collectors.has_name(workspace, experiment.name)
 
     def _recorded_of(self, key: AgentKey, experiment: Experiment) -> str | None:
         """The other agent on whose Role an experiment is recorded."""
