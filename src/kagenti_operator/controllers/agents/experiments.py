@@ -24,6 +24,8 @@ POLLS_PER_SECOND = 2.0
 # MLflow's authorization remembers an experiment's name for 60 s, and then a refusal for 300 s
 # (docs/notes-mlflow.md): a renamed experiment is granted under both names until the first is over.
 FORMER_NAME_SECONDS = 120.0
+# Meanwhile it is looked whether that name has become another agent's.
+FORMER_LOOK_SECONDS = 5.0
 # Beyond a hiccup the work queue waits, and not a worker: those that need no MLflow must not wait with it.
 RETRIES = RetryPolicy(total=2.0)
 
@@ -63,7 +65,7 @@ class KnownExperiment:
 
     def next_look(self, now: float) -> float:
         """Seconds until something has to be done about it again."""
-        due = min(self.due, self.former[1]) if self.former else self.due
+        due = min(self.due, self.former[1], now + FORMER_LOOK_SECONDS) if self.former else self.due
         return max(due - now, 0.1)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from kagenti_operator import clock
 from kagenti_operator.controllers.agents.experiments import (
+    FORMER_LOOK_SECONDS,
     FORMER_NAME_SECONDS,
     RETRIES,
     AgentExperiments,
@@ -146,7 +147,7 @@ def test_a_renamed_experiment_is_granted_under_both_names_for_a_while() -> None:
         follow_name(None, WEATHER, ENDPOINT, now=0, due=300), RENAMED, ENDPOINT, now=300, due=600
     )
     assert renamed.names(300) == {"weather", "renamed"}
-    assert renamed.next_look(300) == FORMER_NAME_SECONDS
+    assert renamed.next_look(300) == FORMER_LOOK_SECONDS
     assert renamed.names(300 + FORMER_NAME_SECONDS) == {"renamed"}
 
 
