@@ -73,7 +73,10 @@ async def test_a_restart_while_the_gateway_is_missing_rolls_nobody(
         await agents.create_configured("news")
     else:
         await second.expect_log("Caches are complete, starting the controllers")
+        await expect_event(platform, "default", "mlflow", "AgentsAddressMissing", "no usable status.url")
     await expect_unchanged(platform, agents.path("weather"), before, field="generation", seconds=3)
     # Back, it does not answer the operator; that takes it away from nobody.
     await platform.set_mlflow_status(address=mlflow.url, url=GATEWAY)
+    if mode == "gateway":
+        await expect_event(platform, "default", "mlflow", "AgentsAddressMissingResolved", "status.url")
     await expect_unchanged(platform, agents.path("weather"), before, field="generation", seconds=3)

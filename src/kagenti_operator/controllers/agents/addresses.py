@@ -1,8 +1,10 @@
 """Pure: which of MLflow's addresses agents are given."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from kagenti_operator.contract import AgentsAddress
+from kagenti_operator.runtime.telemetry.reporter import Report
 
 
 @dataclass(frozen=True)
@@ -45,3 +47,18 @@ def choose_address(
     if trusted:
         return Choice(gateway)
     return Choice(address or gateway, sure=trusted is False, stopgap=address is None)
+
+
+def report_no_address(mode: AgentsAddress, gateway: str | None, address: str | None) -> Iterator[Report]:
+    """Report that the one address that agents are to use is missing in the MLflow CR's status."""
+    field = {"gateway": "status.url", "service": "status.address.url"}.get(mode)
+    if field is None or (gateway if mode == "gateway" else address):
+        return
+    yield Report(
+        reason="AgentsAddressMissing",
+        message=f"MLflow has no usable {field}, and --agents-mlflow-address={mode} (chart: "
+        "mlflow.agentsAddress) lets agents use nothing else: none is configured until it appears. Set it to "
+        "auto to have agents use the address that there is.",
+        log=True,
+        over=f"MLflow has {field}: agents are configured.",
+    )

@@ -5,16 +5,25 @@ from urllib.parse import urlsplit
 
 from kagenti_operator import clock
 from kagenti_operator.contract import AgentsAddress
-from kagenti_operator.controllers.agents.addresses import Choice, GatewayTrust, choose_address
+from kagenti_operator.controllers.agents.addresses import (
+    Choice,
+    GatewayTrust,
+    choose_address,
+    report_no_address,
+)
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.objects.models import MLflow
+from kagenti_operator.kube.resources import MLFLOWS
 from kagenti_operator.mlflow import status
 from kagenti_operator.mlflow.service import needs_service_ca, service_of
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.observable import Observable
+from kagenti_operator.runtime.telemetry.events import ObjectRef
+from kagenti_operator.runtime.telemetry.reporter import Reporter
 
+NAME = "tracking-endpoint"
 # Agents get another tracking URI when it has been the same for so long.
 SETTLE_SECONDS = 30.0
 # On installation the address comes first and the gateway a little later, or never: so long after MLflow
@@ -70,14 +79,20 @@ def setup(
     endpoint: Observable[Endpoint | None],
 ) -> Controller[str]:
     """Watch the MLflow CR; what to use goes into `endpoint`, None while MLflow is not available."""
-    tracking = TrackingEndpoint(dependencies.settings.agents_mlflow_address, endpoint, is_openshift, trust)
+    mode = dependencies.settings.agents_mlflow_address
+    tracking = TrackingEndpoint(mode, endpoint, is_openshift, trust)
+    reporter = Reporter[str](dependencies.events, __name__)
 
     async def reconcile() -> float | None:
-        return tracking.observe(mlflow.cr)
+        cr = mlflow.cr
+        if cr is None:
+            reporter.forget(NAME)
+        elif status.is_available(cr):
+            missing = report_no_address(mode, status.gateway(cr), status.address(cr))
+            reporter.report(NAME, ObjectRef.of(MLFLOWS, cr), missing)
+        return tracking.observe(cr)
 
-    return build_singleton(
-        dependencies, "tracking-endpoint", reconcile, mlflow.mlflows, follows=(is_openshift, trust)
-    )
+    return build_singleton(dependencies, NAME, reconcile, mlflow.mlflows, follows=(is_openshift, trust))
 
 
 class TrackingEndpoint:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kagenti_operator.contract import AgentsAddress
-from kagenti_operator.controllers.agents.addresses import GatewayTrust
+from kagenti_operator.controllers.agents.addresses import GatewayTrust, report_no_address
 from kagenti_operator.controllers.agents.tracking_endpoint import (
     GATEWAY_GONE_SECONDS,
     GATEWAY_SECONDS,
@@ -333,3 +333,19 @@ async def test_nobody_keeps_what_is_no_address(agents: Agents, text: str) -> Non
 async def test_without_any_address_nobody_is_told_another(agents: Agents) -> None:
     assert agents.observe(mlflow(None, None, since=LONG_AGO)) is None
     assert agents.endpoint is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "gateway", "address", "field"),
+    [
+        ("gateway", None, ADDRESS, "status.url"),
+        ("service", GATEWAY, None, "status.address.url"),
+    ],
+)
+def test_the_one_address_that_agents_are_to_use_is_missed_by_its_field(
+    mode: AgentsAddress, gateway: str | None, address: str | None, field: str
+) -> None:
+    (report,) = report_no_address(mode, gateway, address)
+    assert f"no usable {field}," in report.message
+    assert not [*report_no_address(mode, GATEWAY, ADDRESS)]
+    assert not [*report_no_address("auto", gateway, address)]
