@@ -16,6 +16,7 @@ from benchmarks import report
 from benchmarks.agents import measure_agents
 from benchmarks.fleet import Size
 from benchmarks.fleets import measure_configured, measure_fleet
+from benchmarks.labels import measure_labels
 from benchmarks.machine import describe
 from benchmarks.progress import say
 from benchmarks.soak import measure_soak
@@ -34,6 +35,7 @@ MEASUREMENTS: Mapping[str, Measure] = {
     ),
     "configured": lambda python, folder, profile: measure_configured(python, folder, LARGE, profile=profile),
     "agents": lambda python, folder, profile: measure_agents(python, folder, profile=profile),
+    "labels": lambda _, folder, __: measure_labels(folder),
     "troubles": lambda python, folder, profile: measure_troubles(python, folder, LARGE, profile=profile),
     "soak": lambda python, folder, profile: measure_soak(python, folder, profile=profile),
 }

@@ -91,6 +91,9 @@ def _render(results: Results) -> str:
         parts.append(_table(("fleet", *fleets), rows))
     if "agents" in results:
         parts.append(_table(("configuring agents", ""), _agents(results["agents"])))
+    if "labels" in results:
+        head = ("from a workload's label to its environment, on the local cluster", "p50 / max, s")
+        parts.append(_table(head, _labels(results["labels"])))
     if "troubles" in results:
         days = ((title, _reaction(results["troubles"][day])) for day, title in DAYS.items())
         parts.append(_table(("reaction of everybody else, 1,000x10", "p50 / p99 / max, ms"), days))
@@ -133,6 +136,11 @@ def _agents(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "experiments per second by a bare client of MLflow, in the same run", f"{found['bare_per_second']}"
     yield "process start to the last agent, s", f"{found['last_agent_seconds']}"
     yield "CPU per agent, ms", f"{1000 * found['cpu_seconds'] / found['agents']:.1f}"
+
+
+def _labels(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    for profile, times in found.items():
+        yield profile, f"{times['p50_seconds']} / {times['max_seconds']}"
 
 
 def _soak(found: dict[str, Any]) -> Iterable[tuple[str, str, str]]:

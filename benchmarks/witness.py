@@ -7,6 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from kagenti_devcluster.testing.platform import BINDING
+from kagenti_operator.contract import KAGENTI, Names
 from kagenti_operator.controllers.agents.injection import injected
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
@@ -98,9 +99,10 @@ def witness_bindings(client: KubeClient):
     return witness(client, ROLE_BINDINGS, field_selector=f"metadata.name={BINDING}")
 
 
-def witness_configured(client: KubeClient):
+def witness_configured(client: KubeClient, names: Names = KAGENTI):
     """Watch the agents that have their environment."""
-    return witness(client, AGENT_DEPLOYMENTS, fulfilled=lambda agent: injected(agent) is not None)
+    resource = AGENT_DEPLOYMENTS.for_names(names)
+    return witness(client, resource, fulfilled=lambda agent: injected(agent) is not None)
 
 
 def _key(obj: KubeObject) -> Key:
