@@ -11,6 +11,7 @@ from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.cache.shared_informers import SharedInformers
 from kagenti_operator.runtime.control.controller import Controller, Reconcile, build_controller
+from kagenti_operator.runtime.control.request_budget import RequestBudget
 from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.metrics import Metrics
@@ -18,7 +19,10 @@ from kagenti_operator.runtime.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, kw_only=True)
 class Dependencies:
-    """Clients, caches and recorders; `agents_mlflow` gives up sooner than `mlflow`: queues move on."""
+    """Clients, caches and recorders; `agents_mlflow` gives up sooner than `mlflow`: queues move on.
+
+    `budget`: what each namespace may cost, for every controller that works for tenants.
+    """
 
     settings: Settings
     client: KubeClient
@@ -29,10 +33,14 @@ class Dependencies:
     metrics: Metrics
     rng: random.Random
     suspended: Suspended = field(default_factory=Suspended)
+    budget: RequestBudget = field(default_factory=RequestBudget)
 
-    def queue[K: Hashable](self, name: str, bucket: Callable[[K], Hashable]) -> WorkQueue[K]:
-        """A work queue with buckets for the controller of that name."""
-        return WorkQueue[K](observer=self.metrics.controller(name), rng=self.rng, bucket=bucket)
+    def queue[K: Hashable](
+        self, name: str, bucket: Callable[[K], Hashable], *, most_in_work: int | None = None
+    ) -> WorkQueue[K]:
+        """A work queue for the controller of that name, with buckets: see WorkQueue."""
+        observer = self.metrics.controller(name)
+        return WorkQueue[K](observer=observer, rng=self.rng, bucket=bucket, most_in_work=most_in_work)
 
     def controller[K: Hashable](
         self, name: str, reconcile: Reconcile[K], *, queue: WorkQueue[K] | None = None, workers: int = 1

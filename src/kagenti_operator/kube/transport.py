@@ -24,6 +24,7 @@ from kagenti_operator.kube.errors import (
     error_from_response,
 )
 from kagenti_operator.kube.watch import LineSplitter
+from kagenti_operator.requests_sent import count_request
 
 JSON = "application/json"
 # Called once per request sent: method, host and port, and the status code or "<error>".
@@ -168,6 +169,7 @@ class Transport:
         # requests under way are not disturbed.
         tls = self._connection.ssl_context() or True
         answered = False
+        count_request()
         try:
             async with self._ensure_session().request(
                 method,

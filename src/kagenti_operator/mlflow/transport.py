@@ -19,6 +19,7 @@ from kagenti_operator.mlflow.otlp_path import NO_TOKEN
 from kagenti_operator.mlflow.responses import Request, build_refusal
 from kagenti_operator.mlflow.retry import RetryPolicy, parse_retry_after
 from kagenti_operator.mlflow.tls import TrustStore
+from kagenti_operator.requests_sent import count_request
 
 # Called once per try with its status code, or "<error>" where no answer came.
 type Observer = Callable[[str], None]
@@ -98,6 +99,7 @@ class Transport:
 
     async def _try_once(self, request: Request) -> bytes:
         await self._token.prepare()
+        count_request()
         timeout = aiohttp.ClientTimeout(total=self._policy.try_timeout)
         try:
             async with self._open_session().request(

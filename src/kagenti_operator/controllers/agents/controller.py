@@ -49,8 +49,9 @@ from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.reporter import Report, Reporter
 
 NAME = "agents"
-# At most so many calls to MLflow at once.
+# At most so many calls to MLflow at once, and for one namespace, whose workspace may be slow.
 WORKERS = 8
+WORKERS_OF_NAMESPACE = 6
 # How often a workload that is no agent any more is asked for while it rolls.
 FOLLOW_SECONDS = 10.0
 
@@ -63,7 +64,7 @@ def setup(
     collectors: CollectorsExperiments,
 ) -> Controller[AgentKey]:
     """Watch the workloads and their grants; another address of MLflow, and its end, concern every agent."""
-    queue = dependencies.queue(NAME, bucket=namespace_of)
+    queue = dependencies.queue(NAME, bucket=namespace_of, most_in_work=WORKERS_OF_NAMESPACE)
     reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, collectors)
     controller = dependencies.controller(NAME, reconciler.reconcile, queue=queue, workers=WORKERS)
     for kind, informer in facts.workloads.items():
@@ -119,6 +120,7 @@ class AgentsReconciler:
         self._client = dependencies.client
         self._events = dependencies.events
         self._applier = Applier(dependencies.client)
+        self._budget = dependencies.budget
         self._facts = facts
         self._endpoint = endpoint
         self._gone = gone
@@ -137,9 +139,10 @@ class AgentsReconciler:
     async def reconcile(self, key: AgentKey) -> float | None:
         """Bring one agent to what section 2.6 of the contract says."""
         try:
-            found = await self._resolve(key)
-            observed = await self._observe(key, found)
-            return await self._act(observed, decide(self._names, observed), found)
+            with self._budget.spending(key, key.namespace):
+                found = await self._resolve(key)
+                observed = await self._observe(key, found)
+                return await self._act(observed, decide(self._names, observed), found)
         finally:
             self._states.slots.pass_on(key)
 

@@ -208,6 +208,7 @@ class AccessReconciler:
         self._own = own
         self._gone = gone
         self._applier = Applier(dependencies.client)
+        self._budget = dependencies.budget
         self._events = dependencies.events
         self._reporter = Reporter[str](dependencies.events, __name__)
         self._absent = Standing[str]()
@@ -222,6 +223,10 @@ class AccessReconciler:
 
     async def reconcile(self, namespace: str) -> float | None:
         """Bring the binding of a namespace to what is decided."""
+        with self._budget.spending(namespace, namespace):
+            return await self._reconcile(namespace)
+
+    async def _reconcile(self, namespace: str) -> float | None:
         current, platform = self._access.binding(namespace), self._observe()
         has_agents, left = self._agents.has_agents(namespace), namespace in self._left
         wanted = is_wanted(platform, namespace, has_agents=has_agents, left=left)

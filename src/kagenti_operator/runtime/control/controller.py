@@ -12,6 +12,7 @@ from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.runtime.cache.object_cache import Added, Event, Handler, ObjectCache
 from kagenti_operator.runtime.control.failure_log import FailureLog
+from kagenti_operator.runtime.control.request_budget import OverBudget
 from kagenti_operator.runtime.control.workqueue import WorkQueue
 from kagenti_operator.runtime.control.write_backoff import WritesReverted
 from kagenti_operator.runtime.observable import Observable
@@ -63,7 +64,7 @@ class Controller[K: Hashable]:
 
         KubeError and the `expected` classes are logged in one line; anything else is a bug, and logged with
         its traceback. An exception with a `retry_after` in seconds is retried no sooner. WritesReverted is no
-        failure: the key comes again when it says so, and who raises it has logged it.
+        failure: the key comes again when it says so, and who raises it has logged it; nor is OverBudget.
         """
         self.name = name
         self._reconcile = reconcile
@@ -187,6 +188,10 @@ class Controller[K: Hashable]:
         except WritesReverted as reverted:
             self._failures.forget(key)
             result = self._come_again(key, reverted.retry_after)
+        except OverBudget as over:
+            # Nothing was looked at: what is known of earlier failures goes on to hold.
+            self._queue.add_after(key, over.retry_after)
+            result = "requeue_after"
         except self._expected as error:
             self._failed(key, error, bug=False)
             result = "error"

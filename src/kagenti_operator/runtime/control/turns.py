@@ -18,6 +18,10 @@ class Turns[K: Hashable]:
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
+    def waiting(self, bucket: Hashable) -> int:
+        """How many keys of a bucket wait."""
+        return len(self._waiting.get(bucket, ()))
+
     @property
     def buckets(self) -> Set[Hashable]:
         """Of which some key waits."""
@@ -25,7 +29,7 @@ class Turns[K: Hashable]:
 
     def add(self, key: K) -> None:
         """Have it wait; nothing happens where it does already."""
-        self._waiting.setdefault(self._bucket_of(key), OrderedDict())[key] = None
+        self._waiting.setdefault(self.bucket_of(key), OrderedDict())[key] = None
 
     def postpone(self, bucket: Hashable) -> None:
         """Let all other buckets come before this one, which has some that wait."""
@@ -33,7 +37,7 @@ class Turns[K: Hashable]:
 
     def discard(self, key: K) -> None:
         """It waits no longer, if it did."""
-        bucket = self._bucket_of(key)
+        bucket = self.bucket_of(key)
         keys = self._waiting.get(bucket)
         if keys is None:
             return
@@ -41,9 +45,13 @@ class Turns[K: Hashable]:
         if not keys:
             del self._waiting[bucket]
 
-    def pop(self) -> K:
-        """Take the first of the bucket whose turn it is. Raises StopIteration where none waits."""
-        bucket, keys = next(iter(self._waiting.items()))
+    def pop(self, full: Set[Hashable] = frozenset()) -> K:
+        """Take the first of the bucket whose turn it is, but of none that is full.
+
+        Raises StopIteration where none waits.
+        """
+        bucket = next(bucket for bucket in self._waiting if bucket not in full)
+        keys = self._waiting[bucket]
         key, _ = keys.popitem(last=False)
         if keys:
             self._waiting.move_to_end(bucket)
@@ -55,5 +63,6 @@ class Turns[K: Hashable]:
         """None waits any more."""
         self._waiting.clear()
 
-    def _bucket_of(self, key: K) -> Hashable:
+    def bucket_of(self, key: K) -> Hashable:
+        """The bucket of a key."""
         return self._bucket(key) if self._bucket else None

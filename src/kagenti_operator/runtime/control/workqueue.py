@@ -2,19 +2,22 @@
 
 The semantics are those of client-go's work queue: a key waits at most once, however often it is added; it is
 never worked on twice at once; added while in work, it comes once more when that work is done. Keys may be put
-into buckets, which are served in turn, so that one bucket with many keys does not delay the others.
+into buckets, which are served in turn, so that one bucket with many keys does not delay the others; nor does
+one whose keys take long, where no bucket may have all workers.
 """
 
 import asyncio
 import heapq
 import random
-from collections import OrderedDict, deque
+import sys
+from collections import Counter
 from collections.abc import Callable, Hashable
 from typing import Protocol
 
 from kagenti_operator import clock
 from kagenti_operator.backoff import Backoff
 from kagenti_operator.runtime.control.retry_pacer import RetryPacer
+from kagenti_operator.runtime.control.turns import Turns
 
 # client-go begins with 5 ms too but goes up to 1000 s: people who repaired the cause should not wait so long.
 # It has no jitter: keys that failed together would come together again.
@@ -46,14 +49,26 @@ class WorkQueue[K: Hashable]:
     """A deduplicating, delaying, fair queue for one event loop."""
 
     def __init__(
-        self, *, observer: QueueObserver, rng: random.Random, bucket: Callable[[K], Hashable] | None = None
+        self,
+        *,
+        observer: QueueObserver,
+        rng: random.Random,
+        bucket: Callable[[K], Hashable] | None = None,
+        most_in_work: int | None = None,
     ) -> None:
-        """`bucket` names the bucket of a key; without it there is one, served first in, first out."""
+        """`bucket` names the bucket of a key; without it there is one, served first in, first out.
+
+        `most_in_work`: of one bucket no more keys than that are in work at once.
+        """
         self._observer = observer
         self._rng = rng
-        self._bucket = bucket
-        self._ready: OrderedDict[Hashable, deque[K]] = OrderedDict()
-        # One permit per key in `_ready`; a semaphore because it already gets cancellation of waiters right.
+        self._ready = Turns[K](bucket)
+        self._most_in_work = most_in_work or sys.maxsize
+        # Keys in work by bucket, and those of which there are as many as may be.
+        self._busy = Counter[Hashable]()
+        self._full: set[Hashable] = set()
+        # One permit per key that may be taken; a semaphore because it already gets cancellation of waiters
+        # right.
         self._permits = asyncio.Semaphore(0)
         # Keys that wait to be worked on, in `_ready` or until their current work is done, and since when.
         self._dirty: dict[K, float] = {}
@@ -72,7 +87,7 @@ class WorkQueue[K: Hashable]:
     @property
     def depth(self) -> int:
         """How many keys a worker could take now."""
-        return sum(map(len, self._ready.values()))
+        return len(self._ready)
 
     @property
     def delayed(self) -> int:
@@ -152,7 +167,8 @@ class WorkQueue[K: Hashable]:
             # The permit that shutting down gave is handed from one waiting worker to the next.
             self._permits.release()
             raise asyncio.QueueShutDown
-        key = self._take()
+        key = self._ready.pop(self._full)
+        self._begin(self._ready.bucket_of(key))
         now = clock.monotonic()
         self._observer.waited(now - self._dirty.pop(key))
         self._in_work[key] = now
@@ -161,6 +177,7 @@ class WorkQueue[K: Hashable]:
     def done(self, key: K) -> None:
         """End the work on `key`; it comes again if it was added meanwhile."""
         self._observer.worked(clock.monotonic() - self._in_work.pop(key))
+        self._end(self._ready.bucket_of(key))
         if key in self._dirty:
             self._make_ready(key)
 
@@ -176,17 +193,24 @@ class WorkQueue[K: Hashable]:
         self._permits.release()
 
     def _make_ready(self, key: K) -> None:
-        self._ready.setdefault(self._bucket(key) if self._bucket else None, deque()).append(key)
-        self._permits.release()
+        self._ready.add(key)
+        bucket = self._ready.bucket_of(key)
+        if self._ready.waiting(bucket) + self._busy[bucket] <= self._most_in_work:
+            self._permits.release()
 
-    def _take(self) -> K:
-        bucket, keys = next(iter(self._ready.items()))
-        key = keys.popleft()
-        if keys:
-            self._ready.move_to_end(bucket)
-        else:
-            del self._ready[bucket]
-        return key
+    def _begin(self, bucket: Hashable) -> None:
+        self._busy[bucket] += 1
+        if self._busy[bucket] >= self._most_in_work:
+            self._full.add(bucket)
+
+    def _end(self, bucket: Hashable) -> None:
+        if self._ready.waiting(bucket) + self._busy[bucket] > self._most_in_work:
+            # One that had to wait for this.
+            self._permits.release()
+        self._full.discard(bucket)
+        self._busy[bucket] -= 1
+        if not self._busy[bucket]:
+            del self._busy[bucket]
 
     def _drop_replaced_timers(self) -> None:
         if len(self._timers) > 2 * len(self._due) + _STALE_TIMERS_KEPT:

@@ -203,6 +203,32 @@ async def test_buckets_are_served_in_turn(seen: Observations) -> None:
     assert queue.depth == 1997
 
 
+async def test_a_bucket_has_no_more_workers_than_it_may_have(seen: Observations) -> None:
+    queue = WorkQueue[str](observer=seen, rng=Chance(), bucket=lambda key: key[0], most_in_work=2)
+    for key in ("a1", "a2", "a3", "a4"):
+        queue.add(key)
+    assert [await queue.get() for _ in range(2)] == ["a1", "a2"]
+    waiting = [asyncio.create_task(queue.get()) for _ in range(2)]
+    await settle()
+    assert not any(task.done() for task in waiting)
+    queue.add("b1")
+    await settle()
+    assert [task.result() for task in waiting if task.done()] == ["b1"]
+    queue.done("a2")
+    await settle()
+    assert sorted(task.result() for task in waiting) == ["a3", "b1"]
+    queue.done("b1")
+    last = asyncio.create_task(queue.get())
+    await settle()
+    assert not last.done()
+    # What comes again while it is in work has to wait as well.
+    queue.add("a1")
+    queue.done("a1")
+    assert await last == "a4"
+    queue.done("a3")
+    assert await queue.get() == "a1"
+
+
 async def test_whoever_waits_learns_of_the_shutdown(queue: WorkQueue[str]) -> None:
     workers = [asyncio.create_task(queue.get()) for _ in range(3)]
     await settle()

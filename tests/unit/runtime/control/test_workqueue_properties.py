@@ -50,6 +50,7 @@ class Workers:
         self.seen: dict[str, int] = defaultdict(int)
         self.starts = Counter[str]()
         self.twice_at_once: set[str] = set()
+        self.most_at_once = 0
 
     def want(self, key: str, after: float) -> None:
         """Ask for a look at the key that begins later than this."""
@@ -66,6 +67,7 @@ class Workers:
         if key in self._in_work:
             self.twice_at_once.add(key)
         self._in_work.add(key)
+        self.most_at_once = max(self.most_at_once, len(self._in_work))
         self.seen[key] = self.requests
         self.starts[key] += 1
         seconds, fails = next(self._work, (0.0, False))
@@ -78,11 +80,14 @@ class Workers:
         self._queue.done(key)
 
 
-async def play(steps: list[Step], work: list[tuple[float, bool]], *, buckets: bool) -> None:
+async def play(
+    steps: list[Step], work: list[tuple[float, bool]], *, buckets: bool, most_in_work: int | None
+) -> None:
     queue = WorkQueue[str](
         observer=Metrics().controller("test"),
         rng=random.Random(7),
         bucket=(lambda key: key.split("/")[0]) if buckets else None,
+        most_in_work=most_in_work,
     )
     workers = Workers(queue, work)
     tasks = [asyncio.create_task(workers.run()) for _ in range(3)]
@@ -92,6 +97,7 @@ async def play(steps: list[Step], work: list[tuple[float, bool]], *, buckets: bo
     await advance(120)
 
     assert not workers.twice_at_once
+    assert workers.most_at_once <= (most_in_work or 3) * (2 if buckets else 1)
     assert not {key for key, request in workers.wanted.items() if workers.seen[key] < request}
     assert queue.depth == 0
     assert queue.delayed == 0
@@ -103,11 +109,12 @@ async def play(steps: list[Step], work: list[tuple[float, bool]], *, buckets: bo
 
 
 @settings(deadline=None, max_examples=200)
-@given(STEPS, WORK, st.booleans())
+@given(STEPS, WORK, st.booleans(), st.sampled_from([None, 1, 2]))
 def test_a_key_is_never_worked_on_twice_at_once_and_nothing_added_is_lost(
-    steps: list[Step], work: list[tuple[float, bool]], buckets: bool
+    steps: list[Step], work: list[tuple[float, bool]], buckets: bool, most_in_work: int | None
 ) -> None:
-    asyncio.run(play(steps, work, buckets=buckets), loop_factory=VirtualTimeLoop)
+    playing = play(steps, work, buckets=buckets, most_in_work=most_in_work)
+    asyncio.run(playing, loop_factory=VirtualTimeLoop)
 
 
 @settings(deadline=None)
