@@ -17,6 +17,7 @@ from benchmarks.agents import measure_agents
 from benchmarks.fleet import Size
 from benchmarks.fleets import measure_configured, measure_fleet
 from benchmarks.labels import measure_labels
+from benchmarks.large_fleet import measure_large_fleet
 from benchmarks.machine import describe
 from benchmarks.progress import say
 from benchmarks.soak import measure_soak
@@ -24,6 +25,7 @@ from benchmarks.subject import run_environment
 from benchmarks.troubles import measure_troubles
 
 SMALL, MIDDLE, LARGE = Size(200, 1), Size(1000, 5), Size(1000, 10)
+HUGE = Size(4000, 25)
 
 type Measure = Callable[[Path, Path, Path | None], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -34,6 +36,7 @@ MEASUREMENTS: Mapping[str, Measure] = {
         python, folder, LARGE, profile=profile, bare=True
     ),
     "configured": lambda python, folder, profile: measure_configured(python, folder, LARGE, profile=profile),
+    "100000-mock": lambda python, folder, profile: measure_large_fleet(python, folder, HUGE, profile=profile),
     "agents": lambda python, folder, profile: measure_agents(python, folder, profile=profile),
     "labels": lambda _, folder, __: measure_labels(folder),
     "troubles": lambda python, folder, profile: measure_troubles(python, folder, LARGE, profile=profile),

@@ -84,11 +84,19 @@ def _render(results: Results) -> str:
         goals = [*_goals(results["200x1"], results["1000x10"])]
         if full := results.get("configured"):
             peak = full["memory"]["peak_mib"]
-            goals.append(("peak memory at 1,000x10, all configured", "under 96 MiB", f"{peak} MiB"))
+            goals.append(("peak memory at 1,000x10, all configured", "up to 80 MiB", f"{peak} MiB"))
+        if huge := results.get("100000-mock"):
+            peak, settled = huge["memory"]["peak_mib"], huge["settled_seconds"]
+            goals.append(("peak memory at 100,000, all configured", "up to 256 MiB", f"{peak} MiB"))
+            goals.append(("process start until all of these are looked at", "under 25 s", f"{settled} s"))
         parts.append(_table(("to reach", "goal", "measured"), goals))
     if fleets:
         rows = ((label, *(_cell(cell, f) for f in fleets.values())) for label, cell in FLEET_ROWS.items())
         parts.append(_table(("fleet", *fleets), rows))
+    if "100000-mock" in results:
+        huge = results["100000-mock"]
+        title = f"{huge['agents']:,} configured agents of a mock API server"
+        parts.append(_table((title, ""), _huge(huge)))
     if "agents" in results:
         parts.append(_table(("configuring agents", ""), _agents(results["agents"])))
     if "labels" in results:
@@ -128,6 +136,15 @@ def _goals(small: dict[str, Any], large: dict[str, Any]) -> Iterable[tuple[str, 
     yield "CPU at rest", "under 0.5 % of a core", f"{large['rest']['core_percent']:.2f} %"
     yield "requests per minute at rest", "lease renewals and watches", _requests(large["rest"])
     yield "shutdown", "under 1 s", f"{large['stop_seconds']} s"
+
+
+def _huge(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    memory = found["memory"]
+    yield "process start until each is looked at, s", f"{found['settled_seconds']}"
+    yield "CPU until then, s", f"{found['cpu_seconds']}"
+    yield "resident / peak memory, MiB", f"{memory['resident_mib']:.0f} / {memory['peak_mib']:.0f}"
+    yield "CPU per change that needs nothing, ms", f"{found['ms_per_change']:.2f}"
+    yield "shutdown, s", f"{found['stop_seconds']}"
 
 
 def _agents(found: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -113,15 +113,25 @@ class Operator:
 
     async def requests(self) -> dict[str, int]:
         """Requests to the API server so far, by method and status, from the metrics."""
-        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
-        text = await asyncio.to_thread(_read, url)
         found: dict[str, int] = {}
-        for line in text.splitlines():
+        for line in await self._metrics():
             if line.startswith("rest_client_requests_total{"):
                 labels, value = line.rsplit(" ", 1)
                 part = dict(pair.split("=") for pair in labels[27:-1].replace('"', "").split(","))
                 found[f"{part['method']} {part['code']}"] = int(float(value))
         return found
+
+    async def sample(self, series: str) -> float:
+        """The value of a series, given with its labels; 0 while the metrics are not served yet."""
+        try:
+            lines = await self._metrics()
+        except OSError:
+            return 0.0
+        return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{series} ")), 0.0)
+
+    async def _metrics(self) -> list[str]:
+        url = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        return (await asyncio.to_thread(_read, url)).splitlines()
 
     async def held(self) -> dict[str, Any]:
         """Tasks, and entries of collections, counted by the process itself."""
