@@ -60,7 +60,7 @@ demo: preflight demo-binaries $(if $(PROFILE),all-envs,envs) ## Run the whole jo
 test: preflight binaries all-envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
 	@rm -rf $(REQUESTS)
 	@$(BIN)/pytest tests/unit tests/integration -n 3 --dist loadfile --requests=$(REQUESTS)
-	@$(BIN)/pytest tests/e2e --requests=$(REQUESTS)
+	@$(BIN)/pytest tests/e2e -n 2 --dist loadgroup --requests=$(REQUESTS)
 	@$(BIN)/pytest tests/permissions --requests=$(REQUESTS)
 
 .PHONY: test-unit

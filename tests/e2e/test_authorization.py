@@ -1,5 +1,7 @@
 """Who is not granted anything reaches nothing, seen from MLflow and in the collector's log."""
 
+import os
+import subprocess
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,6 +14,7 @@ from kagenti_devcluster.demo.failures import Hop
 from kagenti_devcluster.demo.stage import COLLECTOR, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
+from kagenti_devcluster.toolchain import binaries
 from tests.e2e.names import NAMES, OPERATOR, PLATFORM
 from tests.e2e.reading import read
 
@@ -41,6 +44,30 @@ def reader_of(namespace: str) -> list[Manifest]:
             "subjects": [{"kind": "ServiceAccount", **meta}],
         },
     ]
+
+
+def ask_as_documented(stage: Stage, account: str) -> str:
+    """Run the command of docs/troubleshooting.md that asks the authorizer, for that ServiceAccount."""
+    text = checkout_path("docs/troubleshooting.md").read_text()
+    begin = text.index("    kubectl create -f - -o jsonpath")
+    command = text[begin : text.index("EOF\n", text.index("<<EOF") + 5) + 4]
+    for ours, named in {
+        "kagenti-system:otel-collector": f"{PLATFORM}:{account}",
+        "kagenti-traces": NAMES.default_experiment,
+        "kubectl": str(binaries.find("kubectl")),
+        "\n    ": "\n",
+    }.items():
+        command = command.replace(ours, named)
+    environ = {**os.environ, "KUBECONFIG": str(stage.paths.kubeconfig)}
+    done = subprocess.run(
+        ["bash", "-c", command.strip()], env=environ, capture_output=True, text=True, timeout=60, check=True
+    )
+    return done.stdout
+
+
+async def test_the_documented_question_says_who_may_write_to_the_collectors_experiment(stage: Stage):
+    assert ask_as_documented(stage, COLLECTOR).startswith("true RBAC: allowed by RoleBinding")
+    assert ask_as_documented(stage, "default").startswith("false ")
 
 
 async def test_opting_out_takes_everything_out_and_opting_in_brings_it_back(stage: Stage):
