@@ -77,12 +77,20 @@ def describe(stage: Stage, namespace: str, kind: str, name: str) -> str:
 
 
 async def test_kubectl_describe_shows_it_on_agent_mlflow_and_lease(stage: Stage):
-    shown = describe(stage, TEAM, "deployment", steps_experiments.PLANNER)
-    assert "MLflowConfigured" in shown
-    assert NAMES.manager in shown
-    # A cluster-scoped object's events are in another namespace, and are found all the same.
-    assert "ExperimentNotAvailable" in describe(stage, PLATFORM, "mlflows.mlflow.opendatahub.io", "mlflow")
-    assert "became leader" in describe(stage, PLATFORM, "lease", NAMES.lease)
+    async def shown() -> None:
+        # It says `<none>` where the API server did not answer it in time.
+        agent = describe(stage, TEAM, "deployment", steps_experiments.PLANNER)
+        # A cluster-scoped object's events are in another namespace, and are found all the same.
+        mlflow = describe(stage, PLATFORM, "mlflows.mlflow.opendatahub.io", "mlflow")
+        lease = describe(stage, PLATFORM, "lease", NAMES.lease)
+        if "MLflowConfigured" not in agent or NAMES.manager not in agent:
+            raise NotYet(agent)
+        if "ExperimentNotAvailable" not in mlflow:
+            raise NotYet(mlflow)
+        if "became leader" not in lease:
+            raise NotYet(lease)
+
+    await stage.until("Events", shown, seconds=60, hop=Hop.OPERATOR, evidence=(PLATFORM, OPERATOR))
 
 
 async def test_the_log_is_json_with_the_same_four_keys_first(stage: Stage):
