@@ -44,6 +44,8 @@ class LeaseConnection:
         self._shared = shared
         self.failure: Exception | None = None
         self.hangs = False
+        # From a request to its answer.
+        self.seconds = 0.0
         self.loses_answers = False
 
     async def _send(self) -> None:
@@ -51,7 +53,7 @@ class LeaseConnection:
             await asyncio.Event().wait()
         if self.failure:
             raise self.failure
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.seconds)
 
     async def get(self) -> Lease | None:
         await self._send()

@@ -38,9 +38,10 @@ log = structlog.get_logger(__name__)
 # client-go waits up to 2.2 retry periods between two tries. Up to 1.5 still spreads the replicas, and lets a
 # handover, the old leader's shutdown included, take less than five seconds.
 _JITTER = 0.5
-# What an orderly shutdown may spend on telling of it and on giving the lease back, in seconds.
+# What an orderly shutdown may spend on telling of it and, that included, on giving the lease back: with the
+# manager's grace less than two seconds, and enough for three answers over a line of half a second each.
 _FLUSH_SECONDS = 0.1
-_RELEASE_SECONDS = 0.3
+_RELEASE_SECONDS = 1.6
 # What the work may take to end once leadership is lost, in seconds: less than the lease still runs.
 _CANCEL_SECONDS = 2.0
 
@@ -129,8 +130,14 @@ class LeaderElector:
         # The lease as last seen, and since when its record has been the same.
         self._lease: Lease | None = None
         self._observed_at = 0.0
-        # Set from before a write until its answer: a write without an answer may have been carried out.
+        # Whether the lease was written: from before the first write, which may be carried out unanswered.
         self._maybe_ours = False
+        # Set from before a write until its answer: one that makes the lease ours, one that gives it back.
+        self._unanswered = False
+        self._unanswered_release = False
+        # Held by an attempt to renew, and until when the lease is to be given back.
+        self._attempt = asyncio.Lock()
+        self._release_until: float | None = None
 
     async def run(self, lead: Callable[[], Awaitable[None]]) -> None:
         """Wait for the lease, run `lead` while holding it, and release it when `lead` has ended.
@@ -177,12 +184,24 @@ class LeaderElector:
             return await renewal
         finally:
             await self._end(work)
+            self._release_until = clock.monotonic() + _RELEASE_SECONDS
+            await self._end_renewal(renewal)
+
+    async def _end_renewal(self, renewal: asyncio.Task[None]) -> None:
+        """End it between two attempts: of one that is cut off nobody knows whether it was carried out."""
+        try:
+            async with asyncio.timeout_at(self._release_until), self._attempt:
+                await self._end(renewal)
+        except TimeoutError:
             await self._end(renewal)
 
     async def _end(self, task: asyncio.Future[Any]) -> None:
         task.cancel()
         await asyncio.wait({task}, timeout=_CANCEL_SECONDS)
-        if not task.done():
+        if task.done():
+            # Looked at, or Python complains of a failure that nobody retrieved.
+            _ = task.cancelled() or task.exception()
+        else:
             self._log.error("Work did not end when cancelled; it can write no longer, and the process ends")
 
     async def _renew(self) -> None:
@@ -194,7 +213,8 @@ class LeaderElector:
             started = clock.monotonic()
             # A process that was stopped past its deadline gets one short try: the lease may still be its own.
             seconds = min(max(deadline - started, settings.retry_period), settings.attempt_timeout)
-            problem = await self._try(self._renew_once(), seconds)
+            async with self._attempt:
+                problem = await self._try(self._renew_once(), seconds)
             if problem is None:
                 deadline = started + settings.renew_deadline
                 self._leadership.hold_until(deadline)
@@ -251,32 +271,54 @@ class LeaderElector:
 
     async def _write(self, lease: Lease | None) -> None:
         """Make the lease ours, provided that it is still as given. Raises KubeError."""
-        self._maybe_ours = True
+        self._maybe_ours = self._unanswered = True
         before: Record = lease.record if lease else {}
         record = held_record(before, self._settings.identity, self._settings.duration, clock.now())
         if lease is None:
             self._lease = await self._leases.create(record)
         else:
             self._lease = await self._leases.replace(lease, record)
+        self._unanswered = False
         self._observed_at = clock.monotonic()
 
     async def _release(self) -> None:
         """Give the lease back at once, so that whoever waits need not wait for it to run out."""
+        until = self._release_until or clock.monotonic() + _RELEASE_SECONDS
         try:
-            async with asyncio.timeout(_RELEASE_SECONDS):
+            async with asyncio.timeout_at(until):
                 await self._give_back()
         except (KubeError, TimeoutError) as error:
-            self._log.warning(
-                "Lease not released: another replica has to wait until it has run out",
-                error=str(error) or f"no answer from the API server within {_RELEASE_SECONDS:g} s",
-            )
+            message = "Lease not released: another replica has to wait until it has run out"
+            if self._unanswered_release:
+                message = "Lease perhaps not released: if so, another replica waits until it has run out"
+            nothing = f"no answer from the API server within {_RELEASE_SECONDS:g} s"
+            self._log.warning(message, error=str(error) or nothing)
 
     async def _give_back(self) -> None:
-        # Read anew: a write that was cut off may have been carried out.
-        lease = await self._look()
-        if lease is not None and lease.holder == self._settings.identity:
+        lease = self._lease
+        # Read anew only where it may be another than is known: each answer takes its time.
+        if self._unanswered or lease is None:
+            lease = await self._look()
+        try:
+            await self._free(lease)
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            # Somebody changed it, or a write that was cut off has arrived.
+            await self._free(await self._look())
+
+    async def _free(self, lease: Lease | None) -> None:
+        if lease is None or lease.holder != self._settings.identity:
+            self._log.info("The leader lease is not ours any more", holder=lease.holder if lease else "")
+            return
+        self._unanswered_release = True
+        try:
             await self._leases.replace(lease, released_record(lease.record, clock.now()))
-            self._log.info("Released the leader lease")
+        except ApiError as error:
+            # What a server fails at may have been carried out all the same.
+            self._unanswered_release = error.status >= 500
+            raise
+        self._log.info("Released the leader lease")
 
     def _record(self, what: str) -> None:
         lease = self._lease

@@ -3,9 +3,10 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from kagenti_operator import clock
-from kagenti_operator.kube.errors import Unreachable
+from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
 from kagenti_operator.runtime.election.leader import LeadershipLost
 from kagenti_operator.runtime.election.lease import held_record, micro_time, released_record
 from tests.support.election import Replica, SharedLease
@@ -323,10 +324,79 @@ async def test_a_lease_that_cannot_be_given_back_does_not_hold_up_the_end(first:
     await lead(first)
     first.connection.hangs = True
     first.finish.set()
-    await advance(0.5)
+    with capture_logs() as logs:
+        await advance(1.7)
     assert first.task
     assert first.task.done()
     assert first.task.exception() is None
+    assert logs[-1]["event"].startswith("Lease perhaps not released")
+    await first.end()
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (None, "Released the leader lease"),
+        (
+            ApiError("update Lease", status=403, reason="Forbidden"),
+            "Lease not released: another replica has to wait until it has run out",
+        ),
+        (
+            ApiError("update Lease", status=504, reason="Timeout"),
+            "Lease perhaps not released: if so, another replica waits until it has run out",
+        ),
+        (
+            Unreachable("broke the connection off"),
+            "Lease perhaps not released: if so, another replica waits until it has run out",
+        ),
+    ],
+    ids=str,
+)
+async def test_whether_the_lease_was_released_is_said_as_far_as_it_is_known(
+    first: Replica, failure: KubeError | None, said: str
+) -> None:
+    await lead(first)
+    first.connection.failure = failure
+    first.finish.set()
+    with capture_logs() as logs:
+        await advance(1.7)
+    assert logs[-1]["event"] == said
+    await first.end()
+
+
+async def test_a_release_whose_answer_is_lost_is_not_called_a_failure(
+    first: Replica, shared: SharedLease
+) -> None:
+    await lead(first)
+    first.connection.loses_answers = True
+    first.finish.set()
+    with capture_logs() as logs:
+        await advance(1.7)
+    assert shared.holder == ""
+    assert logs[-1]["event"].startswith("Lease perhaps not released")
+    await first.end()
+
+
+async def test_a_lease_that_is_anothers_by_now_is_left_to_it(first: Replica, shared: SharedLease) -> None:
+    await lead(first)
+    shared.put(held_record({}, "usurper", 15, clock.now()))
+    first.finish.set()
+    with capture_logs() as logs:
+        await settle()
+    assert (logs[-1]["event"], logs[-1]["holder"]) == ("The leader lease is not ours any more", "usurper")
+    assert shared.holder == "usurper"
+    await first.end()
+
+
+async def test_labels_put_on_the_lease_do_not_keep_it_from_being_released(
+    first: Replica, shared: SharedLease
+) -> None:
+    await lead(first)
+    assert shared.lease
+    shared.put({**shared.lease.record, "strategy": "OldestEmulationVersion"})
+    first.finish.set()
+    await settle()
+    assert shared.holder == ""
     await first.end()
 
 
