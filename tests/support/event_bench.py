@@ -22,6 +22,8 @@ class Sent:
         self.created: list[Mapping[str, Any]] = []
         self.patched: list[tuple[str, int]] = []
         self.failures: list[KubeError] = []
+        # By the text that always fails.
+        self.failing: Mapping[str, KubeError] = {}
         self.tries = 0
 
     def _fail(self) -> None:
@@ -32,6 +34,8 @@ class Sent:
     async def create(self, resource: Resource[KubeObject], body: Mapping[str, Any]) -> KubeObject:
         assert resource.path("x") == "/apis/events.k8s.io/v1/namespaces/x/events"
         self._fail()
+        if failure := self.failing.get(body["note"]):
+            raise failure
         self.created.append(body)
         return KubeObject(metadata=ObjectMeta(name=body["metadata"]["name"]))
 

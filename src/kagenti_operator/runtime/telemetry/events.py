@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import structlog
@@ -66,6 +67,15 @@ class EventSink(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class _Delayed:
+    """An event that the API server failed at, and that is tried again at that moment."""
+
+    series: Series
+    attempt: int
+    due: float
+
+
 class EventRecorder:
     """Takes events at any time and sends them one after the other while `run` runs."""
 
@@ -86,6 +96,8 @@ class EventRecorder:
         self._series: OrderedDict[Statement, Series] = OrderedDict()
         self._budgets: OrderedDict[ObjectRef, TokenBucket] = OrderedDict()
         self._unsent: OrderedDict[Statement, Series] = OrderedDict()
+        self._delayed: dict[Statement, _Delayed] = {}
+        self._sending = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -108,11 +120,34 @@ class EventRecorder:
     async def run(self) -> None:
         """Send what was recorded until cancelled."""
         while True:
-            while self._unsent:
-                await self._send(*self._unsent.popitem(last=False))
-            self._idle.set()
+            while found := self._next():
+                self._sending = 1
+                await self._send(*found)
+                self._sending = 0
+            if not self._delayed:
+                self._idle.set()
             self._wake.clear()
-            await self._wake.wait()
+            await self._wait()
+
+    def _next(self) -> tuple[Statement, Series, int] | None:
+        """The event to send now, and the how manieth try that is."""
+        if self._unsent:
+            return *self._unsent.popitem(last=False), 1
+        now = clock.monotonic()
+        due = next((statement for statement, it in self._delayed.items() if it.due <= now), None)
+        if due is None:
+            return None
+        delayed = self._delayed.pop(due)
+        return due, delayed.series, delayed.attempt
+
+    async def _wait(self) -> None:
+        """Return when something new is recorded, or something delayed is due."""
+        due = min((delayed.due for delayed in self._delayed.values()), default=None)
+        try:
+            async with asyncio.timeout_at(due):
+                await self._wake.wait()
+        except TimeoutError:
+            return
 
     async def flush(self, seconds: float) -> None:
         """Wait until everything recorded was sent or refused, but not longer than that."""
@@ -120,17 +155,22 @@ class EventRecorder:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         except TimeoutError:
-            log.warning("Events could not be sent in time", events=len(self._unsent) + 1)
+            log.warning("Events could not be sent in time", events=self._waiting + self._sending)
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._unsent) + len(self._delayed)
 
     def _record(self, statement: Statement) -> bool:
         series = self._count(statement)
-        if statement in self._unsent or not series.worth_writing():
+        waits = statement in self._unsent or statement in self._delayed
+        if waits or not series.worth_writing():
             return True
         if not self._may_say(statement.about):
             return False
-        if len(self._unsent) >= _MAX_QUEUED:
+        if self._waiting >= _MAX_QUEUED:
             if self._trouble.holds("overflow", ""):
-                log.warning("Too many events wait to be sent, new ones are dropped", events=len(self._unsent))
+                log.warning("Too many events wait to be sent, new ones are dropped", events=self._waiting)
             return False
         self._trouble.ends("overflow")
         self._unsent[statement] = series
@@ -168,15 +208,20 @@ class EventRecorder:
             )
         return allowed
 
-    async def _send(self, statement: Statement, series: Series) -> None:
-        for attempt in range(1, _MAX_TRIES + 1):
+    async def _send(self, statement: Statement, series: Series, attempt: int) -> None:
+        while True:
             try:
                 await self._write(statement, series)
             except KubeError as error:
                 if attempt == _MAX_TRIES or not _is_passing(error):
                     self._log_refusal(statement, error)
                     return
-                await asyncio.sleep(_BACKOFF.delay(attempt, self._rng))
+                delay, attempt = _BACKOFF.delay(attempt, self._rng), attempt + 1
+                if isinstance(error, ApiError) and not error.too_many_requests:
+                    # Perhaps it fails at this one only, such as in the admission of its namespace.
+                    self._delayed[statement] = _Delayed(series, attempt, clock.monotonic() + delay)
+                    return
+                await asyncio.sleep(delay)
             else:
                 return
 

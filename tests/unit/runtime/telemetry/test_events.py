@@ -183,6 +183,42 @@ async def test_an_event_outlives_an_api_server_that_is_away_for_a_while(bench: E
     assert not logs
 
 
+async def test_an_event_that_the_server_fails_at_holds_up_no_other(bench: EventBench) -> None:
+    fails = ApiError("create Event", status=500, message="failed calling webhook")
+    bench.sent.failing = {"x": fails}
+    with capture_logs() as logs:
+        async with bench.sending():
+            bench.recorder.normal(AGENT, "Configured", "x")
+            for note in "abc":
+                bench.recorder.normal(AGENT, "Configured", note)
+            await settle()
+            assert [event["note"] for event in bench.sent.created] == ["a", "b", "c"]
+            # What is said again meanwhile waits with it.
+            bench.recorder.normal(AGENT, "Configured", "x")
+            await advance(100)
+            bench.sent.failing = {}
+            await advance(31)
+            assert bench.sent.created[-1]["note"] == "x"
+            assert bench.sent.created[-1]["series"]["count"] == 2
+            tries = bench.sent.tries
+            bench.sent.failing = {"y": fails}
+            bench.recorder.normal(AGENT, "Configured", "y")
+            await advance(600)
+            assert bench.sent.tries == tries + 12
+    assert [line["error"] for line in logs] == [str(fails)]
+
+
+async def test_a_failing_event_is_tried_again_while_nothing_else_happens(bench: EventBench) -> None:
+    bench.sent.failures = [ApiError("create Event", status=503, message="starting")] * 3
+    async with bench.sending():
+        bench.recorder.normal(AGENT, "Configured", "x")
+        with capture_logs() as logs:
+            await bench.recorder.flush(1)
+        assert logs[0]["events"] == 1
+        await bench.recorder.flush(20)
+        assert len(bench.sent.created) == 1
+
+
 async def test_an_event_is_given_up_in_the_end_and_the_next_one_is_tried(bench: EventBench) -> None:
     bench.sent.failures = [Unreachable("no answer") for _ in range(12)]
     with capture_logs() as logs:
