@@ -9,7 +9,7 @@ import structlog
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.runtime.control.write_backoff import LAST, WriteBackoff, WritesReverted
+from kagenti_operator.runtime.control.write_backoff import LAST, MOST_STOPPED, WriteBackoff, WritesReverted
 from kagenti_operator.runtime.telemetry.standing import Standing
 
 log = structlog.get_logger(__name__)
@@ -73,7 +73,7 @@ class Applier:
         self._client = client
         self._writes = WriteBackoff[_Key]()
         # Fights that were logged.
-        self._logged = Standing[_Key]()
+        self._logged = Standing[_Key](most=MOST_STOPPED)
 
     async def ensure[T: KubeObject](
         self,

@@ -16,6 +16,8 @@ PAUSE = Backoff(first=10.0, longest=300.0)
 LAST = 8
 # Twice as much is kept of what was written once, in about 2 MiB.
 MOST_ONCE = 20_000
+# Of so many a fight that the other writer has won is remembered, in about 2 MiB; the latest ones.
+MOST_STOPPED = 5_000
 # What lasted so long was not undone: the next change begins to count anew. Longer than GitOps tools pause.
 LASTED_SECONDS = 900.0
 
@@ -175,6 +177,9 @@ class WriteBackoff[K: Hashable]:
     def _stop(self, key: K, version: str) -> None:
         written = self._stopped[key] = self._written.pop(key)
         written.reverted = version
+        if len(self._stopped) > MOST_STOPPED:
+            # It begins anew when it comes again, with all pauses.
+            del self._stopped[next(iter(self._stopped))]
 
 
 def _is_other(version: str, written: str) -> bool:

@@ -30,9 +30,13 @@ class Condition:
 class Standing[K: Hashable]:
     """Conditions by key. Texts are kept as hashes, because there may be as many keys as agents."""
 
-    def __init__(self, reminders: Backoff | None = None) -> None:
-        """`reminders`: after how many seconds a condition is said again; None for never."""
+    def __init__(self, reminders: Backoff | None = None, *, most: int | None = None) -> None:
+        """`reminders`: after how many seconds a condition is said again; None for never.
+
+        `most`: of how many keys conditions are kept; past that the oldest is forgotten.
+        """
         self._reminders = reminders
+        self._most = most
         self._conditions: dict[K, Condition] = {}
 
     def __len__(self) -> int:
@@ -48,6 +52,8 @@ class Standing[K: Hashable]:
         known = self._conditions.get(key)
         if known is None:
             self._conditions[key] = Condition(digest, now, now)
+            if self._most is not None and len(self._conditions) > self._most:
+                del self._conditions[next(iter(self._conditions))]
             return True
         known.count += 1
         if known.digest != digest:

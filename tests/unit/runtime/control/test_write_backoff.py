@@ -7,6 +7,7 @@ from kagenti_operator.runtime.control.write_backoff import (
     FREE,
     LAST,
     LASTED_SECONDS,
+    MOST_STOPPED,
     PAUSE,
     WriteBackoff,
 )
@@ -169,6 +170,15 @@ async def test_what_was_made_and_lasted_is_forgotten(writes: WriteBackoff[str]) 
     skip(2 * LASTED_SECONDS)
     writes.forget_what_lasted()
     assert len(writes) == 0
+
+
+async def test_of_fights_that_others_won_a_bounded_number_is_remembered(writes: WriteBackoff[str]) -> None:
+    for number in range(MOST_STOPPED + 10):
+        for _ in range(LAST):
+            writes.wrote(f"key {number}", "a", "7", kept=False)
+    assert len(writes) == MOST_STOPPED
+    assert writes.wait("key 0", "a", "7") == 0
+    assert writes.wait("key 10", "a", "7") == inf
 
 
 async def test_what_is_not_wanted_for_a_while_may_be_made_as_often_as_that(writes: WriteBackoff[str]) -> None:

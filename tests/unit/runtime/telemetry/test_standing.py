@@ -66,3 +66,12 @@ async def test_what_comes_back_after_it_ended_is_new() -> None:
     again = standing.get("a")
     assert again
     assert (again.count, again.seconds) == (1, 0)
+
+
+async def test_of_too_many_the_oldest_is_forgotten_and_new_when_it_comes_again() -> None:
+    standing = Standing[str](most=2)
+    for key in "abc":
+        assert standing.holds(key, "broken")
+    assert len(standing) == 2
+    assert not standing.holds("c", "broken")
+    assert standing.holds("a", "broken")
