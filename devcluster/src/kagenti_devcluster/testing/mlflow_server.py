@@ -15,6 +15,7 @@ from trustme import CA
 
 from kagenti_devcluster.cluster.child_process import ChildProcess
 from kagenti_devcluster.cluster.pki import write_certificate
+from kagenti_devcluster.testing.group_end import GroupEnd
 from kagenti_devcluster.testing.ports import free_port
 from kagenti_devcluster.toolchain import environments
 
@@ -59,6 +60,7 @@ class MLflowServer:
             *options,
         ]
         self._daemon = self._launch()
+        self._group_end = GroupEnd(self._daemon.pid)
 
     @property
     def _database(self) -> Path:
@@ -84,6 +86,7 @@ class MLflowServer:
     def start_again(self) -> None:
         """Under the same address, after `stop`."""
         self._daemon = self._launch()
+        self._group_end = GroupEnd(self._daemon.pid)
         self.wait_until_healthy()
 
     def stop(self) -> None:
@@ -97,6 +100,7 @@ class MLflowServer:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"MLflow still listens after {_STOP_SECONDS:g} s: {self._daemon.tail()}")
             time.sleep(0.1)
+        self._group_end.release()
 
     def _is_listening(self) -> bool:
         with socket.socket() as probe:
