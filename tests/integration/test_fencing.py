@@ -98,3 +98,12 @@ def test_a_write_that_the_network_holds_up_never_arrives_late(client: str, fate:
     command = [sys.executable, "-P", str(_UNACKNOWLEDGED_WRITE), client]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.stdout.strip(), done.returncode) == (fate, 0), done.stderr
+
+
+def test_a_peer_that_vanishes_without_a_word_is_noticed() -> None:
+    # With a keep-alive of one second: what it really is shows tests/unit/kube/test_connector.py.
+    command = [sys.executable, "-m", "tests.integration.dead_peer", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said, _, seconds = done.stdout.strip().partition(" ")
+    assert (said, done.returncode) == ("Interrupted", 0), done.stderr
+    assert float(seconds) < 30

@@ -22,7 +22,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.runtime.election.fencing import UNACKNOWLEDGED_SECONDS, fence
 
 _SIOCSIFFLAGS = 0x8914
-_IFF_UP = 1
+IFF_UP = 1
 _MARGIN_SECONDS = 4.0
 _KUBECONFIG = """\
 apiVersion: v1
@@ -73,7 +73,7 @@ def build_client(kind: str, port: int) -> KubeClient:
 
 
 async def main(kind: str) -> str:
-    set_loopback(_IFF_UP)
+    set_loopback(IFF_UP)
     runner, port = await start_peer()
     try:
         async with build_client(kind, port) as client:

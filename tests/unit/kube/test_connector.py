@@ -5,11 +5,12 @@ import gc
 import socket
 import ssl
 import warnings
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 
+import aiohttp
 import pytest
 from trustme import CA
 
@@ -17,6 +18,10 @@ from kagenti_devcluster.cluster.pki import serving_context
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.auth.rotation import TlsFiles
 from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.connector import Connector
+from kagenti_operator.kube.transport import build_connector
+from kagenti_operator.runtime.election.fencing import fence
+from tests.support.peer import running_peer
 
 DEADLINE_SECONDS = 60.0
 
@@ -74,3 +79,34 @@ def test_a_request_that_was_given_up_leaves_no_connection_when_the_client_is_clo
         asyncio.run(give_up_a_request(server))
         gc.collect()
     assert [str(warning.message) for warning in warned] == []
+
+
+# How each pool of the operator is made: for the API server, while it leads, and for MLflow.
+POOLS: dict[str, Callable[[], Connector]] = {
+    "plain": lambda: build_connector(100),
+    "fenced": lambda: fence(lambda: True)(100),
+    "MLflow": lambda: Connector(keepalive_timeout=4.0),
+}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+async def test_every_connection_notices_a_dead_peer_within_45_seconds(pool: str) -> None:
+    async with running_peer() as peer, aiohttp.ClientSession(connector=POOLS[pool]()) as session:
+        asking = asyncio.create_task(session.get(peer.url))
+        (await peer.request()).begin_stream()
+        async with await asking as response:
+            assert response.connection
+            assert response.connection.transport
+            opened = response.connection.transport.get_extra_info("socket")
+            assert opened.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            idle, interval, probes, unacknowledged = (
+                opened.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (
+                    socket.TCP_KEEPIDLE,
+                    socket.TCP_KEEPINTVL,
+                    socket.TCP_KEEPCNT,
+                    socket.TCP_USER_TIMEOUT,
+                )
+            )
+    assert idle + interval * probes == 45
+    assert 0 < unacknowledged <= 45_000

@@ -1,10 +1,7 @@
 """A client whose writes are held back, at the last possible moment, unless this replica may write."""
 
-import socket
-import sys
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import aiohttp
 from aiohttp.connector import Connection as AiohttpConnection
@@ -32,14 +29,6 @@ def fence(may_write: Callable[[], bool]) -> Callable[[int], Connector]:
     return partial(_build_connector, may_write=may_write)
 
 
-def _open_socket(address: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol = address[:3]
-    opened = socket.socket(family, kind, protocol)
-    if sys.platform == "linux":
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(UNACKNOWLEDGED_SECONDS * 1000))
-    return opened
-
-
 class _FencedConnector(Connector):
     """Asks when a request gets its connection, after which it is sent without giving way.
 
@@ -60,6 +49,6 @@ class _FencedConnector(Connector):
 
 
 def _build_connector(limit: int, *, may_write: Callable[[], bool]) -> Connector:
-    connector = _FencedConnector(limit=limit, socket_factory=_open_socket)
+    connector = _FencedConnector(limit=limit, unacknowledged_seconds=UNACKNOWLEDGED_SECONDS)
     connector.may_write = may_write
     return connector
