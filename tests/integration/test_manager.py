@@ -5,17 +5,22 @@ import json
 import random
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
+import pytest
 
+from kagenti_devcluster.testing.platform import build_crd
 from kagenti_operator import clock
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.objects.models import ConfigMap
-from kagenti_operator.kube.resources import CONFIG_MAPS
+from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
+from kagenti_operator.kube.resources import CONFIG_MAPS, Resource
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Event, Selection
+from kagenti_operator.runtime.control import manager
 from kagenti_operator.runtime.control.applier import Applier
-from kagenti_operator.runtime.control.controller import build_controller
+from kagenti_operator.runtime.control.controller import Controller, build_controller
 from kagenti_operator.runtime.control.manager import Manager
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeaseSettings
 from kagenti_operator.runtime.election.lease import LeaseClient, held_record
@@ -36,7 +41,8 @@ def name_of_original(event: Event[ConfigMap]) -> tuple[str, ...]:
 class Copier:
     """Keeps a copy of every ConfigMap that is labelled `copy=me`."""
 
-    def __init__(self, client: KubeClient, namespace: str) -> None:
+    def __init__(self, client: KubeClient, namespace: str, also: Informer[Any] | None = None) -> None:
+        """`also`: what another controller needs, which notes what it sees of it."""
         rng = random.Random()
         self._applier = Applier(client)
         self._namespace = namespace
@@ -60,14 +66,24 @@ class Copier:
             metrics=self.metrics,
             rng=rng,
         )
+        self.seen: list[str] = []
+        others = (self._watch(also, rng),) if also else ()
         self.manager = Manager(
-            informers=(self._originals, self._copies),
-            controllers=(controller,),
+            informers=(self._originals, self._copies, *((also,) if also else ())),
+            controllers=(controller, *others),
             elector=elector,
             leadership=leadership,
             health=self.health,
             always={"events": recorder.run, "probes": self.probes.run, "metrics": self.scrapes.run},
         )
+
+    def _watch(self, informer: Informer[Any], rng: random.Random) -> Controller[str]:
+        async def note(key: str) -> None:
+            self.seen.append(key)
+
+        watcher = build_controller("watcher", note, self.metrics, rng)
+        watcher.enqueue("begins")
+        return watcher.watches(informer, lambda event: (event.object.metadata.name,))
 
     def _follow(self, client: KubeClient, label: str) -> Informer[ConfigMap]:
         return Informer(
@@ -171,6 +187,81 @@ async def test_at_rest_it_only_renews_its_lease(cluster: Cluster, admin: KubeCli
             while len(writes_in(cluster, namespace, "leases")) < before + 3:
                 await asyncio.sleep(0.2)
         assert len(writes_in(cluster, namespace, "configmaps")) == made
+
+
+GROUP = "converted.example.com"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+
+
+async def define_gadgets(client: KubeClient) -> dict[str, Any]:
+    """A kind with an object that is stored at version v1; return its definition."""
+    crd = build_crd(GROUP, "v1", "Gadget", "gadgets", scope="Namespaced")
+    await client.raw("POST", CRDS, body=json.dumps(crd).encode())
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                gadget = {"apiVersion": f"{GROUP}/v1", "kind": "Gadget", "metadata": {"name": "old"}}
+                path = f"/apis/{GROUP}/v1/namespaces/default/gadgets"
+                await client.raw("POST", path, body=json.dumps(gadget).encode())
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return crd
+
+
+async def convert_by(client: KubeClient, crd: dict[str, Any], conversion: dict[str, Any]) -> None:
+    """Serve and store v2 from now on, converted that way."""
+    (v1,) = crd["spec"]["versions"]
+    versions = [{**v1, "storage": False}, {**v1, "name": "v2"}]
+    patch = {"spec": {"versions": versions, "conversion": conversion}}
+    path = f"{CRDS}/gadgets.{GROUP}"
+    await client.raw(
+        "PATCH", path, body=json.dumps(patch).encode(), content_type="application/merge-patch+json"
+    )
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await client.raw("GET", f"/apis/{GROUP}/v2")
+            except ApiError as error:
+                if not error.not_found:
+                    raise
+                await asyncio.sleep(0.1)
+            else:
+                return
+
+
+async def test_a_kind_whose_conversion_webhook_is_dead_holds_up_only_itself(
+    admin: KubeClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager, "DEFER_SECONDS", 1.0)
+    monkeypatch.setattr(manager, "_WAITING_SECONDS", 1.0)
+    crd = await define_gadgets(admin)
+    dead = {
+        "strategy": "Webhook",
+        "webhook": {
+            "conversionReviewVersions": ["v1"],
+            "clientConfig": {"url": "https://127.0.0.1:1/convert"},
+        },
+    }
+    await convert_by(admin, crd, dead)
+    gadgets = Resource(GROUP, "v2", "gadgets", "Gadget", KubeObject)
+    copier = Copier(admin, namespace, Informer(admin, Selection(resource=gadgets), random.Random()))
+    await put(admin, namespace, "one")
+    async with running(copier):
+        await wait_for(admin, namespace, "copy-of-one", there=True)
+        assert copier.seen == []
+        status, said = await fetch(copier.probes, "/readyz")
+        assert (status, said.splitlines()[0]) == (200, "ok")
+        assert f"what needs them waits (the log says why): gadgets.{GROUP}" in said
+        assert f"gadgets.{GROUP}: not heard yet" in (await fetch(copier.probes, "/readyz?verbose"))[1]
+        await convert_by(admin, crd, {"strategy": "None", "webhook": None})
+        async with asyncio.timeout(PATIENCE):
+            while copier.seen != ["begins", "old"]:
+                await asyncio.sleep(0.1)
+        assert await fetch(copier.probes, "/readyz") == (200, "ok")
+    await admin.raw("DELETE", f"{CRDS}/gadgets.{GROUP}")
 
 
 def writes_in(cluster: Cluster, namespace: str, resource: str) -> list[str]:

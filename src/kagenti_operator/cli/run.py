@@ -61,6 +61,7 @@ from kagenti_operator.runtime.election.leader import (
 from kagenti_operator.runtime.election.lease import LeaseClient
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.health import Health
+from kagenti_operator.runtime.telemetry.informer_metrics import InformerMetrics
 from kagenti_operator.runtime.telemetry.listener import CannotListenError, Listener
 from kagenti_operator.runtime.telemetry.logging import configure
 from kagenti_operator.runtime.telemetry.metrics import Metrics
@@ -349,6 +350,8 @@ def _build_manager(
     health, metrics = Health(), dependencies.metrics
     for collector in (collector for feature in features for collector in feature.metrics):
         metrics.registry.register(collector)
+    informers = tuple(dict.fromkeys(informer for feature in features for informer in feature.informers))
+    metrics.registry.register(InformerMetrics(informers))
     for feature in features:
         health.notes.update(feature.notes)
     always: dict[str, Runnable] = {"events": dependencies.events.run}
@@ -357,7 +360,7 @@ def _build_manager(
     if args.metrics_bind_address:
         always["metrics"] = metrics_server.build_listener(args, metrics, plain).run
     return Manager(
-        informers=tuple(dict.fromkeys(informer for feature in features for informer in feature.informers)),
+        informers=informers,
         controllers=tuple(controller for feature in features for controller in feature.controllers),
         elector=elector,
         leadership=leadership,

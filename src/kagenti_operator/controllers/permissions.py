@@ -1,7 +1,7 @@
 """The permissions without which the operator cannot do what is switched on, asked for when it starts.
 
-Only those that are surely needed: every cache, because no controller starts before all are complete, and the
-writes of the enabled features. What is needed only now and then (making the MLflow CR, deleting a binding) is
+Only those that are surely needed: the caches before which no controller starts, and the writes of the enabled
+features. What is needed only now and then (making the MLflow CR, deleting a binding) is
 reported when it is refused.
 """
 
@@ -62,10 +62,10 @@ def permit(
 
 
 def permit_reads(informers: Iterable[Informer[Any]]) -> Iterator[Permission]:
-    """Build the permissions without which these informers' caches are never complete."""
+    """Build the permissions without which nothing could start: what is deferrable holds up only itself."""
     for informer in informers:
         selection = informer.selection
-        if not selection.optional:
+        if not selection.deferrable:
             namespace, name = selection.namespace or "", selection.name
             yield from permit(informer.resource, "list", "watch", namespace=namespace, name=name)
 

@@ -147,11 +147,13 @@ class KubeClient:
         label_selector: str = "",
         field_selector: str = "",
         silence_seconds: float = SILENCE_SECONDS,
+        opened: Callable[[], None] = lambda: None,
     ) -> AsyncGenerator[WatchEvent[T]]:
         """Yield what happens after `resource_version`; the server ends the watch after `timeout_seconds`.
 
-        A refusal within the stream comes as the event Refused. Raises Silent after `silence_seconds` without
-        a byte. Close the generator when done (`aclosing`).
+        `opened` is called once the server has begun to answer. A refusal within the stream comes as the event
+        Refused. Raises Silent after `silence_seconds` without a byte. Close the generator when done
+        (`aclosing`).
         """
         what = _what("watch", resource, None, namespace)
         params = {
@@ -166,6 +168,7 @@ class KubeClient:
             params=_select(params, label_selector, field_selector),
             accept=_accept(resource),
             silence_seconds=silence_seconds,
+            opened=opened,
         )
         async with aclosing(lines):
             async for line in lines:
@@ -246,13 +249,15 @@ class KubeClient:
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid} if uid else {},
         }
+        what = _what("delete", resource, name, namespace)
         try:
-            await self._transport.request(
-                "DELETE",
-                resource.path(namespace, name),
-                what=_what("delete", resource, name, namespace),
-                body=msgspec.json.encode(options),
+            body = await self._transport.request(
+                "DELETE", resource.path(namespace, name), what=what, body=msgspec.json.encode(options)
             )
+            # The object, or a Status. Anything else is not the API server's answer.
+            bounded_json.decode(body, dict[str, msgspec.Raw])
+        except msgspec.DecodeError as error:
+            raise _misfit(what, error) from error
         except ApiError as error:
             if error.not_found:
                 return False

@@ -37,6 +37,11 @@ class Resource[T: KubeObject]:
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
+    def is_custom(self) -> bool:
+        """Whether a CustomResourceDefinition serves it, whose conversion webhook may be dead."""
+        return "." in self.group and not self.group.endswith(".k8s.io")
+
+    @property
     def crd_name(self) -> str:
         """The name of the CustomResourceDefinition that would serve this resource."""
         return f"{self.plural}.{self.group}"

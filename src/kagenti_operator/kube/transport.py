@@ -12,6 +12,7 @@ import aiohttp
 from yarl import URL
 
 from kagenti_operator.backoff import jittered
+from kagenti_operator.cancellation import is_being_cancelled
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.bounded_answer import read_bounded
 from kagenti_operator.kube.connector import Connector
@@ -126,9 +127,16 @@ class Transport:
             waited += delay
 
     async def stream(
-        self, path: str, *, what: str, params: Mapping[str, str], accept: str, silence_seconds: float
+        self,
+        path: str,
+        *,
+        what: str,
+        params: Mapping[str, str],
+        accept: str,
+        silence_seconds: float,
+        opened: Callable[[], None],
     ) -> AsyncGenerator[bytes]:
-        """Yield the lines of an endless answer until the server ends it.
+        """Yield the lines of an endless answer until the server ends it; `opened` is called when it begins.
 
         Raises ApiError when it is refused, Interrupted when it breaks, Silent when no byte comes for
         `silence_seconds`, and Unreachable when it does not even begin.
@@ -141,6 +149,7 @@ class Transport:
         )
         splitter = LineSplitter()
         async with self._open("GET", path, what, params, None, {"Accept": accept}, timeout) as response:
+            opened()
             async for chunk in response.content.iter_any():
                 for line in splitter.feed(chunk):
                     yield line
@@ -200,6 +209,11 @@ class Transport:
                 raise kind(problem) from error
             self._observe(method, "<error>")
             raise Unreachable(problem) from error
+        except asyncio.CancelledError:
+            if is_being_cancelled():
+                raise
+            # Something inside the client was cancelled, such as a name's resolution that others share.
+            raise Interrupted(f"{what}: the request was cancelled on its way") from None
 
     def _observe(self, method: str, code: str) -> None:
         if self._observer:

@@ -26,6 +26,10 @@ def _only(labels: Labels, names: set[str]) -> Labels:
     return frozenset((name, text) for name, text in labels if name in names)
 
 
+def _fits(labels: Labels, matcher: promql.Matcher) -> bool:
+    return ((matcher.name, matcher.value) in labels) is (matcher.op == promql.MatchOp.Equal)
+
+
 class Moment:
     """All series at one moment; `now`: what `time()` says."""
 
@@ -63,10 +67,10 @@ class Moment:
 
     def _select(self, selector: promql.VectorSelector) -> Vector:
         matchers = selector.matchers.matchers
-        assert all(matcher.op == promql.MatchOp.Equal for matcher in matchers)
-        wanted = {(matcher.name, matcher.value) for matcher in matchers}
+        equal = (promql.MatchOp.Equal, promql.MatchOp.NotEqual)
+        assert all(matcher.op in equal for matcher in matchers)
         found = {labels: value for (name, labels), value in self._samples.items() if name == selector.name}
-        return {labels: value for labels, value in found.items() if wanted <= labels}
+        return {labels: value for labels, value in found.items() if all(_fits(labels, it) for it in matchers)}
 
     def _aggregate(self, expression: promql.AggregateExpr) -> Vector:
         by = set(expression.modifier.labels) if expression.modifier else set[str]()

@@ -10,6 +10,8 @@ JOB = "kagenti-controller-manager-metrics"
 NOW = 1_000_000.0
 
 LEADING = series("leader_election_master_status", name="b7c4ae34.kagenti.dev", job=JOB, instance="a")
+SYNCED = series("kagenti_informer_synced", job=JOB, pod="a", informer="mlflows")
+HEARD = series("kagenti_informer_last_heard_timestamp_seconds", job=JOB, pod="a", informer="mlflows")
 
 # One replica that leads, on OpenShift with agents in two namespaces.
 WELL: Mapping[Series, float] = {
@@ -36,6 +38,8 @@ WELL: Mapping[Series, float] = {
     series("controller_runtime_reconcile_panics_total", job=JOB, controller="agents"): 0,
     series("workqueue_longest_running_processor_seconds", job=JOB, name="agents"): 2,
     series("rest_client_requests_total", job=JOB, pod="a", method="GET", code="403"): 0,
+    SYNCED: 1,
+    HEARD: NOW - 160,
 }
 
 
@@ -125,6 +129,11 @@ def test_refusals_that_are_expected_now_and_then_and_those_of_a_missing_permissi
         }
 
     # Four optional lists, of each of three replicas, at their fastest.
-    assert firing(refused("GET", 12, 12, 12)) == {}
+    assert firing(refused("GET", 120, 120, 120)) == {}
     # One key whose write is refused once a minute.
     assert firing(refused("PATCH", 15)) == {"KagentiPermissionMissing": "warning"}
+
+
+def test_a_kind_of_which_nothing_is_heard() -> None:
+    assert firing({HEARD: NOW - 1000}) == {"KagentiInformerSilent": "warning"}
+    assert firing({SYNCED: 0}, without=HEARD) == {"KagentiInformerSilent": "warning"}

@@ -5,7 +5,7 @@ import json
 import random
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,12 @@ from kagenti_operator import clock
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.auth.rotation import FileToken, FixedToken, TlsFiles
 from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.connector import Connector
 from kagenti_operator.kube.errors import ApiError, KubeError, Silent, TooLarge, Unreachable
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, ROLE_BINDINGS
 from kagenti_operator.kube.transport import LARGEST_ANSWER
 from kagenti_operator.kube.watch import Added, Bookmark, WatchEvent
+from kagenti_operator.runtime.election.lease import Lease, LeaseClient
 from tests.support.peer import Peer, PeerRequest, running_peer, until
 
 pytestmark = pytest.mark.virtual_time
@@ -243,9 +245,52 @@ async def test_a_server_that_is_not_there_is_reported_with_its_address() -> None
                 await client.get(CONFIG_MAPS, "settings", "team1")
 
 
-async def test_an_answer_of_something_else_is_reported(client: KubeClient, peer: Peer) -> None:
+REQUESTS: Mapping[str, Callable[[KubeClient], Awaitable[object]]] = {
+    "get": lambda client: client.get(CONFIG_MAPS, "a", "b"),
+    "list": lambda client: client.list_page(CONFIG_MAPS),
+    "watch": lambda client: anext(client.watch(CONFIG_MAPS, resource_version="1", timeout_seconds=300)),
+    "create": lambda client: client.create(CONFIG_MAPS, CONFIG_MAP),
+    "apply": lambda client: client.apply(CONFIG_MAPS, CONFIG_MAP),
+    "merge patch": lambda client: client.merge_patch(CONFIG_MAPS, "a", {}, "b"),
+    "JSON patch": lambda client: client.json_patch(CONFIG_MAPS, "a", [], "b"),
+    "delete": lambda client: client.delete(CONFIG_MAPS, "a", "b"),
+    "read the lease": lambda client: LeaseClient(client, "a", "b").get(),
+    "make the lease": lambda client: LeaseClient(client, "a", "b").create({}),
+    "renew the lease": lambda client: LeaseClient(client, "a", "b").replace(Lease({}), {}),
+}
+
+
+@pytest.mark.parametrize("what", REQUESTS)
+async def test_an_answer_of_something_else_is_reported(client: KubeClient, peer: Peer, what: str) -> None:
+    asking = asyncio.ensure_future(REQUESTS[what](client))
+    await answered(peer, 200, b"<html>log in</html>\n")
     with pytest.raises(KubeError, match="not what the Kubernetes API sends"):
-        await play(client.get(CONFIG_MAPS, "a", "b"), answered(peer, 200, b"<html>log in</html>"))
+        await asking
+
+
+async def test_nobody_leads_because_somebody_on_the_way_says_yes(client: KubeClient, peer: Peer) -> None:
+    with pytest.raises(KubeError, match="the answer is no Lease"):
+        await play(LeaseClient(client, "a", "b").create({}), answered(peer, 200, {"status": "ok"}))
+
+
+async def test_a_request_that_something_within_the_client_cancels_is_a_failure(
+    client: KubeClient, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def resolve(*_: object, **__: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(Connector, "connect", resolve)
+    with pytest.raises(Unreachable, match="GET /x: the request was cancelled on its way"):
+        await client.raw("GET", "/x")
+    assert peer.idle
+
+
+async def test_a_request_that_is_cancelled_stays_so(client: KubeClient, peer: Peer) -> None:
+    request = asyncio.create_task(client.raw("GET", "/x"))
+    await peer.request()
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
 
 
 async def test_a_redirect_is_not_followed_with_our_token(client: KubeClient, peer: Peer) -> None:

@@ -69,7 +69,8 @@ def setup(
     controller = dependencies.controller(NAME, reconciler.reconcile, queue=queue, workers=WORKERS)
     for kind, informer in facts.workloads.items():
         informer.subscribe(partial(reconciler.follow_rollout, kind))
-        controller.watches(informer, partial(key_of_event, kind))
+        # A kind that cannot be listed holds up its own agents only.
+        controller.watches(informer, partial(key_of_event, kind), needed=False)
     owners = partial(agents_of_grant, dependencies.settings.names)
     controller.watches(facts.roles, owners).watches(facts.bindings, owners)
     controller.follows(gone, lambda: facts.all() if gone.value else ())
@@ -138,6 +139,9 @@ class AgentsReconciler:
 
     async def reconcile(self, key: AgentKey) -> float | None:
         """Bring one agent to what section 2.6 of the contract says."""
+        if self._facts.is_unknown(key):
+            # It comes again when its kind is known; what is not in the cache may exist.
+            return None
         try:
             with self._budget.spending(key, key.namespace):
                 found = await self._resolve(key)

@@ -88,6 +88,18 @@ class AgentFacts:
         )
         self.bindings = informers.get(Selection(resource=ROLE_BINDINGS.for_names(names), label_selector=ours))
 
+    @property
+    def complete(self) -> bool:
+        """Whether every kind of workload could be listed: else there may be agents that nobody knows."""
+        return not any(informer.late for informer in self.workloads.values())
+
+    def is_unknown(self, key: AgentKey) -> bool:
+        """Whether that agent, or one that shares its Role, is of a kind that could not be listed."""
+        late = {kind for kind, informer in self.workloads.items() if informer.late}
+        grants = (self.role(key), self.binding(key)) if late else ()
+        owners = {owner.kind for grant in grants if grant for owner in grant.metadata.owner_references}
+        return key.kind in late or bool(owners & late)
+
     def resource(self, key: AgentKey) -> Resource[Any]:
         """The agent's resource, at the version that the cluster serves."""
         return self.workloads[key.kind].resource

@@ -55,10 +55,9 @@ def setup(
     controller = dependencies.controller("collector-access", reconciler.reconcile, workers=WORKERS)
     for informer in agents.workloads.values():
         informer.subscribe(reconciler.follow_departures)
-        controller.watches(informer, namespace_of_new_agent)
+        controller.watches(informer, namespace_of_new_agent, needed=False)
     controller.watches(access.bindings, lambda event: (event.object.metadata.namespace,))
     platform: tuple[Informer[Any], ...] = (
-        *mlflow.informers,
         *access.roles,
         access.own_role,
         access.deployments,
@@ -66,6 +65,9 @@ def setup(
     )
     for informer in platform:
         controller.watches(informer, lambda _: reconciler.namespaces_of_platform())
+    for informer in mlflow.informers:
+        # What they do not say takes no access away, and gives none.
+        controller.watches(informer, lambda _: reconciler.namespaces_of_platform(), needed=False)
     controller.follows(gone, reconciler.namespaces_of_platform)
     # Its experiment is recorded on the binding.
     workspace = dependencies.settings.mlflow_workspace
@@ -113,17 +115,20 @@ class Leave:
 type Decision = Grant | Revoke | Leave
 
 
-def is_wanted(platform: Platform, namespace: str, *, has_agents: bool, left: bool) -> bool | None:
+def is_wanted(
+    platform: Platform, namespace: str, *, has_agents: bool, left: bool, complete: bool = True
+) -> bool | None:
     """Whether the collector needs access there; None where that cannot be known yet.
 
     `left`: the namespace had agents since this operator was started. One without any may be MLflow's, where
-    its CR was gone already when the operator was started.
+    its CR was gone already when the operator was started. `complete`: there are no agents that nobody could
+    list.
     """
     if has_agents or namespace in (platform.mlflow_namespace, platform.workspace):
         return True
     if namespace in platform.in_use:
         return None
-    return False if left or platform.mlflow_located else None
+    return False if complete and (left or platform.mlflow_located) else None
 
 
 def decide(platform: Platform, *, wanted: bool | None, ours: bool) -> Decision:
@@ -229,7 +234,8 @@ class AccessReconciler:
     async def _reconcile(self, namespace: str) -> float | None:
         current, platform = self._access.binding(namespace), self._observe()
         has_agents, left = self._agents.has_agents(namespace), namespace in self._left
-        wanted = is_wanted(platform, namespace, has_agents=has_agents, left=left)
+        complete = self._agents.complete
+        wanted = is_wanted(platform, namespace, has_agents=has_agents, left=left, complete=complete)
         decision = decide(platform, wanted=wanted, ours=self._access.is_ours(namespace))
         if not isinstance(decision, Grant):
             self._absent.ends(namespace)

@@ -28,6 +28,7 @@ from kagenti_operator.runtime.cache.object_cache import (
     ObjectCache,
     ObjectKey,
     Selection,
+    is_same,
     key_of,
 )
 from kagenti_operator.runtime.cache.relist_watch import RelistWatch
@@ -42,6 +43,7 @@ from kagenti_operator.runtime.cache.watch_states import (
     after_page,
     after_refused_list,
     after_watch,
+    list_again,
 )
 from kagenti_operator.runtime.telemetry.standing import Standing
 
@@ -71,6 +73,8 @@ class Informer[T: KubeObject]:
         self.name = str(selection)
         self.cache = ObjectCache(selection)
         self.resource = selection.resource
+        # Others began without it: until it is complete, what is not in the cache may exist all the same.
+        self.late = False
         self._client = client
         self._rng = rng
         self._page_size = page_size
@@ -80,6 +84,7 @@ class Informer[T: KubeObject]:
         self._listed: dict[ObjectKey, T] = {}
         # Whether there has been a complete list: before that nobody acts on what is in the cache.
         self._complete = False
+        self._heard_at: float | None = None
         self._relist_watch = RelistWatch(self._open_watch, self._take, self.cache)
         self._trouble = Standing[None]()
         self._log = log.bind(resource=self.resource.crd_name.rstrip("."))
@@ -88,6 +93,16 @@ class Informer[T: KubeObject]:
     def synced(self) -> bool:
         """Whether the cache is complete."""
         return self.cache.synced.is_set()
+
+    @property
+    def deferrable(self) -> bool:
+        """Whether work may begin before it is complete."""
+        return self.selection.deferrable
+
+    @property
+    def silent_seconds(self) -> float | None:
+        """For how long nothing has been heard of it, no bookmark either; None before the first answer."""
+        return None if self._heard_at is None else clock.monotonic() - self._heard_at
 
     async def wait_synced(self) -> None:
         """Return when `synced`."""
@@ -139,7 +154,7 @@ class Informer[T: KubeObject]:
             if self._relist_watch.saw(key):
                 continue
             known = self.cache.get(*key)
-            if known is not None and _same(known, obj):
+            if known is not None and is_same(known, obj):
                 # Keeps the copy that exists, so that a second list of a large fleet costs little memory.
                 self._listed[key] = known
                 continue
@@ -180,6 +195,7 @@ class Informer[T: KubeObject]:
             limit=state.limit or self._page_size,
             continue_=state.continue_,
         )
+        self._hear()
         # Only now: others write with it meanwhile, and a version that is not served takes no object.
         self.resource = resource
         return page
@@ -189,8 +205,10 @@ class Informer[T: KubeObject]:
         following = after_refused_list(state, error, self._rng, optional=self.selection.optional)
         if isinstance(following, Absent):
             self._listed = {}
-            self._report_absence(error)
-            self.cache.clear()
+            self._report_absence(error, doubted=following.doubts > 0)
+            if not following.doubts:
+                self._hear()
+                self.cache.clear()
         else:
             self._report_failure("list", error)
         return following
@@ -213,7 +231,7 @@ class Informer[T: KubeObject]:
         following = after_watch(state, end, self._rng)
         if isinstance(following, Watching) and self.resource is not self._versions[0]:
             # A newer version may be served by now.
-            return Listing()
+            return list_again()
         return following
 
     def _open_watch(self, version: str) -> AsyncGenerator[WatchEvent[T]]:
@@ -225,10 +243,16 @@ class Informer[T: KubeObject]:
             resource_version=version,
             timeout_seconds=self._rng.randint(*_WATCH_SECONDS),
             silence_seconds=self._silence_seconds,
+            opened=self._hear,
         )
+
+    def _hear(self) -> None:
+        self._heard_at = clock.monotonic()
 
     def _take(self, event: WatchEvent[T]) -> str:
         """Pass an event on; return the resource version up to which everything is known, if it has one."""
+        if not isinstance(event, Refused):
+            self._hear()
         match event:
             case Added(obj) | Modified(obj):
                 self.cache.put(key_of(obj), obj)
@@ -281,8 +305,11 @@ class Informer[T: KubeObject]:
             )
             self._log.warning(message, error=str(error))
 
-    def _report_absence(self, error: KubeError) -> None:
-        if isinstance(error, ApiError) and error.forbidden:
+    def _report_absence(self, error: KubeError, *, doubted: bool) -> None:
+        if doubted:
+            if self._trouble.holds(None, "doubted"):
+                self._log.info("The API was served and is not found, asking again", error=str(error))
+        elif isinstance(error, ApiError) and error.forbidden:
             if self._trouble.holds(None, "not permitted"):
                 self._log.info("No permission to list, counts as absent", error=str(error))
         elif self._trouble.holds(None, "absent"):
@@ -292,8 +319,3 @@ class Informer[T: KubeObject]:
     def _report_recovery(self) -> None:
         if self._trouble.ends(None):
             self._log.info("Up to date again")
-
-
-def _same(known: KubeObject, obj: KubeObject) -> bool:
-    a, b = known.metadata, obj.metadata
-    return a.resource_version == b.resource_version and a.uid == b.uid

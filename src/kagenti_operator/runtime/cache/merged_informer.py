@@ -13,6 +13,7 @@ from kagenti_operator.runtime.cache.object_cache import (
     ObjectCache,
     ObjectKey,
     Removed,
+    is_same,
     key_of,
 )
 
@@ -45,6 +46,21 @@ class MergedInformer[T: KubeObject]:
         """The resource at the version that was listed last."""
         return self._informers[0].resource
 
+    @property
+    def synced(self) -> bool:
+        """Whether all of them are complete."""
+        return all(informer.synced for informer in self._informers)
+
+    @property
+    def late(self) -> bool:
+        """Whether others began without one of them."""
+        return any(informer.late for informer in self._informers)
+
+    async def wait_synced(self) -> None:
+        """Return when each of them has been complete."""
+        for informer in self._informers:
+            await informer.wait_synced()
+
     def subscribe(self, handler: Handler[T]) -> None:
         """Call `handler` after every change of the cache."""
         self.cache.subscribe(handler)
@@ -60,7 +76,9 @@ class MergedInformer[T: KubeObject]:
         if leaving := self._leaving.pop(key, None):
             leaving.cancel()
         for obj in held:
-            if self.cache.get(*key) is not obj:
+            known = self.cache.get(*key)
+            # Whom two selectors match comes twice, and has changed once.
+            if known is None or not is_same(known, obj):
                 self.cache.put(key, obj)
 
     def _leave(self, key: ObjectKey) -> None:

@@ -31,6 +31,7 @@ class MovableInformer[T: KubeObject](Informer[T]):
         if self._following is not None:
             self._following.cancel()
         self._complete = False
+        self._heard_at = None
         self._listed = {}
         self.cache.replace({})
         if selection is not None:

@@ -37,6 +37,11 @@ class Selection[T: KubeObject]:
     indexes: tuple[tuple[str, IndexFunction[T]], ...] = ()
 
     @property
+    def deferrable(self) -> bool:
+        """Whether work may begin before it is known; what depends on it then waits by itself."""
+        return self.optional or self.resource.is_custom
+
+    @property
     def fields(self) -> str:
         """The field selector of lists and watches, with the one by name."""
         return ",".join(
@@ -205,6 +210,12 @@ class ObjectCache[T: KubeObject]:
             handler(event)
         except Exception:
             log.exception("An event handler failed", informer=str(self.selection))
+
+
+def is_same(known: KubeObject, obj: KubeObject) -> bool:
+    """Whether both are the same object at the same version."""
+    a, b = known.metadata, obj.metadata
+    return a.resource_version == b.resource_version and a.uid == b.uid
 
 
 def _is_older(version: str, known: KubeObject) -> bool:

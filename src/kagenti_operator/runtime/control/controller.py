@@ -8,6 +8,7 @@ from typing import Any, Protocol, Self
 import structlog
 
 from kagenti_operator import clock
+from kagenti_operator.cancellation import StrayCancellation, is_being_cancelled
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.runtime.cache.object_cache import Added, Event, Handler, ObjectCache
@@ -42,6 +43,15 @@ class Watched[T: KubeObject](Protocol):
         """The objects."""
         ...
 
+    @property
+    def synced(self) -> bool:
+        """Whether the cache is complete."""
+        ...
+
+    async def wait_synced(self) -> None:
+        """Return when `synced`."""
+        ...
+
     def subscribe(self, handler: Handler[T]) -> None:
         """Call the handler after every change of the cache."""
         ...
@@ -74,6 +84,7 @@ class Controller[K: Hashable]:
         self._expected = (KubeError, *expected)
         self._active = 0
         self._running = False
+        self._needed: list[Watched[Any]] = []
         self._replays: list[Callable[[], None]] = []
         self._suspensions: list[Observable[bool]] = []
         # Keys that came while the controller was suspended, in their order.
@@ -87,8 +98,13 @@ class Controller[K: Hashable]:
         for key in keys:
             self._queue.add(key)
 
-    def watches[T: KubeObject](self, informer: Watched[T], keys: Mapper[T, K]) -> Self:
+    def watches[T: KubeObject](
+        self, informer: Watched[T], keys: Mapper[T, K], *, needed: bool = True
+    ) -> Self:
         """Reconcile the keys that `keys` gives for each event of `informer` while this controller runs.
+
+        `needed`: the controller does not start before it is complete. Who works without it must not take
+        what is not in the cache for gone while `informer.late`.
 
         When the controller starts, what the informer holds by then comes first, as additions: a replica that
         does not lead keeps no keys of objects that come and go, and misses nothing when it takes over.
@@ -108,6 +124,8 @@ class Controller[K: Hashable]:
 
         informer.subscribe(on_event)
         self._replays.append(replay)
+        if needed:
+            self._needed.append(informer)
         return self
 
     def follows(self, observable: Observable[Any], keys: Callable[[], Iterable[K]]) -> Self:
@@ -145,6 +163,27 @@ class Controller[K: Hashable]:
     @property
     def _is_suspended(self) -> bool:
         return any(suspended.value for suspended in self._suspensions)
+
+    @property
+    def running(self) -> bool:
+        """Whether it works."""
+        return self._running
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The names of the informers that it needs and that are not complete."""
+        return tuple(informer.name for informer in self._needed if not informer.synced)
+
+    async def wait_for_caches(self) -> None:
+        """Return when all that it needs is complete."""
+        while late := [informer for informer in self._needed if not informer.synced]:
+            for informer in late:
+                await informer.wait_synced()
+
+    def resync(self) -> None:
+        """Reconcile everything that the informers hold, if it works: it began when one was not complete."""
+        if self._running:
+            self._replay()
 
     async def run(self) -> None:
         """Work until `stop` is called; then return once what was in work is done."""
@@ -194,6 +233,12 @@ class Controller[K: Hashable]:
             result = "requeue_after"
         except self._expected as error:
             self._failed(key, error, bug=False)
+            result = "error"
+        except asyncio.CancelledError:
+            if is_being_cancelled():
+                raise
+            # The worker would end, and a task group takes no notice of a task that was cancelled.
+            self._failed(key, StrayCancellation("what it waited for was cancelled"), bug=False)
             result = "error"
         except Exception as error:  # noqa: BLE001 - logged in full, and no key may stop the others
             self._metrics.broke()

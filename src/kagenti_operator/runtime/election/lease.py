@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.errors import ApiError, KubeError
 
 API_VERSION = "coordination.k8s.io/v1"
 KIND = "Lease"
@@ -93,8 +93,7 @@ class LeaseClient:
     async def get(self) -> Lease | None:
         """Return the lease as it is now, None where there is none."""
         try:
-            path = f"{self._collection}/{self._name}"
-            return Lease(await self._client.ask("GET", path, dict[str, Any]))
+            return await self._ask("GET", f"{self._collection}/{self._name}")
         except ApiError as error:
             if error.not_found:
                 return None
@@ -111,4 +110,12 @@ class LeaseClient:
 
     async def _send(self, method: str, path: str, body: Mapping[str, Any], record: Record) -> Lease:
         whole = {**body, "apiVersion": API_VERSION, "kind": KIND, "spec": record}
-        return Lease(await self._client.ask(method, path, dict[str, Any], body=whole))
+        return await self._ask(method, path, whole)
+
+    async def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Lease:
+        match await self._client.ask(method, path, dict[str, Any], body=body):
+            case {"kind": "Lease", "metadata": {"uid": str(), "resourceVersion": str()}} as found:
+                return Lease(found)
+            case _:
+                # Somebody on the way says yes to everything, and nobody must lead by that.
+                raise KubeError(f"{method} {path}: the answer is no {KIND}, so it is not the API server's")

@@ -21,14 +21,18 @@ class Health:
         self.ready: dict[str, Check] = {}
         # What people should know though the process does its job.
         self.notes: dict[str, Check] = {}
+        # What `?verbose` tells as well, in lines of its own.
+        self.details: dict[str, Callable[[], str]] = {}
 
     def build_app(self) -> web.Application:
         """Return the web application that serves `/healthz` and `/readyz`."""
         app = web.Application()
-        none: dict[str, Check] = {}
-        for probe, checks, notes in (("healthz", self.alive, none), ("readyz", self.ready, self.notes)):
-            app.router.add_get(f"/{probe}", _answer(probe, checks, notes))
-            app.router.add_get(f"/{probe}/{{check}}", _answer(probe, checks, none))
+        for probe, checks, notes, details in (
+            ("healthz", self.alive, {}, {}),
+            ("readyz", self.ready, self.notes, self.details),
+        ):
+            app.router.add_get(f"/{probe}", _answer(probe, checks, notes, details))
+            app.router.add_get(f"/{probe}/{{check}}", _answer(probe, checks, {}, {}))
         return app
 
 
@@ -41,7 +45,10 @@ def judge(probe: str, checks: Mapping[str, Check]) -> tuple[bool, str]:
 
 
 def _answer(
-    probe: str, checks: Mapping[str, Check], notes: Mapping[str, Check]
+    probe: str,
+    checks: Mapping[str, Check],
+    notes: Mapping[str, Check],
+    details: Mapping[str, Callable[[], str]],
 ) -> Callable[[web.Request], Coroutine[Any, Any, web.Response]]:
     async def answer(request: web.Request) -> web.Response:
         name = request.match_info.get("check")
@@ -52,7 +59,7 @@ def _answer(
         if not passed:
             return web.Response(text=noted + lines, status=500)
         if "verbose" in request.query:
-            return web.Response(text=noted + lines)
+            return web.Response(text=noted + lines + "".join(detail() for detail in details.values()))
         return web.Response(text=f"ok\n{noted}" if noted else "ok")
 
     return answer

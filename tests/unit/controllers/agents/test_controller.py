@@ -20,6 +20,8 @@ from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
+from kagenti_operator.kube.resources import AGENT_SANDBOXES
+from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
 from kagenti_operator.runtime.control.write_backoff import FREE, LAST, PAUSE
 from kagenti_operator.runtime.observable import Observable
@@ -102,6 +104,28 @@ async def cluster() -> AsyncIterator[Cluster]:
         collectors = CollectorExperiments(settings, AccessFacts(dependencies))
         reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, collectors)
         yield Cluster(peer, said, facts, endpoint, gone, reconciler)
+
+
+@pytest.mark.parametrize("late", ["Deployment", "Sandbox"])
+async def test_nothing_is_revoked_of_a_kind_that_cannot_be_listed(cluster: Cluster, late: str) -> None:
+    """The workload, or one of its name that shares the Role, is not in the cache and may exist."""
+    role, binding = build_access(
+        KAGENTI,
+        KEY,
+        ("weather",),
+        (grantee(NEW), replace(grantee(NEW), resource=AGENT_SANDBOXES)),
+        experiment=EXPERIMENT,
+    )
+    put(cluster.facts.roles, msgspec.convert(role, Role))
+    put(cluster.facts.bindings, msgspec.convert(binding, RoleBinding))
+    informer = cluster.facts.workloads[late]
+    assert isinstance(informer, Informer)
+    informer.late = True
+    assert await cluster.reconcile() is None
+    informer.late = False
+    await cluster.reconcile(
+        ("GET", WORKLOAD, HTTPStatus.NOT_FOUND), ("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE)
+    )
 
 
 async def test_access_comes_before_the_environment_that_needs_it(cluster: Cluster) -> None:

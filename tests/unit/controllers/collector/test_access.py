@@ -99,6 +99,12 @@ def test_a_namespace_without_agents_may_be_that_of_an_mlflow_that_is_away(
     assert is_wanted(replace(facts, workspace="team1"), "team1", has_agents=False, left=left) is True
 
 
+def test_access_is_not_taken_away_while_a_kind_of_agents_cannot_be_listed() -> None:
+    assert is_wanted(READY, "team1", has_agents=False, left=True, complete=False) is None
+    assert decide(READY, wanted=None, ours=True) == Leave()
+    assert is_wanted(READY, "team1", has_agents=True, left=False, complete=False) is True
+
+
 def test_a_workspace_to_which_the_collector_still_sends_keeps_its_binding() -> None:
     """Another is configured, but it may be mistyped: until it can be used spans go on to the last one."""
     changed = replace(READY, workspace="team2", in_use=frozenset({"team1"}))

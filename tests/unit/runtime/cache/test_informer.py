@@ -228,6 +228,61 @@ async def test_a_server_that_is_gone_is_tried_again_until_it_is_back(api: FakeAp
     await until(lambda: api.names == ["a", "b"])
 
 
+@pytest.mark.parametrize("what", ["list", "watch"])
+async def test_a_login_page_in_the_place_of_an_answer_takes_nothing_away(
+    api: FakeApiServer, what: str
+) -> None:
+    watch = await api.watching(10, wire("a", 1))
+    await until(lambda: api.names == ["a"])
+    watch.send(bookmark(11))
+    watch.end()
+    if what == "list":
+        await (await api.watch_request(11)).refuse(410, "Expired")
+        await (await api.list_request()).answer(200, b"<html>log in</html>\n")
+        await api.pause(of_at_most=2 * FIRST_BACKOFF)
+        await api.listed(12, wire("a", 1))
+        await api.watch_request(12)
+    else:
+        await (await api.watch_request(11)).answer(200, b"<html>log in</html>\n")
+        await api.pause(of_at_most=FIRST_BACKOFF)
+        await api.watch_request(11)
+    assert api.events == ["+a"]
+
+
+async def test_it_is_known_how_long_ago_the_kind_was_heard(api: FakeApiServer) -> None:
+    def heard() -> float | None:
+        silent = api.informer.silent_seconds
+        return None if silent is None else round(silent, 1)
+
+    await (await api.list_request()).refuse(500, "InternalError")
+    await api.pause(of_at_most=FIRST_BACKOFF)
+    assert heard() is None
+    await api.listed(10)
+    watch = await api.watch_request(10)
+    await advance(5)
+    assert heard() == 5
+    # It is heard when the watch opens, and with each bookmark, but not by a refusal.
+    watch.begin_stream()
+    await until(lambda: heard() == 0)
+    await advance(60)
+    assert heard() == 60
+    watch.send(bookmark(11))
+    await until(lambda: heard() == 0)
+    watch.cut()
+    await api.pause(of_at_most=FIRST_BACKOFF)
+    await (await api.watch_request(11)).refuse(500, "InternalError")
+    await advance(0.5)
+    assert (heard() or 0) > 1
+
+
+async def test_a_kind_that_is_not_served_is_heard_of() -> None:
+    async with run_fake_apiserver() as api:
+        await (await api.list_request()).answer(404)
+        await api.informer.wait_synced()
+        await advance(7)
+        assert round(api.informer.silent_seconds or 0) == 7
+
+
 async def test_a_selection_is_passed_on() -> None:
     selection = Selection(resource=WIDGETS, namespace="team1", label_selector="a=b", name="x")
     async with run_fake_apiserver(selection) as api:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from kagenti_operator.runtime.cache.watch_states import BACKOFF, DOUBTS
 from tests.support.fake_apiserver import FIRST_BACKOFF, FakeApiServer, run_fake_apiserver
 from tests.support.peer import PeerRequest, until
 from tests.support.virtual_time import advance
@@ -60,10 +61,13 @@ async def test_when_the_api_vanishes_all_its_objects_are_deleted(api: FakeApiSer
     watch.send(bookmark(11))
     watch.end()
     await (await api.watch_request(11)).answer(404)
-    await (await api.list_request()).answer(404)
+    for _ in range(DOUBTS):
+        # Another server, which does not know the CRD yet, would say the same.
+        assert (api.names, served.value) == (["a", "b"], True)
+        await (await api.list_request()).answer(404)
+        await api.pause(of_at_most=2 * BACKOFF.step(DOUBTS))
     await until(lambda: api.events == ["+a", "+b", "-a", "-b"])
     assert (api.names, api.informer.synced, changes) == ([], True, [True, False])
-    api.informer.retry_now()
     await api.listed(20, wire("c", 15))
     await until(lambda: api.names == ["c"])
     assert changes == [True, False, True]
@@ -77,6 +81,25 @@ async def test_a_watch_that_is_not_found_while_the_list_is_loses_nothing(api: Fa
     await api.listed(12, wire("a", 1))
     await api.watch_request(12)
     assert api.events == ["+a"]
+
+
+async def test_a_crd_that_one_of_several_servers_does_not_know_yet_is_asked_for_soon(
+    api: FakeApiServer,
+) -> None:
+    watch = await api.watching(10, wire("a", 1))
+    watch.send(bookmark(11))
+    watch.end()
+    with structlog.testing.capture_logs() as logs:
+        await (await api.watch_request(11)).answer(404)
+        await (await api.list_request()).answer(404)
+        await api.pause(of_at_most=FIRST_BACKOFF)
+        await api.listed(12, wire("a", 1))
+        await api.watch_request(12)
+    assert (api.events, api.informer.cache.served.value) == (["+a"], True)
+    assert [line["event"] for line in logs] == [
+        "The API was served and is not found, asking again",
+        "Up to date again",
+    ]
 
 
 async def test_a_missing_permission_is_logged_once_and_over_when_granted(api: FakeApiServer) -> None:
@@ -102,9 +125,9 @@ async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked
                 await (await api.list_request()).refuse(403, "Forbidden", message="not yours")
                 await api.informer.wait_synced()
                 assert api.names == []
-                await advance(299)
+                await advance(29)
                 assert api.peer.idle
-                await api.pause(of_at_most=301)
+                await api.pause(of_at_most=31)
             watch = await api.watching(10, wire("a", 3))
             await until(lambda: api.names == ["a"])
         assert [line["event"] for line in logs] == [

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kagenti_operator.runtime.cache.object_cache import Selection
+from kagenti_operator.runtime.cache.watch_states import DOUBTS
 from tests.support.fake_apiserver import FIRST_BACKOFF, FakeApiServer, run_fake_apiserver
 from tests.support.peer import PeerRequest, until
 from tests.support.widget import WIDGETS, event, page, wire
@@ -64,6 +65,9 @@ async def test_a_version_that_is_tried_is_not_the_one_to_write_with_yet() -> Non
         assert api.informer.resource.api_version == "example.com/v1"
         await tried.answer(404)
         await (await request_at(api, OLD)).answer(404)
+        for _ in range(DOUBTS - 1):
+            await (await request_at(api, NEW)).answer(404)
+            await (await request_at(api, OLD)).answer(404)
         await until(lambda: api.events[-1] == "-a")
         assert api.informer.resource.api_version == "example.com/v1"
 

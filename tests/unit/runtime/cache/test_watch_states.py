@@ -7,6 +7,8 @@ from kagenti_operator.kube.errors import ApiError, Interrupted, KubeError, Unrea
 from kagenti_operator.runtime.cache.watch_states import (
     ABSENT_SECONDS,
     BACKOFF,
+    DOUBTS,
+    FORBIDDEN_SECONDS,
     HOPEFUL_TRIES,
     Absent,
     Listing,
@@ -17,6 +19,7 @@ from kagenti_operator.runtime.cache.watch_states import (
     after_page,
     after_refused_list,
     after_watch,
+    list_again,
 )
 from tests.support.chance import Chance
 
@@ -75,16 +78,43 @@ def test_an_announced_api_is_asked_for_soon_and_then_seldom_again() -> None:
     assert waits == [0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0, ABSENT_SECONDS / 2]
 
 
+def test_an_api_that_was_served_is_asked_for_soon_and_is_absent_only_when_it_is_missing_again_and_again() -> (
+    None
+):
+    listing, doubts, waits = list_again(), list[int](), list[float]()
+    for _ in range(HOPEFUL_TRIES + 1):
+        absent = after_refused_list(listing, NOT_FOUND, NONE)
+        assert isinstance(absent, Absent)
+        doubts.append(absent.doubts)
+        waits.append(round(absent.seconds, 1))
+        listing = after_absence(absent, announced=False)
+    assert doubts == [2, 1, 0, 0, 0, 0, 0, 0]
+    assert waits == [0.8, 1.6, 3.2, 6.4, 12.8, 15.0, 15.0, ABSENT_SECONDS / 2]
+
+
+def test_the_end_of_a_crd_is_believed_sooner_where_somebody_tells_of_it_but_never_at_once() -> None:
+    absent = after_refused_list(list_again(), NOT_FOUND, NONE)
+    assert isinstance(absent, Absent)
+    assert after_absence(absent, announced=True) == Listing(hopeful=HOPEFUL_TRIES, doubts=DOUBTS - 1)
+
+
 def test_a_permission_that_is_needed_is_asked_for_again_soon() -> None:
     assert after_refused_list(Listing(), FORBIDDEN, NONE) == Waiting(0.8, Listing(failures=1))
 
 
 @given(st.integers(0, HOPEFUL_TRIES), RNG)
-def test_what_may_be_missing_and_is_not_permitted_is_asked_for_as_seldom_as_an_absent_api(
+def test_what_may_be_missing_and_is_not_permitted_is_asked_for_again_within_a_minute(
     hopeful: int, rng: Chance
 ) -> None:
     following = after_refused_list(Listing(hopeful=hopeful), FORBIDDEN, rng, optional=True)
-    assert following == after_refused_list(Listing(), NOT_FOUND, rng)
+    assert isinstance(following, Absent)
+    assert FORBIDDEN_SECONDS / 2 <= following.seconds <= FORBIDDEN_SECONDS == 60
+
+
+def test_what_was_permitted_until_now_is_not_believed_lost_at_once() -> None:
+    """An API server that has just started knows no permissions for a moment."""
+    following = after_refused_list(list_again(), FORBIDDEN, NONE, optional=True)
+    assert following == Absent(0.8, HOPEFUL_TRIES - 1, DOUBTS - 1)
 
 
 def test_hope_survives_a_hiccup() -> None:
@@ -125,19 +155,19 @@ def test_refusals_in_a_row_wait_longer() -> None:
 
 
 def test_a_version_that_is_too_old_is_listed_again_at_once() -> None:
-    assert after_watch(Watching("5"), WatchEnd("5", 0, GONE), NONE) == Listing(failures=1)
-    assert after_watch(Watching("5", failures=9), WatchEnd("5", 0, GONE), NONE) == Listing(failures=10)
+    assert after_watch(Watching("5"), WatchEnd("5", 0, GONE), NONE) == list_again(1)
+    assert after_watch(Watching("5", failures=9), WatchEnd("5", 0, GONE), NONE) == list_again(10)
 
 
 def test_a_version_that_is_too_old_right_after_the_list_is_not_listed_in_a_tight_circle() -> None:
     fresh = after_page(Listing(failures=1), "5", "")
     assert isinstance(fresh, Watching)
     following = after_watch(fresh, WatchEnd("5", 0, GONE), NONE)
-    assert following == Waiting(1.6, Listing(failures=2))
+    assert following == Waiting(1.6, list_again(2))
 
 
 def test_a_watch_that_is_not_found_asks_the_list_whether_the_api_vanished() -> None:
-    assert after_watch(Watching("5"), WatchEnd("7", 3, NOT_FOUND), NONE) == Listing(failures=1)
+    assert after_watch(Watching("5"), WatchEnd("7", 3, NOT_FOUND), NONE) == list_again(1)
 
 
 @given(st.booleans(), st.integers(0, 30), st.sampled_from(["5", "6"]), st.floats(0, 700), ERRORS, RNG)

@@ -40,6 +40,13 @@ class Followed:
     def __init__(self) -> None:
         self.cache = ObjectCache(ALL_WIDGETS)
 
+    @property
+    def synced(self) -> bool:
+        return self.cache.synced.is_set()
+
+    async def wait_synced(self) -> None:
+        await self.cache.synced.wait()
+
     def subscribe(self, handler: Handler[Widget]) -> None:
         self.cache.subscribe(handler)
 
@@ -411,6 +418,27 @@ async def test_a_cancelled_reconciliation_is_no_failure(bench: Bench) -> None:
     with pytest.raises(asyncio.CancelledError):
         await run
     assert bench.sample("controller_runtime_reconcile_errors_total") == 0
+
+
+async def test_a_request_that_somebody_else_cancels_is_a_failure_and_ends_no_worker(bench: Bench) -> None:
+    shared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def answer(key: str) -> None:
+        if key == "shared":
+            await shared
+
+    bench.answer = answer
+    with capture_logs() as logs:
+        async with bench.running():
+            bench.controller.enqueue("shared")
+            await settle()
+            shared.cancel()
+            await settle()
+            bench.controller.enqueue("next")
+            await settle()
+            assert bench.seen == ["shared", "next"]
+    assert logs[0]["error"] == "what it waited for was cancelled"
+    assert bench.sample("controller_runtime_reconcile_errors_total") == 1
 
 
 async def test_a_write_that_another_writer_reverts_is_no_failure_and_comes_again_when_it_may(

@@ -5,14 +5,16 @@ import pytest
 from structlog.testing import capture_logs
 
 from kagenti_operator import clock
-from kagenti_operator.runtime.control.controller import build_controller
-from kagenti_operator.runtime.control.manager import EndedUnexpectedly, Manager, Runnable
+from kagenti_operator.runtime.cache.object_cache import Handler, ObjectCache
+from kagenti_operator.runtime.control.controller import Controller, build_controller
+from kagenti_operator.runtime.control.manager import DEFER_SECONDS, EndedUnexpectedly, Manager, Runnable
 from kagenti_operator.runtime.election.leader import LeaderElector, Leadership, LeadershipLost, LeaseSettings
 from kagenti_operator.runtime.election.lease import held_record
 from kagenti_operator.runtime.telemetry.health import Health, judge
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.support.election import Replica, SharedLease
 from tests.support.virtual_time import advance, settle, skip
+from tests.support.widget import ALL_WIDGETS, Widget, widget
 
 pytestmark = pytest.mark.virtual_time
 
@@ -22,6 +24,9 @@ class ManualCache:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.deferrable = False
+        self.late = False
+        self.silent_seconds: float | None = None
         self.running = False
         self.failure: Exception | None = None
         self._synced = asyncio.Event()
@@ -51,6 +56,26 @@ class ManualCache:
             self.running = False
 
 
+class Followed:
+    """An informer whose objects are there, and which is complete when its cache is."""
+
+    name = "widgets"
+
+    def __init__(self, cache: ManualCache) -> None:
+        self._complete = cache
+        self.cache = ObjectCache(ALL_WIDGETS)
+
+    @property
+    def synced(self) -> bool:
+        return self._complete.synced
+
+    async def wait_synced(self) -> None:
+        await self._complete.wait_synced()
+
+    def subscribe(self, handler: Handler[Widget]) -> None:
+        self.cache.subscribe(handler)
+
+
 class Process:
     """What a replica's process consists of, small."""
 
@@ -62,8 +87,10 @@ class Process:
         self.block = asyncio.Event()
         self.block.set()
         self.controller = build_controller("test", self._reconcile, Metrics(), random.Random(1))
+        self.others: list[Controller[str]] = []
         self.shared = SharedLease()
         self._replica = Replica("me", self.shared)
+        self.line = self._replica.connection
         self.leadership = Leadership()
         self._elected = elected
         self.task: asyncio.Task[None] | None = None
@@ -87,7 +114,7 @@ class Process:
     ) -> None:
         manager = Manager(
             informers=self.caches,
-            controllers=[self.controller],
+            controllers=[self.controller, *self.others],
             elector=self._elector() if self._elected else None,
             leadership=self.leadership,
             health=self.health,
@@ -186,6 +213,85 @@ async def test_work_that_does_not_finish_is_cut_off_within_a_second() -> None:
     assert process.reconciled == []
 
 
+@pytest.mark.parametrize("after", [10.0 + step / 10 for step in range(25)])
+async def test_the_lease_is_given_back_within_two_seconds_also_over_a_slow_line(after: float) -> None:
+    process = Process(elected=True)
+    process.line.seconds = 0.5
+    process.block.clear()
+    process.controller.enqueue("stuck")
+    process.caches[0].complete()
+    await process.start()
+    await advance(after)
+    assert process.shared.holder == "me"
+    process.stop.set()
+    await advance(1.99)
+    await process.ended()
+    assert process.shared.holder == ""
+
+
+async def test_a_replica_whose_caches_are_not_complete_leaves_the_lease_to_others() -> None:
+    process = Process(elected=True)
+    await process.start()
+    await advance(10 * DEFER_SECONDS)
+    assert process.shared.holder == ""
+    process.caches[0].complete()
+    await settle()
+    assert process.shared.holder == "me"
+    process.stop.set()
+    await process.ended()
+
+
+async def test_a_kind_that_may_be_missing_holds_up_only_who_needs_it() -> None:
+    process = Process(caches=2, elected=True)
+    missing, listed = process.caches
+    missing.deferrable = True
+    listed.complete()
+    waits = process.controller
+    waits.watches(Followed(missing), lambda _: ())
+    waits.enqueue("waits")
+    goes_on: list[str] = []
+
+    async def reconcile(key: str) -> None:
+        goes_on.append(key)
+
+    other = build_controller("other", reconcile, Metrics(), random.Random(1))
+    followed = Followed(missing)
+    followed.cache.put(("team1", "w"), widget("w", 1))
+    other.watches(followed, lambda event: (event.object.metadata.name,), needed=False)
+    process.others = [other]
+    with capture_logs() as logs:
+        await process.start()
+        await advance(DEFER_SECONDS - 1)
+        assert (process.shared.holder, goes_on) == ("", [])
+        assert judge("readyz", process.health.ready)[0] is False
+        await advance(2)
+    assert (process.shared.holder, goes_on, process.reconciled) == ("me", ["w"], [])
+    assert judge("readyz", process.health.ready)[0] is True
+    note = process.health.notes["late-informers"]
+    assert note() == "cannot be listed, and what needs them waits (the log says why): cache 0"
+    assert "of what they may hold nothing is revoked" in logs[2]["event"]
+    assert missing.late
+    # Now it is known what is not there, and everything is looked at again.
+    missing.complete()
+    await settle()
+    assert (goes_on, process.reconciled, missing.late, note()) == (["w", "w"], ["waits"], False, None)
+    process.stop.set()
+    await process.ended()
+    assert process.shared.holder == ""
+
+
+async def test_a_controller_that_still_waits_does_not_hold_up_the_end() -> None:
+    process = Process(elected=True)
+    process.caches[0].deferrable = True
+    process.controller.watches(Followed(process.caches[0]), lambda _: ())
+    await process.start()
+    await advance(DEFER_SECONDS + 1)
+    assert process.shared.holder == "me"
+    process.stop.set()
+    await process.ended()
+    assert process.shared.holder == ""
+
+
 async def test_the_stop_is_heeded_while_caches_are_not_complete() -> None:
     process = Process(elected=True)
     await process.start()
@@ -220,6 +326,19 @@ async def test_a_task_that_ends_although_it_never_should_ends_the_process() -> N
     await process.start()
     process.caches[0].fail(None)
     with pytest.raises(EndedUnexpectedly, match="informer cache 0 has ended"):
+        await process.ended()
+
+
+async def test_a_task_whose_request_somebody_else_cancels_does_not_end_silently() -> None:
+    shared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run() -> None:
+        await shared
+
+    process = Process()
+    await process.start(always={"server": run})
+    shared.cancel()
+    with pytest.raises(EndedUnexpectedly, match="server has ended"):
         await process.ended()
 
 

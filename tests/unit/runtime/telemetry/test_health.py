@@ -47,6 +47,17 @@ async def test_a_failed_check_is_reported_with_its_reason() -> None:
         assert (await ask(f"{url}/readyz"))[0] == 200
 
 
+async def test_details_are_told_on_request_only() -> None:
+    health = Health()
+    health.details["informers"] = lambda: "pods: heard 3 s ago\nservices: not heard yet\n"
+    async with serving(health) as url:
+        assert await ask(f"{url}/readyz") == (200, "ok")
+        assert (await ask(f"{url}/readyz?verbose"))[1] == (
+            "readyz check passed\npods: heard 3 s ago\nservices: not heard yet\n"
+        )
+        assert "pods" not in (await ask(f"{url}/healthz?verbose"))[1]
+
+
 async def test_checks_are_listed_on_request_and_can_be_asked_alone() -> None:
     health = Health()
     health.ready["informers"] = lambda: "not listed yet: pods"
