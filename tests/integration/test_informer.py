@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import structlog
-import yaml
 
 from kagenti_devcluster.testing.platform import build_crd
 from kagenti_operator.kube.client import PAGE_SIZE, SILENCE_SECONDS, KubeClient
@@ -18,7 +17,7 @@ from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
 from kagenti_operator.kube.resources import CONFIG_MAPS, CUSTOM_RESOURCE_DEFINITIONS, Resource
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Added, Removed, Selection
-from tests.integration.tcp_proxy import TcpProxy
+from tests.integration.tcp_proxy import TcpProxy, running_proxy
 from tests.support.cluster import Cluster
 
 DEADLINE_SECONDS = 60.0
@@ -27,25 +26,11 @@ WIDGETS = Resource(GROUP, "v1", "widgets", "Widget", KubeObject)
 WIDGETS_CRD = build_crd(GROUP, "v1", "Widget", "widgets", scope="Namespaced")
 
 
-@asynccontextmanager
-async def proxied(cluster: Cluster, directory: Path) -> AsyncGenerator[tuple[TcpProxy, KubeClient]]:
-    """A client whose connections all go through a proxy."""
-    proxy = TcpProxy(cluster.control_plane.port)
-    server = await asyncio.start_server(proxy.accept, "127.0.0.1", 0)
-    config = yaml.safe_load(cluster.admin_kubeconfig.read_text())
-    config["clusters"][0]["cluster"]["server"] = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    path = directory / "proxied.kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    async with cluster.connect(path) as client:
-        yield proxy, client
-    server.close()
-    await proxy.close()
-
-
 @pytest.fixture
 async def line(cluster: Cluster, tmp_path: Path) -> AsyncIterator[tuple[TcpProxy, KubeClient]]:
-    async with proxied(cluster, tmp_path) as opened:
-        yield opened
+    """A client whose connections all go through a proxy."""
+    async with running_proxy(cluster, tmp_path) as (proxy, kubeconfig), cluster.connect(kubeconfig) as client:
+        yield proxy, client
 
 
 @asynccontextmanager

@@ -16,6 +16,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.runtime.election.lease import Lease, LeaseClient, held_record, released_record
 from tests.integration.replica import LEASE, LOST
+from tests.integration.tcp_proxy import running_proxy
 from tests.support.cluster import Cluster
 
 # Lease duration, renew deadline and retry period, in seconds: short, but long beside a busy machine's delays.
@@ -35,14 +36,16 @@ class Replicas:
         self._logs = logs
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, times: tuple[str, str, str] = SHORT) -> subprocess.Popen[bytes]:
+    def start(
+        self, name: str, times: tuple[str, str, str] = SHORT, kubeconfig: Path | None = None
+    ) -> subprocess.Popen[bytes]:
         with (self._logs / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [
                     sys.executable,
                     "-P",
                     str(_REPLICA),
-                    str(self._cluster.admin_kubeconfig),
+                    str(kubeconfig or self._cluster.admin_kubeconfig),
                     self._namespace,
                     name,
                     *times,
@@ -68,12 +71,16 @@ class Replicas:
 
     async def wait_for_waiting(self, name: str) -> None:
         async with asyncio.timeout(PATIENCE):
-            while "Not leading" not in (self._logs / f"{name}.log").read_text():
+            while "Not leading" not in self.said(name):
                 await self._pause(name)
 
     async def _pause(self, name: str) -> None:
         assert self._processes[name].poll() is None, f"{name} has ended"
         await asyncio.sleep(0.1)
+
+    def said(self, name: str) -> str:
+        """The log of that replica."""
+        return (self._logs / f"{name}.log").read_text()
 
     def writes_of(self, name: str) -> list[datetime]:
         """When the API server received each write of that replica, by its audit log."""
@@ -169,6 +176,19 @@ async def test_an_orderly_end_hands_over_long_before_the_lease_would_have_run_ou
     assert last < then
     # Where the lease of 15 s has to run out, it is 13 s at least; on an idle machine it is 1 to 3 s.
     assert (then - last).total_seconds() < 12
+
+
+async def test_over_a_slow_line_the_lease_is_given_back_as_well(
+    replicas: Replicas, cluster: Cluster, tmp_path: Path
+) -> None:
+    async with running_proxy(cluster, tmp_path) as (proxy, kubeconfig):
+        proxy.delay_seconds = 0.25
+        process = replicas.start("first", DEFAULT, kubeconfig)
+        await replicas.wait_for_writes_of("first", 3)
+        process.terminate()
+        assert await exit_status(process) == 0
+    assert holder(await replicas.lease()) == ""
+    assert "Released the leader lease" in replicas.said("first")
 
 
 async def test_a_leader_whose_lease_is_taken_leaves(replicas: Replicas) -> None:

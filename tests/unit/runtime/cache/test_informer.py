@@ -5,6 +5,7 @@ import asyncio
 import pytest
 import structlog
 
+from kagenti_operator.backoff import LONGEST_ASKED_SECONDS
 from kagenti_operator.runtime.cache.object_cache import Selection
 from kagenti_operator.runtime.cache.watch_states import BACKOFF
 from tests.support.fake_apiserver import FIRST_BACKOFF, FakeApiServer, run_fake_apiserver
@@ -85,6 +86,15 @@ async def test_a_pause_that_the_server_asks_for_is_kept(api: FakeApiServer) -> N
     assert api.peer.idle
     await advance(0.2 + BACKOFF.first)
     assert not api.peer.idle
+    await api.watch_request(10)
+
+
+async def test_a_pause_that_nobody_would_understand_is_cut_short(api: FakeApiServer) -> None:
+    await (await api.list_request()).answer(429, None, {"Retry-After": "86400"})
+    await api.pause(of_at_most=LONGEST_ASKED_SECONDS + BACKOFF.step(1))
+    await api.listed(10)
+    await (await api.watch_request(10)).answer(503, None, {"Retry-After": "86400"})
+    await api.pause(of_at_most=LONGEST_ASKED_SECONDS + BACKOFF.step(1))
     await api.watch_request(10)
 
 
