@@ -44,9 +44,11 @@ _MAX_REMEMBERED = 1000
 # The API server keeps events for an hour: a series that pauses longer than this begins anew.
 _SERIES_PAUSE_SECONDS = 1800.0
 # client-go tries 12 times as well, but every 10 s: this bridges a short outage sooner and a long one better.
-# While the API server cannot be reached an event is tried for about four minutes.
+# While the API server cannot be reached an event is tried for about four minutes, one of many for longer.
 _MAX_TRIES = 12
 _BACKOFF = Backoff(first=1.0, longest=30.0, jitter=0.25)
+# Between two that are tried again: where every event fails there may be a thousand.
+_RETRY_SECONDS = 0.2
 
 
 class EventSink(Protocol):
@@ -97,7 +99,10 @@ class EventRecorder:
         self._budgets: OrderedDict[ObjectRef, TokenBucket] = OrderedDict()
         self._unsent: OrderedDict[Statement, Series] = OrderedDict()
         self._delayed: dict[Statement, _Delayed] = {}
+        self._retry_at = 0.0
         self._sending = 0
+        # How often in a row there was no answer, or the server shed load: all are held back then.
+        self._unheard = 0
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -130,13 +135,14 @@ class EventRecorder:
             await self._wait()
 
     def _next(self) -> tuple[Statement, Series, int] | None:
-        """The event to send now, and the how manieth try that is."""
+        """The event to send now, and which of its tries that is."""
         if self._unsent:
             return *self._unsent.popitem(last=False), 1
         now = clock.monotonic()
         due = next((statement for statement, it in self._delayed.items() if it.due <= now), None)
-        if due is None:
+        if due is None or now < self._retry_at:
             return None
+        self._retry_at = now + _RETRY_SECONDS
         delayed = self._delayed.pop(due)
         return due, delayed.series, delayed.attempt
 
@@ -144,7 +150,7 @@ class EventRecorder:
         """Return when something new is recorded, or something delayed is due."""
         due = min((delayed.due for delayed in self._delayed.values()), default=None)
         try:
-            async with asyncio.timeout_at(due):
+            async with asyncio.timeout_at(due and max(due, self._retry_at)):
                 await self._wake.wait()
         except TimeoutError:
             return
@@ -209,21 +215,21 @@ class EventRecorder:
         return allowed
 
     async def _send(self, statement: Statement, series: Series, attempt: int) -> None:
-        while True:
-            try:
-                await self._write(statement, series)
-            except KubeError as error:
-                if attempt == _MAX_TRIES or not _is_passing(error):
-                    self._log_refusal(statement, error)
-                    return
-                delay, attempt = _BACKOFF.delay(attempt, self._rng), attempt + 1
-                if isinstance(error, ApiError) and not error.too_many_requests:
-                    # Perhaps it fails at this one only, such as in the admission of its namespace.
-                    self._delayed[statement] = _Delayed(series, attempt, clock.monotonic() + delay)
-                    return
-                await asyncio.sleep(delay)
-            else:
+        try:
+            await self._write(statement, series)
+        except KubeError as error:
+            if attempt == _MAX_TRIES or not _is_passing(error):
+                self._log_refusal(statement, error)
                 return
+            # Perhaps it fails at this one only, such as in the admission of its namespace: others go first.
+            due = clock.monotonic() + _BACKOFF.delay(attempt, self._rng)
+            self._delayed[statement] = _Delayed(series, attempt + 1, due)
+            if isinstance(error, ApiError) and not error.too_many_requests:
+                return
+            self._unheard += 1
+            await asyncio.sleep(_BACKOFF.delay(self._unheard, self._rng))
+        else:
+            self._unheard = 0
 
     async def _write(self, statement: Statement, series: Series) -> None:
         count, at = series.count, clock.monotonic()

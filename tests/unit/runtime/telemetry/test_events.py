@@ -208,6 +208,21 @@ async def test_an_event_that_the_server_fails_at_holds_up_no_other(bench: EventB
     assert [line["error"] for line in logs] == [str(fails)]
 
 
+async def test_a_server_that_fails_at_every_event_is_asked_five_times_a_second_at_most(
+    bench: EventBench,
+) -> None:
+    bench.sent.failures = [ApiError("create Event", status=500, message="no space left")] * 10_000
+    async with bench.sending():
+        for number in range(500):
+            about = ObjectRef(api_version="v1", kind="Pod", name=f"p{number}", namespace="ns")
+            bench.recorder.normal(about, "Configured", "x")
+        await advance(10)
+        first, later = 500, bench.sent.tries
+        await advance(60)
+        assert first <= later <= first + 51
+        assert bench.sent.tries - later <= 301
+
+
 async def test_a_failing_event_is_tried_again_while_nothing_else_happens(bench: EventBench) -> None:
     bench.sent.failures = [ApiError("create Event", status=503, message="starting")] * 3
     async with bench.sending():
@@ -219,14 +234,29 @@ async def test_a_failing_event_is_tried_again_while_nothing_else_happens(bench: 
         assert len(bench.sent.created) == 1
 
 
-async def test_an_event_is_given_up_in_the_end_and_the_next_one_is_tried(bench: EventBench) -> None:
-    bench.sent.failures = [Unreachable("no answer") for _ in range(12)]
+async def test_a_server_that_is_away_is_not_asked_once_for_every_event(bench: EventBench) -> None:
+    bench.sent.failures = [Unreachable("no answer")] * 20
+    async with bench.sending():
+        for number in range(10):
+            bench.recorder.normal(AGENT, "Configured", f"text {number}")
+        await advance(60)
+        # After 1, 2, 4, 8, 16 and 30 s, each a little longer.
+        assert bench.sent.tries <= 6
+        await advance(600)
+    assert len(bench.sent.created) == 10
+
+
+async def test_an_event_that_no_answer_comes_for_holds_up_no_other_for_long(bench: EventBench) -> None:
+    bench.sent.failing = {"x": Unreachable("no answer")}
     with capture_logs() as logs:
         async with bench.sending():
             bench.recorder.normal(AGENT, "Configured", "x")
             bench.recorder.normal(AGENT, "Configured", "y")
+            await advance(2)
+            assert [event["note"] for event in bench.sent.created] == ["y"]
+            assert not logs
             await advance(600)
-    assert [event["note"] for event in bench.sent.created] == ["y"]
+    assert bench.sent.tries == 13
     assert len(logs) == 1
     assert logs[0]["error"] == "no answer"
 
