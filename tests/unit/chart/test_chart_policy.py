@@ -52,7 +52,7 @@ EXCEPTIONS: dict[tuple[str, str, str], str] = {
         "one leads, the others wait: a second replica shortens a takeover, for 60 MiB; a value"
     ),
     (OPERATOR, "pod-networkpolicy", "The pod does not have a matching NetworkPolicy"): (
-        "ports of the API server and of MLflow differ from cluster to cluster; a value"
+        "switched off: ports of the API server and of MLflow differ from cluster to cluster; a value"
     ),
     (TEST, "pod-networkpolicy", "The pod does not have a matching NetworkPolicy"): (
         "it lives for seconds, and listens nowhere"
