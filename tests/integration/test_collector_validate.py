@@ -13,6 +13,9 @@ import pytest
 import yaml
 
 from kagenti_devcluster.toolchain import binaries
+from kagenti_operator.kube.objects.models import MLflow, MLflowAddress, MLflowStatus, ObjectMeta
+from kagenti_operator.mlflow import status
+from kagenti_operator.otelcol import Facts, MLflowDestination, render
 from tests.support.collector_process import DESTINATION, Collector, run_collector
 from tests.support.otlp_sink import Span, Value
 
@@ -57,9 +60,45 @@ def test_configuration_is_valid_without_oauth2client_where_the_build_lacks_it(
     assert_valid(otelcol, path)
 
 
+@pytest.mark.parametrize(
+    ("address", "accepted"),
+    [
+        ("https://mlflow.svc:8443/$HOME/$$/${env:HOME}/{\\", True),
+        ("https://mlflow.svc:8443/$HOME/$$a/;b=c@d/%41", True),
+        ("https://[fd00::1]:8443/mlflow", True),
+        ("https://ml{flow:8443", False),
+        ("https://ml\\flow:8443", False),
+        ("https://mlflow.svc:8443/%zz", False),
+        ("https://mlflow.svc:8443/\n  evil: true", False),
+    ],
+)
+def test_an_address_never_keeps_the_collector_from_starting(
+    otelcol: Path, tmp_path: Path, address: str, accepted: bool
+) -> None:
+    found = MLflow(
+        metadata=ObjectMeta(name="mlflow"), status=MLflowStatus(address=MLflowAddress(url=address))
+    )
+    assert (status.address(found) is not None) == accepted
+    if accepted:
+        destination = MLflowDestination(traces_endpoint=f"{address}/v1/traces")
+        configuration = tmp_path / "base.yaml"
+        configuration.write_text(render(facts_of(destination)))
+        assert_valid(otelcol, configuration)
+
+
 def test_the_variants_are_there() -> None:
     assert len(configurations(with_oauth=False)) >= 10
     assert len(configurations(with_oauth=True)) >= 10
+
+
+def facts_of(destination: MLflowDestination) -> Facts:
+    return Facts(
+        openshift=False,
+        mlflow=destination,
+        phoenix=False,
+        ingress_ca=False,
+        modern_exporter_names=True,
+    )
 
 
 def has_component(otelcol: Path, component: str) -> bool:

@@ -14,8 +14,11 @@ from collections.abc import Mapping
 import msgspec
 
 from kagenti_operator import bounded_json
+from kagenti_operator.plain_text import excerpt
 
 _MAX_TEXT = 300
+# Refusals list what is wrong field by field.
+_MAX_MESSAGE = 4096
 
 
 class KubeError(Exception):
@@ -133,8 +136,8 @@ def error_from_status(what: str, status: Status) -> ApiError:
     return ApiError(
         what,
         status=status.code,
-        reason=status.reason,
-        message=status.message,
+        reason=excerpt(status.reason, _MAX_TEXT),
+        message=excerpt(status.message, _MAX_MESSAGE),
         causes=details.causes or (),
         retry_after=details.retry_after_seconds or None,
     )
@@ -145,13 +148,13 @@ def error_from_response(what: str, code: int, headers: Mapping[str, str], body: 
     try:
         status = bounded_json.decode(body, Status)
     except msgspec.DecodeError:
-        status = Status(message=body[:_MAX_TEXT].decode(errors="replace").strip() or "no explanation given")
+        status = Status(message=excerpt(body, _MAX_TEXT) or "no explanation given")
     details = status.details or StatusDetails()
     return ApiError(
         what,
         status=code,
-        reason=status.reason,
-        message=status.message,
+        reason=excerpt(status.reason, _MAX_TEXT),
+        message=excerpt(status.message, _MAX_MESSAGE),
         causes=details.causes or (),
         retry_after=_seconds(headers.get("Retry-After")) or details.retry_after_seconds or None,
     )

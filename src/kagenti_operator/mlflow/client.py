@@ -5,6 +5,7 @@ trailing slash, with the path under which the server was started, if any.
 """
 
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,9 @@ from kagenti_operator.mlflow.transport import Observer, Transport
 
 # Others may create, delete and purge the same experiment meanwhile, but nobody does so for ever.
 _ROUNDS = 5
+_ID = re.compile(r"[\w-]{1,64}", re.ASCII)
+# MLflow's own bound is half of it.
+_LONGEST_NAME = 1000
 
 
 class Experiment(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,12 +51,26 @@ class Experiment(msgspec.Struct, frozen=True, kw_only=True):
         return (self.id, self.creation_time) == (other.id, other.creation_time)
 
 
+def _check_id(experiment_id: str) -> None:
+    # It becomes part of headers and environments.
+    if not _ID.fullmatch(experiment_id):
+        raise ValueError("an experiment's id is of letters and digits")
+
+
 class _Created(msgspec.Struct):
     experiment_id: str
+
+    def __post_init__(self) -> None:
+        _check_id(self.experiment_id)
 
 
 class _Found(msgspec.Struct):
     experiment: Experiment
+
+    def __post_init__(self) -> None:
+        _check_id(self.experiment.id)
+        if len(self.experiment.name) > _LONGEST_NAME:
+            raise ValueError(f"an experiment's name has no more than {_LONGEST_NAME} characters")
 
 
 class MLflowClient:

@@ -8,9 +8,14 @@ import msgspec
 
 from kagenti_operator import bounded_json
 from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.plain_text import excerpt
 
 ALREADY_EXISTS = "RESOURCE_ALREADY_EXISTS"
 DOES_NOT_EXIST = "RESOURCE_DOES_NOT_EXIST"
+_MAX_CODE = 64
+_MAX_TEXT = 500
+# Of what is no answer of MLflow's, such as a page of HTML.
+_MAX_FOREIGN = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +81,17 @@ def _read_error(headers: Mapping[str, str], body: bytes) -> tuple[str, str]:
     except msgspec.DecodeError:
         answer = _ErrorAnswer()
     if answer.error is not None:
-        return answer.error.code or "UNKNOWN", answer.error.message
+        return _clean(answer.error.code, answer.error.message)
     if answer.error_code:
-        return answer.error_code, answer.message
+        return _clean(answer.error_code, answer.message)
     if location := headers.get("Location"):
         # The query may be another at each try, such as a login's `state`: it is one trouble, not many.
-        return "REDIRECT", f"it points to {location.partition('?')[0]}"
-    return "UNKNOWN", " ".join(body[:200].decode(errors="replace").split()) or "no explanation"
+        return "REDIRECT", f"it points to {excerpt(location.partition('?')[0], _MAX_FOREIGN)}"
+    return "UNKNOWN", excerpt(body, _MAX_FOREIGN) or "no explanation"
+
+
+def _clean(code: str, message: str) -> tuple[str, str]:
+    return excerpt(code, _MAX_CODE) or "UNKNOWN", excerpt(message, _MAX_TEXT)
 
 
 def _advice(request: Request, status: int, code: str, said: str) -> str:

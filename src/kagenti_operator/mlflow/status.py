@@ -4,11 +4,18 @@
 A value that is no usable URL counts as unset, and `malformed_urls` tells of it.
 """
 
+import re
 from datetime import datetime
 from urllib.parse import SplitResult, urlsplit
 
 from kagenti_operator.contract import OTLP_TRACES_PATH
 from kagenti_operator.kube.objects.models import Condition, MLflow
+from kagenti_operator.plain_text import excerpt
+
+# With another host, or an escape that is none, the collector would not start.
+_URL = re.compile(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})+")
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9._]*[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?")
+_MAX_SHOWN = 200
 
 
 def is_available(mlflow: MLflow) -> bool:
@@ -77,7 +84,11 @@ def _complain(url: str) -> str:
             "so it is neither used nor shown: whoever writes that status must take them out"
         )
     # What is no URL may hold a password all the same: "user:secret@host".
-    shown = "not shown here, because it may hold a password, and" if "@" in url else f"{url!r}, which"
+    shown = (
+        "not shown here, because it may hold a password, and"
+        if "@" in url
+        else f"{excerpt(repr(url), _MAX_SHOWN)}, which"
+    )
     return f"is {shown} is no http or https URL: whoever writes that status must correct it"
 
 
@@ -94,7 +105,7 @@ def _usable(url: str | None) -> str | None:
 
 
 def _parse(url: str | None) -> SplitResult | None:
-    if not url or any(character.isspace() or not character.isprintable() for character in url):
+    if not url or not _URL.fullmatch(url):
         return None
     try:
         parts = urlsplit(url)
@@ -102,7 +113,7 @@ def _parse(url: str | None) -> SplitResult | None:
     except ValueError:
         return None
     # A password in an address would be copied into a ConfigMap that many can read.
-    return parts if usable and "@" not in parts.netloc else None
+    return parts if usable and _HOST.fullmatch(parts.netloc) else None
 
 
 def _without_trailing_slash(url: SplitResult) -> str:

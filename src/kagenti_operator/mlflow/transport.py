@@ -16,6 +16,7 @@ from kagenti_operator.kube.errors import TooLarge
 from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.otlp_path import NO_TOKEN
+from kagenti_operator.mlflow.resolver import ServiceResolver
 from kagenti_operator.mlflow.responses import Request, build_refusal
 from kagenti_operator.mlflow.retry import RetryPolicy, parse_retry_after
 from kagenti_operator.mlflow.tls import TrustStore
@@ -146,7 +147,7 @@ class Transport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
-            connector = Connector(keepalive_timeout=_KEEPALIVE_SECONDS)
+            connector = Connector(keepalive_timeout=_KEEPALIVE_SECONDS, resolver=ServiceResolver())
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
         return self._session
 

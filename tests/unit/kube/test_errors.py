@@ -46,6 +46,18 @@ def test_what_a_proxy_answers_instead_of_json_is_quoted_in_short() -> None:
     assert len(str(error)) < 400
 
 
+def test_a_token_in_what_a_proxy_answers_is_not_shown_wherever_it_is_cut() -> None:
+    token = b"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
+    for before in range(240, 310):
+        assert "eyJhbG" not in str(error_from_response(WHAT, 502, {}, b"x" * before + b" " + token))
+
+
+def test_what_the_api_server_says_is_bounded_and_on_one_line() -> None:
+    error = refusal(422, "Invalid", message="name \x1b[31m\n" + "x" * 10**6)
+    assert error.message.startswith("name \\x1b[31m xxx")
+    assert len(error.message) <= 4096
+
+
 def test_an_empty_refusal_still_makes_a_sentence() -> None:
     assert str(error_from_response(WHAT, 500, {}, b"")) == f"{WHAT}: 500: no explanation given"
 

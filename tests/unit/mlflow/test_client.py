@@ -308,6 +308,15 @@ async def test_a_redirect_to_a_login_page_is_not_followed() -> None:
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("id_", ["${env:MLFLOW_CLIENT_SECRET}", "7\nx: y", "", "7" * 65])
+async def test_an_id_that_no_mlflow_gives_is_not_put_anywhere(id_: str) -> None:
+    created = Answer(body={"experiment_id": id_, "experiment": {"experiment_id": id_, "name": "weather"}})
+    for answers in ([created], [TAKEN, created]):
+        async with serving(*answers) as server:
+            with pytest.raises(MLflowError, match="answers what MLflow would not"):
+                await ensure(server)
+
+
 async def test_a_refusal_names_the_right_that_is_missing() -> None:
     async with serving(REFUSED) as server:
         with pytest.raises(MLflowError, match="verb 'create' on experiments"):

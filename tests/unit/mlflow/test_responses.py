@@ -36,6 +36,22 @@ def test_mlflows_own_shape_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize("shape", [{"error_code": "X" * 1000}, {"error": {"code": "X" * 1000}}])
+def test_what_it_says_is_bounded_and_on_one_line(shape: dict[str, Any]) -> None:
+    said = "no\x1b[2J\n" + "x" * 10**6 + " eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
+    inner = shape.get("error", shape)
+    inner["message"] = said
+    error = refusal(400, shape)
+    assert "no\\x1b[2J xxx" in str(error)
+    assert len(str(error)) < 1000
+
+
+def test_a_page_with_a_token_in_it_is_not_cut_within_the_token() -> None:
+    for before in range(150, 210):
+        page = b"<html>" + b"x" * before + b" eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
+        assert "eyJhbG" not in str(refusal(400, page))
+
+
 def test_the_shape_of_its_authorization_is_read() -> None:
     error = refusal(403, {"error": {"code": "PERMISSION_DENIED", "message": "Permission denied."}})
     assert error.code == "PERMISSION_DENIED"

@@ -95,6 +95,14 @@ def test_a_cr_without_status_has_nothing() -> None:
         "https://mlflow.svc/a b",
         "https://mlflow.svc/\nx-header: y",
         "https://[fd00::1",
+        "https://ml{flow:8443",
+        "https://mlflow\\evil",
+        "https://$HOME",
+        "https://${env:MLFLOW_CLIENT_SECRET}/",
+        "https://mlflow.svc/%zz",
+        "https://mlflow.svc/a\x1b[2J",
+        "https://-mlflow.svc",
+        "https://mlflöw.example",
     ],
 )
 def test_a_malformed_url_counts_as_unset_and_is_reported(malformed: str) -> None:

@@ -10,6 +10,7 @@ from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.failure_events import describe_failure
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.plain_text import excerpt
 from kagenti_operator.runtime.control.write_backoff import LAST, WritesReverted
 from kagenti_operator.runtime.telemetry.reporter import Report
 
@@ -55,7 +56,7 @@ def report_gone() -> Report:
 
 def report_unknown_inject(names: Names, values: tuple[str, ...]) -> Report:
     """The annotation by which people opt out holds no word that is understood; the agent is served."""
-    found = " and ".join(repr(value if len(value) <= 40 else value[:40] + "...") for value in values)
+    found = " and ".join(repr(excerpt(value, 40)) for value in values)
     return Report(
         reason="MLflowInjectNotUnderstood",
         message=f"Annotation {names.mlflow_annotation('inject')} is {found}, which is not understood, so "

@@ -7,6 +7,7 @@ object about which too much is said falls silent for a while, as with client-go.
 
 import asyncio
 import random
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,11 +21,13 @@ from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.errors import ApiError, KubeError, Unreachable
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import EVENTS, Resource
+from kagenti_operator.plain_text import excerpt
 from kagenti_operator.runtime.election.fencing import NotLeading
 from kagenti_operator.runtime.election.lease import micro_time
 from kagenti_operator.runtime.telemetry.event_series import (
     BURST,
     REFILL_SECONDS,
+    EventType,
     ObjectRef,
     Series,
     Statement,
@@ -38,6 +41,8 @@ log = structlog.get_logger(__name__)
 # Limits of the API server's validation, in bytes.
 _MAX_NOTE = 1024
 _MAX_NAME = 253
+_EVENT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_NOT_IN_LABEL = re.compile(r"[^a-z0-9]")
 _MAX_QUEUED = 1000
 # Texts are up to a kilobyte long; what is forgotten begins a new series.
 _MAX_REMEMBERED = 1000
@@ -114,13 +119,11 @@ class EventRecorder:
 
         Returns False where it is dropped because too much is said; said again later, it may get through.
         """
-        return self._record(Statement(about=about, type="Normal", reason=reason, action=action, note=message))
+        return self._record(_statement(about, "Normal", reason, action, message))
 
     def warning(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
         """Record something that people should act on; see `normal`."""
-        return self._record(
-            Statement(about=about, type="Warning", reason=reason, action=action, note=message)
-        )
+        return self._record(_statement(about, "Warning", reason, action, message))
 
     async def run(self) -> None:
         """Send what was recorded until cancelled."""
@@ -195,8 +198,10 @@ class EventRecorder:
 
     def _event_name(self, about: ObjectRef) -> str:
         suffix = f".{self._rng.getrandbits(64):016x}"
+        # Names of some kinds may hold what those of Events may not, such as a colon.
+        name = about.name if _EVENT_NAME.fullmatch(about.name) else _NOT_IN_LABEL.sub("-", about.name.lower())
         # Where a long name is cut there may be a character that must not come before a dot.
-        return about.name[: _MAX_NAME - len(suffix)].rstrip("-.") + suffix
+        return (name[: _MAX_NAME - len(suffix)].strip("-.") or "event") + suffix
 
     def _may_say(self, about: ObjectRef) -> bool:
         budget = self._budgets.get(about) or TokenBucket(BURST, 1 / REFILL_SECONDS)
@@ -259,7 +264,7 @@ class EventRecorder:
             "type": statement.type,
             "reason": statement.reason,
             "action": statement.action,
-            "note": _shorten(statement.note),
+            "note": statement.note,
             "regarding": about.to_wire(),
             "reportingController": self._controller,
             "reportingInstance": self._instance,
@@ -303,6 +308,7 @@ def _remember[K, V](memory: OrderedDict[K, V], key: K, value: V) -> K | None:
     return memory.popitem(last=False)[0] if len(memory) > _MAX_REMEMBERED else None
 
 
-def _shorten(note: str) -> str:
-    encoded = note.encode()
-    return note if len(encoded) <= _MAX_NOTE else encoded[: _MAX_NOTE - 3].decode(errors="ignore") + "…"
+def _statement(about: ObjectRef, type_: EventType, reason: str, action: str, message: str) -> Statement:
+    # What tenants and servers say is in it. Cleaned here, because series remember it.
+    note = excerpt(message, _MAX_NOTE)
+    return Statement(about=about, type=type_, reason=reason, action=action, note=note)

@@ -9,15 +9,15 @@ import msgspec
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from kagenti_operator.plain_text import excerpt, printable, redact
+
 type Format = Literal["json", "text"]
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
-# JSON Web Tokens, OpenShift's opaque tokens, and whatever stands where a bearer token stands.
-_TOKENS = re.compile(
-    r"\beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?|\bsha256~[\w-]{20,}|(?<=[Bb]earer )(?!<)[\w.~+/=-]{8,}"
-)
-_REDACTED = "<redacted>"
+# Longer texts come from others, who may send megabytes. A traceback is ours, and ends with theirs.
+_LONGEST_TEXT = 4096
+_LONGEST_TRACE = 32_768
 _FIRST_KEYS = ("level", "ts", "logger", "msg")
 # Widths of the columns that people read, in characters.
 _LEVEL_WIDTH, _LOGGER_WIDTH, _MESSAGE_WIDTH = 7, 28, 44
@@ -37,6 +37,7 @@ def configure(format: Format, level: str, stream: TextIO = sys.stderr) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="ts"),
         structlog.processors.format_exc_info,
         structlog.processors.EventRenamer("msg"),
+        _bound,
         render,
         _redact,
     ]
@@ -77,6 +78,29 @@ def _add_logger_name(logger: WrappedLogger, _: str, event: EventDict) -> EventDi
     return event
 
 
+def _bound(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """Bound what others may have made long, and keep it from writing over what is beside it."""
+    for key, value in event.items():
+        if key == "exception":
+            event[key] = _bound_trace(str(value))
+        elif isinstance(value, str) and len(value) > _LONGEST_TEXT:
+            event[key] = excerpt(value, _LONGEST_TEXT)
+        elif isinstance(value, str) and not value.isprintable():
+            event[key] = _escape_lines(value)
+    return event
+
+
+def _bound_trace(trace: str) -> str:
+    trace = redact(trace)
+    if len(trace) > _LONGEST_TRACE:
+        trace = f"{trace[: _LONGEST_TRACE // 2]}\n…\n{trace[-_LONGEST_TRACE // 2 :]}"
+    return _escape_lines(trace)
+
+
+def _escape_lines(text: str) -> str:
+    return "\n".join(map(printable, text.split("\n")))
+
+
 def _render_json(_: WrappedLogger, __: str, event: EventDict) -> str:
     ordered: dict[str, Any] = {key: event.pop(key) for key in _FIRST_KEYS}
     ordered.update(event)
@@ -89,7 +113,7 @@ class _TextRenderer:
         self._colour = colour
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> str:
-        level, time, name, message = (str(event.pop(key)) for key in _FIRST_KEYS)
+        level, time, name, message = (printable(str(event.pop(key))) for key in _FIRST_KEYS)
         trace: str | None = event.pop("exception", None)
         shown_level = level.upper().ljust(_LEVEL_WIDTH)
         if self._colour:
@@ -100,10 +124,10 @@ class _TextRenderer:
 
 
 def _show(value: Any) -> str:
-    text = str(value)
+    text = printable(str(value))
     return text if text and not re.search(r"[\s\"=]", text) else repr(text)
 
 
 def _redact(_: WrappedLogger, __: str, line: Any) -> str:
     """Take out what looks like a token, wherever in the finished line it stands, tracebacks included."""
-    return _TOKENS.sub(_REDACTED, str(line))
+    return redact(str(line))

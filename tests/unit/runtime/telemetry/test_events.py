@@ -1,5 +1,7 @@
 import asyncio
 import random
+import re
+from dataclasses import replace
 
 import pytest
 from structlog.testing import capture_logs
@@ -316,6 +318,26 @@ async def test_a_text_that_is_too_long_for_the_api_is_cut(bench: EventBench) -> 
     note = bench.sent.created[0]["note"]
     assert note.endswith("ä…")
     assert 1020 < len(note.encode()) <= 1024
+
+
+async def test_what_others_say_is_one_line_without_tokens_wherever_it_is_cut(bench: EventBench) -> None:
+    token = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJl"
+    async with bench.sending():
+        for before in (960, 1000, 1015):
+            bench.recorder.warning(AGENT, "Refused", "ä\x1b[2J\nb " + "x" * before + f" {token}")
+    for event in bench.sent.created:
+        assert event["note"].startswith("ä\\x1b[2J b xxx")
+        assert "eyJhbG" not in event["note"]
+        assert len(event["note"].encode()) <= 1024
+
+
+async def test_an_event_about_an_object_of_any_name_has_a_name_that_the_api_takes(bench: EventBench) -> None:
+    binding = replace(AGENT, kind="RoleBinding", name="system:Auth ..\x1bx-")
+    async with bench.sending():
+        bench.recorder.warning(binding, "Refused", "x")
+    (event,) = bench.sent.created
+    assert re.fullmatch(r"system-auth[-a-z0-9]*[a-z0-9]\.[0-9a-f]{16}", event["metadata"]["name"])
+    assert event["regarding"]["name"] == binding.name
 
 
 async def test_flushing_waits_for_what_was_recorded_but_not_for_ever(bench: EventBench) -> None:

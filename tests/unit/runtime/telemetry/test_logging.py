@@ -100,6 +100,29 @@ def test_text_shows_a_traceback_below_its_line() -> None:
     assert lines[-1] == "ValueError: a bug"
 
 
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_what_others_say_is_one_line_and_writes_over_nothing(format_: str) -> None:
+    stream = write(format_)
+    structlog.get_logger("x").warning(
+        "MLflow said \x1b[2J\nERROR", name="a\x1b]0;b\x07\r\u202e", list=["\x1b[2J"]
+    )
+    line = stream.getvalue()
+    assert line.count("\n") == 1
+    assert line.removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize("format_", ["text", "json"])
+def test_what_others_say_is_bounded_and_not_cut_within_a_token(format_: str) -> None:
+    stream = write(format_)
+    structlog.get_logger("x").warning("MLflow said " + "x" * 10**6, name="y" * 4090 + f" {TOKEN}")
+    try:
+        fail(ValueError("z" * 10**6))
+    except ValueError:
+        structlog.get_logger("x").exception("broke")
+    assert "eyJhbG" not in stream.getvalue()
+    assert len(stream.getvalue()) < 50_000
+
+
 def test_colours_are_for_terminals_only() -> None:
     plain, terminal = write("text"), Terminal()
     structlog.get_logger("x").error("here")
