@@ -69,7 +69,8 @@ class MockApiServer:
 
     def _list(self, request: web.Request) -> web.Response:
         query, plural = request.query, request.path.rpartition("/")[2]
-        template = LISTS.get((plural, query.get("labelSelector", "")))
+        selector = query.get("labelSelector") or query.get("fieldSelector", "")
+        template = LISTS.get((plural, selector))
         start, limit = int(query.get("continue") or 0), int(query["limit"])
         metadata: dict[str, str] = {"resourceVersion": str(self._version)}
         if template is None:

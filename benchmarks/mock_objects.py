@@ -96,7 +96,8 @@ _OURS = f"{contract.MANAGED_BY_LABEL}={KAGENTI.manager}"
 LISTS: Mapping[tuple[str, str], Template] = {
     ("deployments", KAGENTI.agent_selector): _DEPLOYMENT,
     ("roles", _OURS): _ROLE,
-    ("rolebindings", _OURS): _BINDING,
+    # All of them: the operator keeps those of agents.
+    ("rolebindings", ""): _BINDING,
 }
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from kagenti_devcluster.testing.platform import Object, Platform, always, eventually
+from kagenti_devcluster.testing.platform import RBAC, Object, Platform, always, eventually
 from tests.support.agents import MLFLOW_ONLY, OPT_OUT, Agents, environment
 from tests.support.expectations import expect_unchanged
 from tests.support.mlflow import MLflow
@@ -242,3 +242,71 @@ async def test_a_role_that_two_agents_share_is_not_written_when_the_operator_is_
     start_with_mlflow(features=MLFLOW_ONLY)
     await agents.create_configured("late")
     await expect_unchanged(platform, agents.role_path("twin"), before, seconds=3)
+
+
+async def test_a_role_that_others_grant_too_grants_nothing_until_they_are_gone(
+    agents: Agents, operator: OperatorProcess, platform: Platform
+) -> None:
+    """An empty Role may be granted by anybody who may write RoleBindings: they would wait in it."""
+    del operator
+    role = {"metadata": {"name": "kagenti-mlflow-weather"}}
+    eves = {
+        "metadata": {"name": "system:eves"},
+        "roleRef": {
+            "apiGroup": "rbac.authorization.k8s.io",
+            "kind": "Role",
+            "name": "kagenti-mlflow-weather",
+        },
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "eve"}],
+    }
+    folder = f"{RBAC}/namespaces/{agents.namespace}"
+    await platform.request("POST", f"{folder}/roles", role)
+    await platform.request("POST", f"{folder}/rolebindings", eves)
+    await agents.create("weather")
+
+    async def told() -> None:
+        path = f"/apis/events.k8s.io/v1/namespaces/{agents.namespace}/events"
+        events = (await platform.request("GET", path))["items"]
+        found = {
+            (event["regarding"]["kind"], event["regarding"]["name"]): event["note"]
+            for event in events
+            if event["reason"] == "MLflowRoleGrantedToOthers"
+        }
+        assert found.keys() == {("Deployment", "weather"), ("RoleBinding", "system:eves")}
+        cure = f"kubectl delete rolebinding -n {agents.namespace} system:eves"
+        assert all(cure in note for note in found.values())
+
+    await eventually(told)
+    assert not (await platform.request("GET", agents.role_path("weather")))["rules"]
+    await platform.delete(f"{folder}/rolebindings/system:eves")
+    await agents.expect_configured("weather")
+    await agents.expect_granted("weather")
+
+    async def emptied() -> None:
+        assert not (await platform.request("GET", agents.role_path("weather")))["rules"]
+
+    await platform.request("POST", f"{folder}/rolebindings", eves)
+    await eventually(emptied)
+    await platform.delete(f"{folder}/rolebindings/system:eves")
+    await agents.expect_granted("weather")
+
+
+async def test_a_binding_of_an_agents_name_is_put_right_whoever_made_it(
+    agents: Agents, operator: OperatorProcess, platform: Platform
+) -> None:
+    del operator
+    await agents.create_configured("weather")
+    path = agents.binding_path("weather")
+    await platform.delete(path)
+    await agents.expect_granted("weather")
+    eve = {"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "eve"}
+    label = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}, "subjects": [eve]}
+    await platform.patch(path, label)
+    await agents.expect_granted("weather")
+
+    async def labelled() -> None:
+        binding = await agents.binding("weather")
+        assert binding is not None
+        assert binding["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "kagenti-operator"
+
+    await eventually(labelled)

@@ -10,9 +10,15 @@ import msgspec
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
-from kagenti_operator.kube.manifests import Manifest, build_owner, build_role, build_role_binding
+from kagenti_operator.kube.manifests import (
+    Manifest,
+    build_manifest,
+    build_owner,
+    build_role,
+    build_role_binding,
+)
 from kagenti_operator.kube.objects.agents import Agent, AgentPodTemplate
-from kagenti_operator.kube.objects.rbac import RbacObject, Role, RoleBinding
+from kagenti_operator.kube.objects.rbac import RbacObject, Role
 from kagenti_operator.kube.resources import ROLES, Resource
 from kagenti_operator.mlflow.client import Experiment
 
@@ -28,9 +34,12 @@ class Grantee:
     agent: Agent
 
 
-def grants_role(binding: RoleBinding, role: str) -> bool:
-    """Whether a RoleBinding is to that Role of its namespace; somebody may have made it for another."""
-    return (binding.role_ref.kind, binding.role_ref.name) == (ROLES.kind, role)
+def is_ours(names: Names, grant: RbacObject) -> bool:
+    """Whether the operator made it: people may have taken the label away, or what it belongs to."""
+    metadata = grant.metadata
+    return metadata.labels.managed_by == names.manager or any(
+        o.kind in KINDS for o in metadata.owner_references
+    )
 
 
 def without_foreign_owners[T: RbacObject](grant: T | None) -> T | None:
@@ -79,11 +88,13 @@ def build_access(
     *,
     experiment: Experiment | None,
     mlflow_uid: str = "",
+    empty: bool = False,
 ) -> tuple[Manifest, Manifest]:
     """Build Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve.
 
     `experiment`: the one that all of them have, of the MLflow whose CR has that uid. Its id and creation time
     are kept on the Role, which those who may write workloads cannot write; None where there is no such one.
+    `empty`: the Role grants nothing.
 
     Raises ValueError where there is nothing or nobody to grant: what has no owner outlives its agents.
     """
@@ -91,16 +102,23 @@ def build_access(
         raise ValueError(f"the grant of agent {key} needs a workload that owns it")
     name = names.agent_role(key.name)
     owners = [build_owner(grantee.resource, grantee.agent) for grantee in grantees]
-    role = build_role(
-        name,
-        key.namespace,
-        group=contract.MLFLOW_RBAC_GROUP,
-        resource=contract.EXPERIMENTS,
-        names=experiments,
-        verbs=contract.AGENT_VERBS,
-        labels=names.managed_labels,
-        annotations=_identity(names, experiment, mlflow_uid),
-        owners=owners,
+    metadata: dict[str, Any] = {
+        "labels": names.managed_labels,
+        "annotations": _identity(names, experiment, mlflow_uid),
+        "owners": owners,
+    }
+    role = (
+        build_manifest(ROLES, name, key.namespace, **metadata, rules=[])
+        if empty
+        else build_role(
+            name,
+            key.namespace,
+            group=contract.MLFLOW_RBAC_GROUP,
+            resource=contract.EXPERIMENTS,
+            names=experiments,
+            verbs=contract.AGENT_VERBS,
+            **metadata,
+        )
     )
     accounts = sorted({service_account(grantee.agent.template) for grantee in grantees})
     binding = build_role_binding(

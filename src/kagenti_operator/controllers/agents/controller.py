@@ -7,7 +7,15 @@ from typing import Any
 from kagenti_operator import clock
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.access import Grantee
-from kagenti_operator.controllers.agents.decide import Grant, Inject, Observed, Plan, decide, is_served
+from kagenti_operator.controllers.agents.decide import (
+    Grant,
+    Inject,
+    Observed,
+    Plan,
+    decide,
+    is_served,
+    revocable,
+)
 from kagenti_operator.controllers.agents.events import (
     NEEDS_INJECTION,
     NOT_CONFIGURED,
@@ -28,8 +36,17 @@ from kagenti_operator.controllers.agents.experiments import (
     common_uid,
     names_to_grant,
 )
-from kagenti_operator.controllers.agents.facts import KINDS, AgentFacts, AgentKey, key_of_agent, reference
+from kagenti_operator.controllers.agents.facts import (
+    KINDS,
+    AgentFacts,
+    AgentKey,
+    granted_role,
+    key_of_agent,
+    reference,
+)
+from kagenti_operator.controllers.agents.foreign_bindings import ForeignBindings
 from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.controllers.agents.last_look import LastLook
 from kagenti_operator.controllers.agents.retry_after_denied import RetryAfterDenied
 from kagenti_operator.controllers.agents.rollout import SLOW_SECONDS
 from kagenti_operator.controllers.agents.rollout_slots import RolloutSlots
@@ -38,6 +55,7 @@ from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.agents.workloads import AgentWorkloads
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.objects.agents import Agent
+from kagenti_operator.kube.objects.rbac import RoleBinding
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.runtime.cache.object_cache import Event, Removed, Updated
@@ -73,6 +91,7 @@ def setup(
         controller.watches(informer, partial(key_of_event, kind), needed=False)
     owners = partial(agents_of_grant, dependencies.settings.names)
     controller.watches(facts.roles, owners).watches(facts.bindings, owners)
+    facts.bindings.subscribe(reconciler.foreign.follow)
     controller.follows(gone, lambda: facts.all() if gone.value else ())
     # Agents that came while MLflow was away are looked at when it is back.
     controller.follows(endpoint, lambda: facts.all() if endpoint.value else ())
@@ -96,6 +115,9 @@ def agents_of_grant(names: Names, event: Event[Any]) -> Iterable[AgentKey]:
     for grant in (event.old, event.object) if isinstance(event, Updated) else (event.object,):
         metadata = grant.metadata
         owners = {(o.kind, o.name) for o in metadata.owner_references if o.kind in KINDS}
+        if isinstance(grant, RoleBinding) and (role := granted_role(grant)) and role != metadata.name:
+            workload = names.workload_of_role(role)
+            owners |= {(kind, workload) for kind in KINDS} if workload else set()
         # An owner that was deleted without what it owns is removed from it by the garbage collector.
         if not owners and (name := names.workload_of_role(metadata.name)):
             owners = {(kind, name) for kind in KINDS}
@@ -136,6 +158,8 @@ class AgentsReconciler:
             settings, facts, dependencies.agents_mlflow, dependencies.rng, collectors
         )
         self._workloads = AgentWorkloads(dependencies, facts, self._states)
+        self._last_look = LastLook(dependencies.client, facts)
+        self.foreign = ForeignBindings(dependencies.events)
 
     async def reconcile(self, key: AgentKey) -> float | None:
         """Bring one agent to what section 2.6 of the contract says."""
@@ -163,6 +187,9 @@ class AgentsReconciler:
         if agent is None or endpoint is None or not is_served(agent) or agent.metadata.deletion_timestamp:
             return None
         before = self._recall(key, agent)
+        if before is None and self._facts.foreign_bindings(key):
+            # It would be asked for by its name, which is not known by the Role while that is empty.
+            return None
         endpoint = endpoint.keeping(before.tracking_uri if before else None)
         try:
             known = await self._experiments.resolve(key, agent, endpoint, before)
@@ -193,11 +220,13 @@ class AgentsReconciler:
         """Take a snapshot; also of a workload that left the cache, of which only the API server knows."""
         facts, states = self._facts, self._states
         agent, role, binding = facts.get(key), facts.role(key), facts.binding(key)
-        served = is_served(agent)
+        served, doubtful = is_served(agent), False
         resource = facts.resource(key)
-        if agent is None and (states.known(key) or role or binding or states.slots.holds(key)):
-            # Deleted, or no longer labelled.
-            agent = await self._client.get(resource, key.name, key.namespace)
+        if not served:
+            # Deleted, or no longer labelled, or opted out; or the cache is wrong.
+            known = bool(states.known(key)) or states.slots.holds(key)
+            agent, doubtful = await self._last_look.at(key, agent, known=known)
+        doubtful = doubtful or await self._last_look.has_live_twin(key)
         if agent is not None and agent.metadata.deletion_timestamp and not served:
             agent = None
         grantees = tuple(
@@ -206,7 +235,7 @@ class AgentsReconciler:
             if (it := facts.get(twin)) and is_served(it) and not it.metadata.deletion_timestamp
         )
         # After a restart the first of twins must not take what the Role has of the other.
-        known = [self._recall_own(grantee) for grantee in grantees]
+        recalled = [self._recall_own(grantee) for grantee in grantees]
         return Observed(
             key=key,
             resource=resource,
@@ -215,9 +244,11 @@ class AgentsReconciler:
             grantees=grantees,
             role=role,
             binding=binding,
-            experiments=names_to_grant(known, clock.monotonic()),
-            common=common_experiment(known),
-            mlflow_uid=common_uid(known),
+            experiments=names_to_grant(recalled, clock.monotonic()),
+            common=common_experiment(recalled),
+            doubtful=doubtful,
+            foreign=facts.foreign_bindings(key),
+            mlflow_uid=common_uid(recalled),
             gone=self._gone.value and self._endpoint.value is None,
             taken=isinstance(found, ExperimentTaken),
             injection=found if isinstance(found, Injection) else None,
@@ -232,6 +263,8 @@ class AgentsReconciler:
     ) -> float | None:
         key, agent = observed.key, observed.agent
         reports = [*plan.reports, *report_denied(key, found)]
+        if observed.foreign and observed.served:
+            self.foreign.report(self._names.agent_role(key.name), observed.foreign)
         # While MLflow does not say what an agent is to use, nothing is known of what it could not use.
         unknown = () if observed.injection or plan.over else NEEDS_INJECTION
         wrote, reverted, wait = False, False, None
@@ -249,6 +282,8 @@ class AgentsReconciler:
             self._states.reporter.report(key, about, reports, unknown=unknown)
         if plan.announce and not reverted:
             self._announce(observed)
+        if observed.doubtful:
+            return CONFIRM_SECONDS
         if plan.over:
             return wait if wait is not None or reverted else self._forget(observed)
         if isinstance(found, CollectorsUnknown):
@@ -287,7 +322,7 @@ class AgentsReconciler:
         try:
             if plan.revoke:
                 with failure_reported(reports, *NOT_REVOKED):
-                    await self._applier.delete(ROLE_BINDINGS, observed.binding)
+                    await self._applier.delete(ROLE_BINDINGS, revocable(self._names, observed))
             if plan.grant:
                 with failure_reported(reports, *NOT_GRANTED):
                     wrote = await self._grant(plan.grant)
@@ -308,10 +343,14 @@ class AgentsReconciler:
         return wrote, wait
 
     async def _grant(self, grant: Grant) -> bool:
+        roles, binding, known = self._facts.roles.resource, grant.binding, grant.known_binding
+        role = grant.empty_role or grant.role
         # The binding names the Role, and a Role without a binding grants nothing: this order is safe.
-        wrote = await self._applier.ensure(self._facts.roles.resource, grant.role, grant.known_role)
-        binding, known, replaced = grant.binding, grant.known_binding, grant.replaced
-        return await self._applier.ensure(ROLE_BINDINGS, binding, known, replaced=replaced) or wrote
+        wrote = await self._applier.ensure(roles, role, grant.known_role)
+        wrote = await self._applier.ensure(ROLE_BINDINGS, binding, known, replaced=grant.replaced) or wrote
+        if grant.empty_role and grant.empty_role != grant.role:
+            wrote = await self._applier.ensure(roles, grant.role, None) or wrote
+        return wrote
 
     def _forget(self, observed: Observed) -> float | None:
         key, states = observed.key, self._states

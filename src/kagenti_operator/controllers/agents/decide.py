@@ -1,17 +1,19 @@
 """Pure: what becomes of an agent, from what was observed."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.access import (
     Grantee,
     build_access,
-    grants_role,
+    is_ours,
     without_foreign_owners,
 )
 from kagenti_operator.controllers.agents.events import report_gone, report_kept, report_unknown_inject
-from kagenti_operator.controllers.agents.facts import AgentKey
+from kagenti_operator.controllers.agents.facts import AgentKey, granted_role
+from kagenti_operator.controllers.agents.foreign_bindings import report_foreign
 from kagenti_operator.controllers.agents.injection import (
     Injection,
     InjectionPlan,
@@ -31,6 +33,7 @@ from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.mlflow.client import Experiment
+from kagenti_operator.runtime.control.applier import differs
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 
@@ -41,9 +44,10 @@ class Observed:
     `agent`: its workload, None where that is gone. `served`: it is an agent, and did not opt out. `grantees`:
     the workloads that share its Role, this one included, as far as they are served. `experiments`: the names
     that these have to be granted; `common`: the experiment, where all have the same one, and `mlflow_uid`: of
-    which MLflow's CR. `taken`: the one of its name is somebody else's. `injection`: what it is to use, None
-    while MLflow does not say. `gone`: nor will it, as MLflow is gone for good. `pending`: what was written
-    into it and is not announced yet.
+    which MLflow's CR. `doubtful`: by the caches it, or one that shares its Role, is no agent, and the API
+    server says otherwise. `foreign`: by these others grant its Role. `taken`: its experiment is another's.
+    `injection`: what it is to use, None while MLflow does not say. `gone`: nor will it, as MLflow is gone for
+    good. `pending`: what was written into it and is not announced yet.
     """
 
     key: AgentKey
@@ -57,6 +61,8 @@ class Observed:
     common: Experiment | None
     injection: Injection | None
     mlflow_uid: str = ""
+    doubtful: bool = False
+    foreign: tuple[RoleBinding, ...] = ()
     taken: bool = False
     gone: bool = False
     pending: Pending | None = None
@@ -65,13 +71,17 @@ class Observed:
 
 @dataclass(frozen=True)
 class Grant:
-    """Role and RoleBinding to have. `replaced`: one to another Role, which the API refuses to change."""
+    """Role and RoleBinding to have. `replaced`: one to another Role, which the API refuses to change.
+
+    `empty_role`: the binding has to be put right while the Role grants nothing.
+    """
 
     role: Manifest
     binding: Manifest
     known_role: Role | None
     known_binding: RoleBinding | None
     replaced: RoleBinding | None
+    empty_role: Manifest | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,9 @@ def is_served(agent: Agent | None) -> bool:
 def decide(names: Names, observed: Observed) -> Plan:
     """Decide by section 2.6 of the contract: access first, then the environment."""
     agent = observed.agent
+    if observed.doubtful:
+        # Its event will come.
+        return Plan()
     if agent is None or not observed.served:
         # A twin of which nothing is known has no right yet, and none is kept for it.
         marked = agent is not None and is_marked(agent)
@@ -130,6 +143,11 @@ def decide(names: Names, observed: Observed) -> Plan:
         marked = is_marked(agent)
         reports += (report_gone(),) if marked else ()
         return Plan(grant=grant, change=Release() if marked else None, reports=reports)
+    if observed.foreign:
+        return Plan(
+            grant=grant,
+            reports=(*reports, report_foreign(names.agent_role(observed.key.name), observed.foreign)),
+        )
     if grant is None or observed.injection is None:
         # Its pods may run under another account by the time that MLflow is back: a known grant follows.
         # Without a grant MLflow would refuse its pods, and remember that for minutes.
@@ -162,10 +180,12 @@ def _plan_change(agent: Agent, plan: InjectionPlan, injection: Injection) -> Inj
 
 
 def plan_grant(names: Names, observed: Observed) -> Grant | None:
-    """Plan Role and RoleBinding; None where no experiment is known yet."""
-    if not (observed.experiments and observed.grantees):
+    """Plan Role and RoleBinding; None where no experiment is known yet, and nothing has to be emptied."""
+    known = bool(observed.experiments)
+    if not observed.grantees or not (known or (observed.foreign and observed.role)):
         return None
-    role, binding = build_access(
+    build = partial(
+        build_access,
         names,
         observed.key,
         observed.experiments,
@@ -173,12 +193,25 @@ def plan_grant(names: Names, observed: Observed) -> Grant | None:
         experiment=observed.common,
         mlflow_uid=observed.mlflow_uid,
     )
+    role, binding = build(empty=bool(observed.foreign))
     current = observed.binding
-    fits = current is None or grants_role(current, names.agent_role(observed.key.name))
+    fits = current is None or granted_role(current) == names.agent_role(observed.key.name)
+    known_binding = without_foreign_owners(current) if fits else None
+    filled = observed.role is not None and observed.role.rules
+    # Whom a binding of that name lets in before the operator has seen to it is not the operator's choice.
+    wrong = current is not None and not filled and differs(binding, known_binding)
     return Grant(
         role=role,
         binding=binding,
         known_role=without_foreign_owners(observed.role),
-        known_binding=without_foreign_owners(current) if fits else None,
-        replaced=None if fits else current,
+        known_binding=known_binding,
+        # One that others made for another Role stays: the API server refuses the change, which is reported.
+        replaced=None if fits or current is None or not is_ours(names, current) else current,
+        empty_role=build(empty=True)[0] if wrong else None,
     )
+
+
+def revocable(names: Names, observed: Observed) -> RoleBinding | None:
+    """The binding that goes when the agent's right goes; one of its name that others made is theirs."""
+    binding = observed.binding
+    return binding if binding and is_ours(names, binding) else None

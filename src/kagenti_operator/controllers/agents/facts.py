@@ -2,9 +2,11 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from kagenti_operator import contract
+from kagenti_operator.contract import Names
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.kube.objects.models import KubeObject
@@ -23,6 +25,7 @@ from kagenti_operator.runtime.cache.object_cache import Selection
 from kagenti_operator.runtime.telemetry.events import ObjectRef
 
 BY_NAMESPACE = "namespace"
+BY_ROLE = "role"
 KINDS: Mapping[str, Resource[Any]] = {
     r.kind: r for r in (AGENT_DEPLOYMENTS, AGENT_STATEFUL_SETS, AGENT_SANDBOXES)
 }
@@ -53,17 +56,36 @@ def _namespace(obj: KubeObject) -> tuple[str, ...]:
     return (obj.metadata.namespace,)
 
 
+def _concerns_agents(names: Names, binding: RoleBinding) -> bool:
+    """Whether it has the name of an agent's, or grants an agent's Role."""
+    role = granted_role(binding)
+    return any(names.workload_of_role(it) is not None for it in (binding.metadata.name, role) if it)
+
+
+def _roles_of_others(names: Names, binding: RoleBinding) -> tuple[str, ...]:
+    """The agent's Role that a RoleBinding of another name grants, with its namespace."""
+    role = granted_role(binding)
+    if role is None or role == binding.metadata.name or names.workload_of_role(role) is None:
+        return ()
+    return (f"{binding.metadata.namespace}/{role}",)
+
+
+def granted_role(binding: RoleBinding) -> str | None:
+    """The Role of its namespace that a RoleBinding grants."""
+    return binding.role_ref.name if binding.role_ref.kind == ROLES.kind else None
+
+
 type AgentInformer = Informer[Any] | MergedInformer[Any]
 
 
 class AgentFacts:
-    """Workloads with the agents' labels, and the Roles and RoleBindings that the operator made."""
+    """Workloads with the agents' labels, their Roles, and whatever RoleBindings are to those."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         informers, names = dependencies.informers, dependencies.settings.names
         self._names = names
-        selectors = tuple(dict.fromkeys((names.agent_selector, *dependencies.settings.agent_selectors)))
-        self.selector = " or ".join(selectors)
+        self.selectors = tuple(dict.fromkeys((names.agent_selector, *dependencies.settings.agent_selectors)))
+        self.selector = " or ".join(self.selectors)
         selections = [
             Selection(
                 resource=resource.for_names(names),
@@ -71,7 +93,7 @@ class AgentFacts:
                 indexes=((BY_NAMESPACE, _namespace),),
             )
             for resource in KINDS.values()
-            for selector in selectors
+            for selector in self.selectors
         ]
         self.informers = tuple(informers.get(selection) for selection in selections)
         # One for each kind, whichever of the selectors an object is selected by.
@@ -86,7 +108,14 @@ class AgentFacts:
                 indexes=((BY_NAMESPACE, _namespace),),
             )
         )
-        self.bindings = informers.get(Selection(resource=ROLE_BINDINGS.for_names(names), label_selector=ours))
+        # Not by label: who grants an agent's Role to others puts none on. Of all the rest nothing is kept.
+        self.bindings = informers.get(
+            Selection(
+                resource=ROLE_BINDINGS.for_names(names),
+                keep=partial(_concerns_agents, names),
+                indexes=((BY_ROLE, partial(_roles_of_others, names)),),
+            )
+        )
 
     @property
     def complete(self) -> bool:
@@ -154,5 +183,10 @@ class AgentFacts:
         )
 
     def binding(self, key: AgentKey) -> RoleBinding | None:
-        """The RoleBinding of an agent."""
+        """The RoleBinding of an agent's name, whoever made it."""
         return self.bindings.cache.get(key.namespace, self._names.agent_role(key.name))
+
+    def foreign_bindings(self, key: AgentKey) -> tuple[RoleBinding, ...]:
+        """RoleBindings of other names that grant the Role of an agent."""
+        role = f"{key.namespace}/{self._names.agent_role(key.name)}"
+        return tuple(sorted(self.bindings.cache.by_index(BY_ROLE, role), key=lambda it: it.metadata.name))

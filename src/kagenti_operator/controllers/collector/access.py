@@ -9,6 +9,7 @@ import structlog
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.last_look import LastLook
 from kagenti_operator.controllers.collector.access_facts import AccessFacts, has_foreign_owner, names_role
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
 from kagenti_operator.controllers.collector.facts import CollectorFacts
@@ -16,6 +17,7 @@ from kagenti_operator.controllers.collector.workspaces_in_use import WorkspacesI
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
+from kagenti_operator.controllers.mlflow.removal import Removal
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.manifests import Manifest, build_owner, build_role_binding
 from kagenti_operator.kube.objects.models import KubeObject
@@ -214,6 +216,8 @@ class AccessReconciler:
         self._gone = gone
         self._applier = Applier(dependencies.client)
         self._budget = dependencies.budget
+        self._removal = Removal(dependencies.client, mlflow)
+        self._last_look = LastLook(dependencies.client, agents)
         self._events = dependencies.events
         self._reporter = Reporter[str](dependencies.events, __name__)
         self._absent = Standing[str]()
@@ -244,6 +248,8 @@ class AccessReconciler:
                 consequence = f"The collector is not granted access to MLflow for namespace '{namespace}'"
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotGranted", consequence):
                     return await self._grant(namespace, cluster_role, current)
+            case Revoke() if not await self._is_sure(namespace, removed=platform.state == "Removed"):
+                return CONFIRM_SECONDS
             case Revoke():
                 consequence = f"The collector keeps its access to MLflow for namespace '{namespace}'"
                 with failures_recorded(self._events, self._mlflow.subject, "AccessNotRevoked", consequence):
@@ -280,6 +286,12 @@ class AccessReconciler:
             return ABSENT_SECONDS if namespace == self._workspace else None
         self._absent.ends(namespace)
         return CONFIRM_SECONDS if wrote else None
+
+    async def _is_sure(self, namespace: str, *, removed: bool) -> bool:
+        """Whether the API server itself has what the caches say for which the access goes."""
+        if removed:
+            return await self._removal.is_sure()
+        return not await self._last_look.has_agents(namespace)
 
     def _observe(self) -> Platform:
         role = self._access.operator_role

@@ -105,6 +105,9 @@ class Role(RbacObject):
     rules: tuple[PolicyRule, ...] | None = None
 
     def __post_init__(self) -> None:
+        if self.rules is None:
+            # The API server has null where none were written.
+            msgspec.structs.force_setattr(self, "rules", ())
         bound_fields(self, "rules")
 
     @property

@@ -149,7 +149,7 @@ class Informer[T: KubeObject]:
             self._relist_watch.forget()
             if page.continue_ and self._complete:
                 self._relist_watch.begin(page.resource_version)
-        for obj in page.items:
+        for obj in filter(self.selection.holds, page.items):
             key = key_of(obj)
             if self._relist_watch.saw(key):
                 continue
@@ -202,7 +202,9 @@ class Informer[T: KubeObject]:
 
     async def _refused(self, state: Listing, error: KubeError) -> State:
         await self._relist_watch.stop()
-        following = after_refused_list(state, error, self._rng, optional=self.selection.optional)
+        following = after_refused_list(
+            state, error, self._rng, optional=self.selection.optional, always_served=self._always_served
+        )
         if isinstance(following, Absent):
             self._listed = {}
             self._report_absence(error, doubted=following.doubts > 0)
@@ -234,6 +236,10 @@ class Informer[T: KubeObject]:
             return list_again()
         return following
 
+    @property
+    def _always_served(self) -> bool:
+        return not self.resource.is_custom and not self.selection.where_served
+
     def _open_watch(self, version: str) -> AsyncGenerator[WatchEvent[T]]:
         return self._client.watch(
             self.resource,
@@ -254,6 +260,9 @@ class Informer[T: KubeObject]:
         if not isinstance(event, Refused):
             self._hear()
         match event:
+            case Added(obj) | Modified(obj) if not self.selection.holds(obj):
+                self.cache.remove(key_of(obj), obj.metadata.resource_version)
+                return obj.metadata.resource_version
             case Added(obj) | Modified(obj):
                 self.cache.put(key_of(obj), obj)
                 return obj.metadata.resource_version
@@ -290,7 +299,7 @@ class Informer[T: KubeObject]:
         )
 
     def _report_failure(self, verb: str, error: KubeError) -> None:
-        if isinstance(error, ApiError) and error.not_found:
+        if isinstance(error, ApiError) and error.not_found and not (verb == "list" and self._always_served):
             # The list that follows says whether the API vanished.
             return
         if isinstance(error, ApiError) and error.gone:

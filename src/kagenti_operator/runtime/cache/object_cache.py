@@ -24,7 +24,8 @@ class Selection[T: KubeObject]:
     """Which objects a cache holds.
 
     `optional`: without permission to list them they count as absent, instead of being waited for.
-    `where_served`: an API group without which there are none, so that nothing is asked for.
+    `where_served`: an API group without which there are none, so that nothing is asked for. `keep`: of what
+    the API server selects, only what this is true of is held.
     """
 
     resource: Resource[T]
@@ -34,6 +35,7 @@ class Selection[T: KubeObject]:
     field_selector: str = ""
     optional: bool = False
     where_served: str = ""
+    keep: Callable[[T], bool] | None = None
     indexes: tuple[tuple[str, IndexFunction[T]], ...] = ()
 
     @property
@@ -47,6 +49,10 @@ class Selection[T: KubeObject]:
         return ",".join(
             filter(None, (f"metadata.name={self.name}" if self.name else "", self.field_selector))
         )
+
+    def holds(self, obj: T) -> bool:
+        """Whether the object is one that a cache holds."""
+        return self.keep is None or self.keep(obj)
 
     def __str__(self) -> str:
         kind = self.resource.crd_name.rstrip(".")

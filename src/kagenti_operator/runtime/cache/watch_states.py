@@ -89,14 +89,21 @@ def after_page(
 
 
 def after_refused_list(
-    state: Listing, error: KubeError, rng: random.Random, *, optional: bool = False
+    state: Listing,
+    error: KubeError,
+    rng: random.Random,
+    *,
+    optional: bool = False,
+    always_served: bool = False,
 ) -> Waiting | Absent:
     """Wait for an absent API; start again after an expired continue token; else try the same again.
 
     `optional`: what may not be listed is absent as well, and asked for again within a minute.
+    `always_served`: every API server has it, so that it is never absent: "not found" comes from a proxy, or
+    from a server that is starting.
     """
     failures = state.failures + 1
-    absent = isinstance(error, ApiError) and error.not_found
+    absent = isinstance(error, ApiError) and error.not_found and not always_served
     forbidden = optional and isinstance(error, ApiError) and error.forbidden
     if (absent and state.hopeful) or (forbidden and state.hopeful and state.doubts):
         seconds = BACKOFF.delay(HOPEFUL_TRIES - state.hopeful + 1, rng)

@@ -20,10 +20,11 @@ from kagenti_operator.controllers.collector.experiment_record import CollectorEx
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.client import PAGE_SIZE, KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import DataScienceCluster, KubeObject, MLflow, ObjectMeta
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS, ROLES, Resource
+from kagenti_operator.kube.watch import ListPage
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.requests_sent import count_request
 from kagenti_operator.runtime.cache.object_cache import key_of
@@ -120,6 +121,26 @@ class StandInApi(KubeClient):
         self._requests.note()
         found = self._objects.get(resource.path(namespace, name))
         return msgspec.convert(found, resource.model) if found else None
+
+    async def list_page[T: KubeObject](
+        self,
+        resource: Resource[T],
+        *,
+        namespace: str | None = None,
+        label_selector: str = "",
+        field_selector: str = "",
+        limit: int = PAGE_SIZE,
+        continue_: str = "",
+    ) -> ListPage[T]:
+        del limit, continue_
+        self._requests.note()
+        path = resource.path(namespace, field_selector.removeprefix("metadata.name="))
+        found = [
+            msgspec.convert(obj, resource.model)
+            for it, obj in self._objects.items()
+            if it.startswith(path) and (not label_selector or it in self.labelled)
+        ]
+        return ListPage(items=found, resource_version="1")
 
     async def apply[T: KubeObject](
         self, resource: Resource[T], body: Mapping[str, Any], *, field_manager: str | None = None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
 
@@ -10,16 +10,16 @@ import msgspec
 import pytest
 
 from kagenti_operator.contract import KAGENTI
-from kagenti_operator.controllers.agents.access import build_access
+from kagenti_operator.controllers.agents.access import Grantee, build_access
 from kagenti_operator.controllers.agents.controller import AgentsReconciler, namespace_of
-from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.agents import AgentWorkload
-from kagenti_operator.kube.objects.rbac import Role, RoleBinding
+from kagenti_operator.kube.objects.rbac import RbacLabels, Role, RoleBinding
 from kagenti_operator.kube.resources import AGENT_SANDBOXES
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
@@ -36,11 +36,14 @@ from .workloads import EXPERIMENT, INJECTION, KEY, build_agent, environment, gra
 
 ROLE = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/roles/kagenti-mlflow-weather"
 BINDING = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/rolebindings/kagenti-mlflow-weather"
-WORKLOAD = "/apis/apps/v1/namespaces/team1/deployments/weather"
+WORKLOADS = "/apis/apps/v1/namespaces/team1/deployments"
+WORKLOAD = f"{WORKLOADS}/weather"
+SANDBOXES = "/apis/agents.x-k8s.io/v1beta1/namespaces/team1/sandboxes"
 MADE = Answer(
     body={"experiment_id": "7", "experiment": {"experiment_id": "7", "name": "weather", "creation_time": 1}}
 )
 GONE: Mapping[str, Any] = {"kind": "Status", "status": "Success"}
+NONE: Mapping[str, Any] = {"metadata": {"resourceVersion": "9"}, "items": []}
 NEW = build_agent()
 CONFIGURED = build_agent({"name": "agent", "env": environment()}, annotations=INJECTION.annotations(KAGENTI))
 OPTED_OUT = build_agent(
@@ -51,14 +54,18 @@ OPTED_OUT = build_agent(
 
 
 class Said(EventRecorder):
-    """The reasons of all warnings, in their order."""
+    """All warnings, in their order."""
 
     def __init__(self) -> None:
         self.reasons: list[str] = []
+        self.about: list[tuple[str, str]] = []
+        self.texts: list[str] = []
 
     def warning(self, about: ObjectRef, reason: str, message: str, *, action: str = "Reconcile") -> bool:
-        del about, message, action
+        del action
         self.reasons.append(reason)
+        self.about.append((about.kind, about.name))
+        self.texts.append(message)
         return True
 
 
@@ -70,21 +77,24 @@ class Cluster:
     endpoint: Observable[Endpoint | None]
     gone: Observable[bool]
     reconciler: AgentsReconciler
+    bodies: list[bytes] = field(default_factory=list[bytes])
 
     def put(self, agent: AgentWorkload) -> None:
         put(self.facts.workloads["Deployment"], agent)
 
-    def put_grant(self) -> None:
-        role, binding = build_access(KAGENTI, KEY, ("weather",), (grantee(NEW),), experiment=EXPERIMENT)
+    def put_grant(self, *owners: Grantee) -> None:
+        owners = owners or (grantee(NEW),)
+        role, binding = build_access(KAGENTI, KEY, ("weather",), owners, experiment=EXPERIMENT)
         put(self.facts.roles, msgspec.convert(role, Role))
         put(self.facts.bindings, msgspec.convert(binding, RoleBinding))
 
-    async def reconcile(self, *expected: tuple[str, str, object]) -> float | None:
+    async def reconcile(self, *expected: tuple[str, str, object], key: AgentKey = KEY) -> float | None:
         """Reconcile; these requests have to come in this order, each with what is answered, or a status."""
-        looking = asyncio.ensure_future(self.reconciler.reconcile(KEY))
+        looking = asyncio.ensure_future(self.reconciler.reconcile(key))
         for method, path, answer in expected:
             request = await self.peer.request()
             assert (request.method, request.path) == (method, path)
+            self.bodies.append(request.body)
             if isinstance(answer, HTTPStatus):
                 await request.refuse(answer, "Forbidden")
             else:
@@ -124,7 +134,11 @@ async def test_nothing_is_revoked_of_a_kind_that_cannot_be_listed(cluster: Clust
     assert await cluster.reconcile() is None
     informer.late = False
     await cluster.reconcile(
-        ("GET", WORKLOAD, HTTPStatus.NOT_FOUND), ("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE)
+        ("GET", WORKLOAD, HTTPStatus.NOT_FOUND),
+        ("GET", f"{SANDBOXES}/weather", HTTPStatus.NOT_FOUND),
+        ("GET", SANDBOXES, NONE),
+        ("DELETE", BINDING, GONE),
+        ("DELETE", ROLE, GONE),
     )
 
 
@@ -152,6 +166,7 @@ async def test_who_opts_out_loses_the_right_first_and_the_role_last(cluster: Clu
     cluster.put_grant()
     released = msgspec.to_builtins(build_agent(inject="disabled"))
     await cluster.reconcile(
+        ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)),
         ("DELETE", BINDING, GONE),
         ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)),
         ("PATCH", WORKLOAD, released),
@@ -165,6 +180,7 @@ async def test_as_long_as_the_release_is_refused_the_role_stays(cluster: Cluster
     cluster.put_grant()
     with pytest.raises(ApiError, match="Forbidden"):
         await cluster.reconcile(
+            ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)),
             ("DELETE", BINDING, GONE),
             ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)),
             ("PATCH", WORKLOAD, HTTPStatus.FORBIDDEN),
@@ -179,14 +195,168 @@ async def test_what_another_manager_owns_as_well_is_taken_out_field_by_field(clu
     annotations: dict[str, Any] = {"f:mlflow.kagenti.io/experiment-id": {}}
     fields = {"f:spec": {"f:template": {"f:metadata": {"f:annotations": annotations}}}}
     kept["metadata"]["managedFields"] = [{"manager": "manager", "operation": "Update", "fieldsV1": fields}]
-    await cluster.reconcile(("GET", WORKLOAD, kept), ("PATCH", WORKLOAD, clean), ("PATCH", WORKLOAD, clean))
+    await cluster.reconcile(
+        ("GET", WORKLOAD, kept),
+        ("GET", WORKLOAD, kept),
+        ("PATCH", WORKLOAD, clean),
+        ("PATCH", WORKLOAD, clean),
+    )
 
 
 async def test_who_is_gone_is_looked_for_before_its_right_is_taken(cluster: Cluster) -> None:
     """A workload that left the cache may only have lost its label."""
     cluster.put_grant()
     unlabelled = msgspec.to_builtins(NEW)
-    await cluster.reconcile(("GET", WORKLOAD, unlabelled), ("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE))
+    await cluster.reconcile(
+        ("GET", WORKLOAD, unlabelled),
+        ("GET", WORKLOADS, NONE),
+        ("DELETE", BINDING, GONE),
+        ("DELETE", ROLE, GONE),
+    )
+
+
+@pytest.mark.parametrize("cached", [None, OPTED_OUT])
+async def test_from_whom_the_api_server_shows_as_an_agent_nothing_is_taken(
+    cluster: Cluster, cached: AgentWorkload | None
+) -> None:
+    """A list that was cut short, or a watch that is behind: the cache is wrong."""
+    if cached:
+        cluster.put(cached)
+    cluster.put_grant()
+    live = msgspec.to_builtins(CONFIGURED)
+    wait = await cluster.reconcile(("GET", WORKLOAD, live), ("GET", WORKLOADS, {**NONE, "items": [live]}))
+    assert wait == CONFIRM_SECONDS
+    assert cluster.peer.idle
+
+
+async def test_a_twin_that_only_a_cache_lacks_keeps_its_right(cluster: Cluster) -> None:
+    """Both own the Role; the Deployment is gone indeed."""
+    twin = grantee(build_agent(uid="u2"), KEY._replace(kind="StatefulSet"))
+    cluster.put_grant(twin)
+    path = "/apis/apps/v1/namespaces/team1/statefulsets"
+    live = msgspec.to_builtins(twin.agent)
+    wait = await cluster.reconcile(
+        ("GET", WORKLOAD, HTTPStatus.NOT_FOUND),
+        ("GET", f"{path}/weather", live),
+        ("GET", path, {**NONE, "items": [live]}),
+    )
+    assert wait == CONFIRM_SECONDS
+    assert cluster.peer.idle
+
+
+async def test_a_sandbox_whose_api_one_server_does_not_serve_keeps_its_right(cluster: Cluster) -> None:
+    key = KEY._replace(kind="Sandbox")
+    cluster.put_grant(grantee(build_agent(), key))
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    defined = {"metadata": {"name": "sandboxes.agents.x-k8s.io"}}
+    with pytest.raises(ApiError, match="404"):
+        await cluster.reconcile(
+            ("GET", f"{SANDBOXES}/weather", HTTPStatus.NOT_FOUND),
+            ("GET", SANDBOXES, HTTPStatus.NOT_FOUND),
+            ("GET", crds, {**NONE, "items": [defined]}),
+            key=key,
+        )
+    assert cluster.peer.idle
+
+
+def build_binding(name: str, role: str = "kagenti-mlflow-weather", manager: str = "eve") -> RoleBinding:
+    labels = {"app.kubernetes.io/managed-by": manager}
+    return msgspec.convert(
+        {
+            "metadata": {"name": name, "namespace": "team1", "uid": "b", "labels": labels},
+            "roleRef": {"kind": "Role", "name": role},
+            "subjects": [{"kind": "User", "name": "eve"}],
+        },
+        RoleBinding,
+    )
+
+
+async def test_a_role_that_others_grant_too_is_emptied_and_both_are_told(cluster: Cluster) -> None:
+    cluster.put(CONFIGURED)
+    cluster.put_grant()
+    put(cluster.facts.bindings, build_binding("eves"))
+    answer = {**msgspec.to_builtins(cluster.facts.role(KEY)), "rules": None}
+    await cluster.reconcile(("PATCH", ROLE, answer))
+    assert msgspec.json.decode(cluster.bodies[-1])["rules"] == []
+    assert cluster.said.about == [("RoleBinding", "eves"), ("Deployment", "weather")]
+    assert all("kubectl delete rolebinding -n team1 eves" in text for text in cluster.said.texts)
+    put(cluster.facts.roles, msgspec.convert(answer, Role))
+    await cluster.reconcile()
+    assert cluster.peer.idle
+
+
+async def test_a_role_that_others_grant_already_is_made_empty_and_nothing_is_put_in(cluster: Cluster) -> None:
+    """They were let in to what it is filled with, and needed to hold nothing for it."""
+    cluster.put(NEW)
+    put(cluster.facts.bindings, build_binding("eves"))
+    async with serving(MADE) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        await cluster.reconcile()
+    assert cluster.said.reasons == ["MLflowRoleGrantedToOthers"] * 2
+    assert cluster.peer.idle
+
+
+async def test_the_role_is_filled_once_they_are_gone(cluster: Cluster) -> None:
+    cluster.put(NEW)
+    put(cluster.facts.bindings, build_binding("eves"))
+    async with serving(MADE) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        await cluster.reconcile()
+        cluster.facts.bindings.cache.replace({})
+        await cluster.reconcile(("PATCH", ROLE, None), ("PATCH", BINDING, None), ("PATCH", WORKLOAD, None))
+
+
+@pytest.mark.parametrize("role", ["kagenti-mlflow-weather", "kagenti-mlflow-other"])
+async def test_a_binding_of_its_name_is_put_right_before_the_role_is_filled(
+    cluster: Cluster, role: str
+) -> None:
+    cluster.put(NEW)
+    put(cluster.facts.bindings, build_binding("kagenti-mlflow-weather", role, "kagenti-operator"))
+    replaced = () if role == "kagenti-mlflow-weather" else (("DELETE", BINDING, GONE),)
+    async with serving(MADE) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        await cluster.reconcile(
+            ("PATCH", ROLE, None),
+            *replaced,
+            ("PATCH", BINDING, None),
+            ("PATCH", ROLE, None),
+            ("PATCH", WORKLOAD, None),
+        )
+    roles = [msgspec.json.decode(body)["rules"] for body in cluster.bodies if b'"Role"' in body[:60]]
+    assert [len(rules) for rules in roles] == [0, 1]
+
+
+async def test_a_binding_that_others_made_for_another_role_stays_and_the_role_is_not_filled(
+    cluster: Cluster,
+) -> None:
+    cluster.put(NEW)
+    put(cluster.facts.bindings, build_binding("kagenti-mlflow-weather", "kagenti-mlflow-other"))
+    async with serving(MADE) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        with pytest.raises(ApiError, match="422"):
+            await cluster.reconcile(
+                ("PATCH", ROLE, None), ("PATCH", BINDING, HTTPStatus.UNPROCESSABLE_ENTITY)
+            )
+    assert msgspec.json.decode(cluster.bodies[0])["rules"] == []
+    assert cluster.said.reasons == ["MLflowNotGranted"]
+    assert cluster.peer.idle
+
+
+async def test_a_binding_of_an_agents_name_that_others_made_for_no_agent_is_theirs(cluster: Cluster) -> None:
+    put(cluster.facts.bindings, build_binding("kagenti-mlflow-weather"))
+    await cluster.reconcile(("GET", WORKLOAD, HTTPStatus.NOT_FOUND))
+    assert cluster.peer.idle
+
+
+async def test_one_of_ours_is_found_by_its_name_when_somebody_took_its_label_away(cluster: Cluster) -> None:
+    cluster.put_grant()
+    ours = cluster.facts.binding(KEY)
+    assert ours is not None
+    metadata = msgspec.structs.replace(ours.metadata, labels=RbacLabels())
+    put(cluster.facts.bindings, msgspec.structs.replace(ours, metadata=metadata))
+    await cluster.reconcile(
+        ("GET", WORKLOAD, HTTPStatus.NOT_FOUND), ("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE)
+    )
 
 
 async def test_with_mlflow_gone_for_good_the_environment_goes_and_the_grant_stays(cluster: Cluster) -> None:
@@ -219,10 +389,14 @@ async def test_who_keeps_making_the_grant_anew_does_not_hold_up_the_release(clus
     cluster.put_grant()
     cluster.put(clean)
     for _ in range(FREE):
-        await cluster.reconcile(("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE))
+        await cluster.reconcile(
+            ("GET", WORKLOAD, msgspec.to_builtins(clean)), ("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE)
+        )
     cluster.put(OPTED_OUT)
     wait = await cluster.reconcile(
-        ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)), ("PATCH", WORKLOAD, msgspec.to_builtins(clean))
+        ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)),
+        ("GET", WORKLOAD, msgspec.to_builtins(OPTED_OUT)),
+        ("PATCH", WORKLOAD, msgspec.to_builtins(clean)),
     )
     assert wait == pytest.approx(PAUSE.first, abs=1)
     assert cluster.peer.idle

@@ -1,8 +1,12 @@
 """What is requested for a namespace's binding, seen by an API server that a test plays."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import msgspec
+import pytest
 import structlog
 
 from kagenti_operator.contract import INTEGRATION_ROLE
@@ -15,19 +19,32 @@ from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.objects.models import DataScienceCluster, KubeObject, MLflow, ObjectMeta
 from kagenti_operator.kube.objects.rbac import RbacLabels, RbacMeta, RoleBinding, RoleRef
+from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
 from kagenti_operator.runtime.control.write_backoff import LAST
 from kagenti_operator.runtime.observable import Observable
-from tests.support.peer import running_peer
+from tests.support.peer import Peer, running_peer
 from tests.unit.controllers.agents.workloads import build_agent
 from tests.unit.controllers.dependencies import open_dependencies, put
 
 BINDING = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/rolebindings/otel-collector-mlflow"
-MANAGED = msgspec.convert(
-    {
-        "metadata": {"name": "default-dsc"},
-        "spec": {"components": {"mlflowoperator": {"managementState": "Managed"}}},
-    },
-    DataScienceCluster,
+
+
+def build_cluster(state: str, **metadata: str) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "default-dsc", "uid": "d", "resourceVersion": "3", **metadata},
+        "spec": {"components": {"mlflowoperator": {"managementState": state}}},
+    }
+
+
+MANAGED = msgspec.convert(build_cluster("Managed"), DataScienceCluster)
+OURS = RoleBinding(
+    metadata=RbacMeta(
+        name="otel-collector-mlflow",
+        namespace="team1",
+        uid="a",
+        labels=RbacLabels(managed_by="kagenti-operator"),
+    ),
+    role_ref=RoleRef(kind="ClusterRole", name=INTEGRATION_ROLE),
 )
 AVAILABLE = msgspec.convert(
     {
@@ -66,6 +83,83 @@ async def test_a_namespace_that_is_deleted_and_made_again_and_again_is_granted_e
     assert peer.idle
 
 
+KINDS = ("apps/v1/%s/deployments", "apps/v1/%s/statefulsets", "agents.x-k8s.io/v1beta1/%s/sandboxes")
+LABELLED = {"metadata": {"name": "weather", "namespace": "team1"}}
+
+
+async def answer_no_agents(peer: Peer, *, until: int = len(KINDS)) -> None:
+    """Each kind is asked for agents of the namespace."""
+    for kind in KINDS[:until]:
+        request = await peer.request()
+        assert request.path == f"/apis/{kind % 'namespaces/team1'}"
+        assert request.query["labelSelector"] == "kagenti.io/type=agent"
+        await request.answer(200, {"metadata": {"resourceVersion": "9"}, "items": []})
+
+
+@asynccontextmanager
+async def bound() -> AsyncGenerator[tuple[Peer, MLflowFacts, AgentFacts, AccessReconciler]]:
+    """Namespace team1 holds the collector's binding, and no agent that the cache knows."""
+    settings = Settings(enable_mlflow=True)
+    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
+        mlflow, access = MLflowFacts(dependencies.informers), AccessFacts(dependencies)
+        agents, own = AgentFacts(dependencies), CollectorExperiments(settings, access)
+        put(mlflow.mlflows, AVAILABLE)
+        put(access.bindings, OURS)
+        yield (
+            peer,
+            mlflow,
+            agents,
+            AccessReconciler(dependencies, mlflow, access, agents, own, Observable(False)),
+        )
+
+
+async def test_where_the_api_server_shows_an_agent_the_collector_keeps_its_access() -> None:
+    """A list of agents that was cut short says that the last one left."""
+    async with bound() as (peer, mlflow, _, reconciler):
+        put(mlflow.data_science_clusters, MANAGED)
+        looking = asyncio.ensure_future(reconciler.reconcile("team1"))
+        await answer_no_agents(peer, until=1)
+        request = await peer.request()
+        await request.answer(200, {"metadata": {"resourceVersion": "9"}, "items": [LABELLED]})
+        assert await looking == CONFIRM_SECONDS
+        assert peer.idle
+
+
+@pytest.mark.parametrize(
+    ("live", "revoked"),
+    [
+        (build_cluster("Removed"), True),
+        (build_cluster("Managed"), False),
+        (build_cluster("Removed", deletionTimestamp="2026-01-01T00:00:00Z"), False),
+        (None, False),
+    ],
+)
+async def test_that_mlflow_is_removed_is_asked_once_before_access_goes(
+    live: dict[str, Any] | None, revoked: bool
+) -> None:
+    async with bound() as (peer, mlflow, agents, reconciler):
+        put(mlflow.data_science_clusters, msgspec.convert(build_cluster("Removed"), DataScienceCluster))
+        put(agents.workloads["Deployment"], build_agent())
+        looking = asyncio.ensure_future(reconciler.reconcile("team1"))
+        request = await peer.request()
+        assert request.path == "/apis/datasciencecluster.opendatahub.io/v2/datascienceclusters"
+        await request.answer(200, {"metadata": {"resourceVersion": "9"}, "items": [live] if live else []})
+        if revoked:
+            await answer_deletion(peer)
+        assert await looking == (None if revoked else CONFIRM_SECONDS)
+        if revoked:
+            again = asyncio.ensure_future(reconciler.reconcile("team1"))
+            await answer_deletion(peer)
+            await again
+        assert peer.idle
+
+
+async def answer_deletion(peer: Peer) -> None:
+    request = await peer.request()
+    assert (request.method, request.path) == ("DELETE", BINDING)
+    await request.answer(200, {"kind": "Status", "apiVersion": "v1"})
+
+
 class FakeInUse(WorkspacesInUse):
     """What the collector is configured for, as a test says."""
 
@@ -86,18 +180,14 @@ async def test_the_workspace_before_loses_its_binding_only_when_the_collector_ha
         put(mlflow.data_science_clusters, MANAGED)
         put(mlflow.mlflows, AVAILABLE)
         put(access.integration_role, KubeObject(metadata=ObjectMeta(name=INTEGRATION_ROLE)))
-        labels = RbacLabels(managed_by="kagenti-operator")
-        meta = RbacMeta(name="otel-collector-mlflow", namespace="team1", uid="a", labels=labels)
-        put(
-            access.bindings,
-            RoleBinding(metadata=meta, role_ref=RoleRef(kind="ClusterRole", name=INTEGRATION_ROLE)),
-        )
+        put(access.bindings, OURS)
         assert "team1" in reconciler.namespaces_of_platform()
         await reconciler.reconcile("team1")
         assert peer.idle
         in_use.workspaces = frozenset({"mistyped"})
         assert "team1" in reconciler.namespaces_of_platform()
         revoking = asyncio.ensure_future(reconciler.reconcile("team1"))
+        await answer_no_agents(peer)
         request = await peer.request()
         assert (request.method, request.path) == ("DELETE", BINDING)
         await request.answer(200, {"kind": "Status", "apiVersion": "v1"})

@@ -9,7 +9,7 @@ from kagenti_operator.runtime.cache.watch_states import BACKOFF, DOUBTS
 from tests.support.fake_apiserver import FIRST_BACKOFF, FakeApiServer, run_fake_apiserver
 from tests.support.peer import PeerRequest, until
 from tests.support.virtual_time import advance
-from tests.support.widget import ALL_WIDGETS, bookmark, wire
+from tests.support.widget import ALL_WIDGETS, Widget, bookmark, wire
 
 pytestmark = pytest.mark.virtual_time
 
@@ -168,3 +168,34 @@ async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_serve
         await api.pause(of_at_most=FIRST_BACKOFF)
         await api.listed(20, wire("a", 1))
         await api.watch_request(20)
+
+
+async def test_what_every_api_server_has_is_not_believed_to_be_gone() -> None:
+    """A proxy, or a server that is starting, answers 404: nothing is taken from anybody for that."""
+    built_in = replace(ALL_WIDGETS, resource=replace(ALL_WIDGETS.resource, group="apps"))
+    async with run_fake_apiserver(built_in) as api:
+        watch = await api.watching(10, wire("a", 1))
+        watch.end()
+        await (await api.watch_request(10)).answer(404)
+        with structlog.testing.capture_logs() as lines:
+            await (await api.list_request()).answer(404)
+            await api.pause(of_at_most=4 * FIRST_BACKOFF)
+        assert [line["event"] for line in lines] == ["Cannot list, retrying"]
+        assert (api.names, api.events) == (["a"], ["+a"])
+        await api.listed(11, wire("a", 1))
+
+
+async def test_a_cache_holds_only_what_it_is_to_keep() -> None:
+    def is_small(widget: Widget) -> bool:
+        return widget.size < 5
+
+    small = replace(ALL_WIDGETS, keep=is_small)
+    async with run_fake_apiserver(small) as api:
+        watch = await api.watching(10, wire("a", 1), wire("b", 2, 7))
+        watch.send({"type": "ADDED", "object": wire("c", 11, 9)})
+        watch.send({"type": "MODIFIED", "object": wire("b", 12, 1)})
+        watch.send({"type": "MODIFIED", "object": wire("a", 13, 6)})
+        watch.send({"type": "DELETED", "object": wire("c", 14, 9)})
+        watch.send({"type": "ADDED", "object": wire("d", 15)})
+        await until(lambda: "+d" in api.events)
+        assert api.events == ["+a", "+b", "-a", "+d"]

@@ -1,5 +1,7 @@
 """How an informer goes on after what happened: no clock, no network."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +68,12 @@ def test_an_absent_api_is_asked_for_seldom() -> None:
     following = after_refused_list(Listing(), NOT_FOUND, Chance(0.5))
     assert following == Absent(ABSENT_SECONDS * 0.75, hopeful=0)
     assert after_absence(Absent(1, hopeful=0), announced=False) == Listing()
+
+
+def test_what_every_api_server_has_is_never_absent() -> None:
+    for listing in (Listing(), Listing("token"), Listing(hopeful=3)):
+        following = after_refused_list(listing, NOT_FOUND, NONE, always_served=True)
+        assert following == Waiting(0.8, replace(listing, failures=1))
 
 
 def test_an_announced_api_is_asked_for_soon_and_then_seldom_again() -> None:
