@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import sys
+from asyncio import sslproto
 from functools import cached_property, partial
 from typing import Any
 from weakref import WeakSet
@@ -10,6 +11,10 @@ from weakref import WeakSet
 import aiohttp
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
+
+# asyncio gives each TLS connection room for 256 KiB to arrive at once, and fills it with zeros. There are
+# forty connections, and others may open as many again.
+sslproto.SSLProtocol.max_size = 64 * 1024
 
 # A peer that is gone without a word (a node that lost its power, a firewall that forgot the connection) is
 # asked for signs of life after so many seconds of silence, so often, and so many seconds apart. What it does

@@ -27,7 +27,7 @@ _ID = re.compile(r"[\w-]{1,64}", re.ASCII)
 _LONGEST_NAME = 1000
 
 
-class Experiment(msgspec.Struct, frozen=True, kw_only=True):
+class Experiment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """An experiment as MLflow has it: people may rename it at any time, its id never changes.
 
     `creation_time`: milliseconds since 1970, None where it is not known. In another database ids begin anew:

@@ -1,6 +1,7 @@
 """Pure: the Role and RoleBinding that let an agent's pods use its experiment, and nothing else."""
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,8 @@ def recorded_experiment(role: Role) -> Experiment | None:
     time = annotations.experiment_creation_time or ""
     # Somebody may have written anything there.
     known = _TIME.fullmatch(time)
-    return Experiment(id=annotations.experiment_id, name=names[0], creation_time=int(time) if known else None)
+    name = sys.intern(names[0])
+    return Experiment(id=annotations.experiment_id, name=name, creation_time=int(time) if known else None)
 
 
 def _identity(names: Names, experiment: Experiment | None, mlflow_uid: str) -> Mapping[str, str]:

@@ -40,6 +40,7 @@ from kagenti_operator.controllers.agents.facts import (
     KINDS,
     AgentFacts,
     AgentKey,
+    build_key,
     granted_role,
     key_of_agent,
     reference,
@@ -122,7 +123,7 @@ def agents_of_grant(names: Names, event: Event[Any]) -> Iterable[AgentKey]:
         if not owners and (name := names.workload_of_role(metadata.name)):
             owners = {(kind, name) for kind in KINDS}
         for kind, name in owners:
-            yield AgentKey(kind, metadata.namespace, name)
+            yield build_key(kind, metadata.namespace, name)
 
 
 class AgentsReconciler:

@@ -1,8 +1,8 @@
 """What is known of agents' experiments, and when MLflow is asked about them."""
 
 import random
+import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import msgspec
@@ -30,8 +30,8 @@ FORMER_LOOK_SECONDS = 5.0
 RETRIES = RetryPolicy(total=2.0)
 
 
-@dataclass(frozen=True, slots=True)
-class KnownExperiment:
+# No garbage collection, as for what it is read from: there are as many as agents.
+class KnownExperiment(msgspec.Struct, frozen=True, gc=False):
     """An agent's experiment as MLflow last had it, and when (by the loop's clock) to ask again.
 
     `tracking_uri`, `uid`: of which MLflow, by its address and its CR; the latter is empty where only a Role
@@ -182,7 +182,7 @@ class AgentExperiments:
         except MLflowError as error:
             if known is None or not error.retryable:
                 raise
-            return replace(known, due=self._next_poll())
+            return msgspec.structs.replace(known, due=self._next_poll())
         now = clock.monotonic()
         return follow_name(before, experiment, endpoint, now=now, due=self._next_poll())
 
@@ -202,10 +202,11 @@ class AgentExperiments:
         now, (_, *former) = clock.monotonic(), role.resource_names
         return KnownExperiment(
             experiment,
-            earlier.tracking_uri if (earlier := injected(agent)) else "",
+            # One copy for all agents.
+            sys.intern(earlier.tracking_uri) if (earlier := injected(agent)) else "",
             due=now if former else now + self._rng.uniform(0, self._poll_seconds()),
             former=(former[0], now + FORMER_NAME_SECONDS) if former else None,
-            uid=role.metadata.annotations.mlflow_uid or "",
+            uid=sys.intern(role.metadata.annotations.mlflow_uid or ""),
         )
 
     def without_anothers_name(self, key: AgentKey, known: KnownExperiment) -> KnownExperiment:
@@ -215,7 +216,7 @@ class AgentExperiments:
             return known
         others = self._facts.twins(key._replace(name=name)) or self._facts.is_granted_to_others(key, name)
         if others or self._collectors.has_name(key.namespace, name):
-            return replace(known, former=None)
+            return msgspec.structs.replace(known, former=None)
         return known
 
     async def _ask(

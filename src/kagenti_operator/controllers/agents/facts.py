@@ -1,6 +1,7 @@
 """The agents' workloads and their grants, from the caches."""
 
 import itertools
+import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -24,7 +25,6 @@ from kagenti_operator.runtime.cache.merged_informer import MergedInformer
 from kagenti_operator.runtime.cache.object_cache import Selection
 from kagenti_operator.runtime.telemetry.events import ObjectRef
 
-BY_NAMESPACE = "namespace"
 BY_ROLE = "role"
 KINDS: Mapping[str, Resource[Any]] = {
     r.kind: r for r in (AGENT_DEPLOYMENTS, AGENT_STATEFUL_SETS, AGENT_SANDBOXES)
@@ -44,16 +44,17 @@ class AgentKey(NamedTuple):
 
 def key_of_agent(kind: str, agent: KubeObject) -> AgentKey:
     """The key of an agent's workload."""
-    return AgentKey(kind, agent.metadata.namespace, agent.metadata.name)
+    return build_key(kind, agent.metadata.namespace, agent.metadata.name)
+
+
+def build_key(kind: str, namespace: str, name: str) -> AgentKey:
+    """A key that may be kept: of its names there is one copy, also where they were unpacked many times."""
+    return AgentKey(kind, sys.intern(namespace), sys.intern(name))
 
 
 def reference(key: AgentKey, agent: Agent) -> ObjectRef:
     """The workload, as Events point at it."""
     return ObjectRef.of(KINDS[key.kind], agent)
-
-
-def _namespace(obj: KubeObject) -> tuple[str, ...]:
-    return (obj.metadata.namespace,)
 
 
 def _concerns_agents(names: Names, binding: RoleBinding) -> bool:
@@ -90,7 +91,7 @@ class AgentFacts:
             Selection(
                 resource=resource.for_names(names),
                 label_selector=selector,
-                indexes=((BY_NAMESPACE, _namespace),),
+                packed=True,
             )
             for resource in KINDS.values()
             for selector in self.selectors
@@ -102,17 +103,14 @@ class AgentFacts:
         }
         ours = f"{contract.MANAGED_BY_LABEL}={names.manager}"
         self.roles = informers.get(
-            Selection(
-                resource=ROLES.for_names(names),
-                label_selector=ours,
-                indexes=((BY_NAMESPACE, _namespace),),
-            )
+            Selection(resource=ROLES.for_names(names), label_selector=ours, packed=True)
         )
         # Not by label: who grants an agent's Role to others puts none on. Of all the rest nothing is kept.
         self.bindings = informers.get(
             Selection(
                 resource=ROLE_BINDINGS.for_names(names),
                 keep=partial(_concerns_agents, names),
+                packed=True,
                 indexes=((BY_ROLE, partial(_roles_of_others, names)),),
             )
         )
@@ -140,9 +138,9 @@ class AgentFacts:
     def all(self) -> tuple[AgentKey, ...]:
         """The keys of all agents."""
         return tuple(
-            key_of_agent(kind, agent)
+            build_key(kind, *key)
             for kind, informer in self.workloads.items()
-            for agent in informer.cache.values()
+            for key in informer.cache.all_keys()
         )
 
     def __len__(self) -> int:
@@ -155,11 +153,11 @@ class AgentFacts:
 
     def has_agents(self, namespace: str) -> bool:
         """Whether any agent lives in that namespace."""
-        return any(i.cache.index_size(BY_NAMESPACE, namespace) for i in self.workloads.values())
+        return any(i.cache.count(namespace) for i in self.workloads.values())
 
     def namespaces(self) -> set[str]:
         """Every namespace that holds an agent."""
-        values = (i.cache.index_values(BY_NAMESPACE) for i in self.workloads.values())
+        values = (i.cache.namespaces() for i in self.workloads.values())
         return set(itertools.chain.from_iterable(values))
 
     def role(self, key: AgentKey) -> Role | None:
@@ -169,7 +167,7 @@ class AgentFacts:
     def other_roles(self, key: AgentKey, experiment_id: str) -> Iterator[Role]:
         """The Roles of other agents of the namespace on which that id is recorded."""
         own = self._names.agent_role(key.name)
-        for role in self.roles.cache.by_index(BY_NAMESPACE, key.namespace):
+        for role in self.roles.cache.of_namespace(key.namespace):
             metadata = role.metadata
             if metadata.annotations.experiment_id == experiment_id and metadata.name != own:
                 yield role
@@ -179,7 +177,7 @@ class AgentFacts:
         own = self._names.agent_role(key.name)
         return any(
             experiment in role.resource_names and role.metadata.name != own
-            for role in self.roles.cache.by_index(BY_NAMESPACE, key.namespace)
+            for role in self.roles.cache.of_namespace(key.namespace)
         )
 
     def binding(self, key: AgentKey) -> RoleBinding | None:

@@ -24,7 +24,7 @@ from kagenti_operator.contract import (
 )
 from kagenti_operator.kube.manifests import Manifest, build_patch
 from kagenti_operator.kube.objects.agents import Agent, InjectedAnnotations
-from kagenti_operator.kube.objects.models import shorten
+from kagenti_operator.kube.objects.models import shorten, wire_names
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.mlflow.service import needs_service_ca
 
@@ -100,8 +100,9 @@ def injected(agent: Agent) -> Injection | None:
 
 def _current_annotations(agent: Agent) -> Mapping[str, str]:
     """Ours on the pod template, as `Injection.annotations` names them."""
-    found: Mapping[str, str | None] = msgspec.to_builtins(agent.template.metadata.annotations)
-    return {k: v for k, v in found.items() if k.rpartition("/")[2] in _ANNOTATIONS and v is not None}
+    found = agent.template.metadata.annotations
+    named = ((name, getattr(found, field)) for name, field in wire_names(type(found)).items())
+    return {k: v for k, v in named if k.rpartition("/")[2] in _ANNOTATIONS and v is not None}
 
 
 def is_marked(agent: Agent) -> bool:

@@ -1,6 +1,6 @@
 """What is remembered of each agent between reconciliations: made, and forgotten, in one place."""
 
-from dataclasses import dataclass
+import msgspec
 
 from kagenti_operator.controllers.agents.experiments import KnownExperiment
 from kagenti_operator.controllers.agents.facts import AgentKey
@@ -11,8 +11,7 @@ from kagenti_operator.runtime.control.write_backoff import WriteBackoff
 from kagenti_operator.runtime.telemetry.reporter import Reporter
 
 
-@dataclass(slots=True)
-class AgentState:
+class AgentState(msgspec.Struct, gc=False):
     """`experiment`: what is known of it; None before MLflow was asked. `pending`: written, not announced."""
 
     experiment: KnownExperiment | None = None

@@ -316,6 +316,6 @@ class AccessReconciler:
             return ()
         self._platform = platform
         self._reporter.report("platform", self._mlflow.subject, report_missing_role(platform))
-        bound = {binding.metadata.namespace for binding in self._access.bindings.cache.values()}
+        bound = {namespace for namespace, _ in self._access.bindings.cache.all_keys()}
         always = {name for name in (platform.mlflow_namespace, platform.workspace) if name}
         return sorted(always | bound | self._agents.namespaces())

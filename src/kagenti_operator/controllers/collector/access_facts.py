@@ -30,7 +30,7 @@ class AccessFacts:
         # Whoever brings the permissions themselves may name it otherwise: then nothing has it as owner.
         self.own_role = informers.get(Selection(resource=CLUSTER_ROLES, name=names.deployment, optional=True))
         self.bindings = informers.get(
-            Selection(resource=ROLE_BINDINGS.for_names(names), name=contract.COLLECTOR_BINDING)
+            Selection(resource=ROLE_BINDINGS.for_names(names), name=contract.COLLECTOR_BINDING, packed=True)
         )
 
     @property

@@ -17,8 +17,6 @@ from kagenti_operator.kube.objects.models import (
     KubeStruct,
     ObjectMeta,
     bound_fields,
-    share,
-    share_fields,
     shorten,
 )
 from kagenti_operator.kube.objects.workloads import EnvVar, RolloutStatus, VolumeMount, is_rolled_out
@@ -41,9 +39,9 @@ def _read_of(var: EnvVar) -> EnvVar | None:
     """What is kept of a variable: the whole of those that are read, of others only references to ours."""
     if var.name in _READ:
         longest = LONGEST_NO_PROXY if var.name.lower() == "no_proxy" else LONGEST_TEXT
-        return share(EnvVar(name=var.name, value=var.value and shorten(var.value, longest)))
+        return EnvVar(name=var.name, value=var.value and shorten(var.value, longest))
     found: list[str] = _REFERENCE.findall(var.value) if var.value and "$(MLFLOW_" in var.value else []
-    return share(EnvVar(name=shorten(var.name), value="".join(dict.fromkeys(found)))) if found else None
+    return EnvVar(name=shorten(var.name), value="".join(dict.fromkeys(found))) if found else None
 
 
 def _keep(env: tuple[EnvVar, ...]) -> tuple[EnvVar, ...]:
@@ -72,7 +70,7 @@ class AgentAnnotations(KubeStruct):
     inject: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("inject"))
 
     def __post_init__(self) -> None:
-        share_fields(self, "inject")
+        bound_fields(self, "inject")
 
 
 class AgentMeta(ObjectMeta):
@@ -94,7 +92,7 @@ class InjectedAnnotations(KubeStruct):
     left_out: str | None = msgspec.field(default=None, name=KAGENTI.mlflow_annotation("left-out"))
 
     def __post_init__(self) -> None:
-        share_fields(self, "experiment_id", "experiment_name", "tracking_uri", "tracking_auth", "left_out")
+        bound_fields(self, "experiment_id", "experiment_name", "tracking_uri", "tracking_auth", "left_out")
 
 
 class TemplateAnnotations(InjectedAnnotations):
@@ -104,7 +102,7 @@ class TemplateAnnotations(InjectedAnnotations):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        share_fields(self, "inject")
+        bound_fields(self, "inject")
 
 
 class AgentTemplateMeta(KubeStruct):
@@ -125,12 +123,12 @@ class AgentContainer(KubeStruct):
             msgspec.structs.force_setattr(self, "env", _keep(self.env) or None)
         if self.volume_mounts:
             mounts = tuple(
-                share(mount)
+                mount
                 for mount in self.volume_mounts
                 if mount.mount_path.rstrip("/") == SERVICE_ACCOUNT_FOLDER
             )[:1]
             msgspec.structs.force_setattr(self, "volume_mounts", mounts or None)
-        share_fields(self, "name")
+        bound_fields(self, "name")
 
     @property
     def variables(self) -> dict[str, str | None]:
@@ -181,9 +179,6 @@ class AgentWorkloadSpec(KubeStruct):
     paused: bool = False
     update_strategy: UpdateStrategy | None = None
     template: AgentPodTemplate = AgentPodTemplate()
-
-    def __post_init__(self) -> None:
-        share_fields(self, "update_strategy")
 
 
 class AgentCondition(KubeStruct):

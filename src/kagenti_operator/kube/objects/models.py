@@ -4,7 +4,8 @@ Decoding drops every other field, so a decoded object is never written back whol
 """
 
 import hashlib
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cache
 from typing import Any, cast, dataclass_transform
 
 import msgspec
@@ -30,18 +31,6 @@ def shorten(text: str, longest: int = LONGEST_TEXT) -> str:
     return f"{text[:64]}… ({len(text)} characters, sha256 {hashlib.sha256(text.encode()).hexdigest()})"
 
 
-@lru_cache(maxsize=4096)
-def share[T](value: T) -> T:
-    """An equal value that was seen before, so that what ten thousand objects repeat is kept once."""
-    return value
-
-
-def share_fields(struct: KubeStruct, *fields: str) -> None:
-    """Bound the values of these fields and share them, from a struct's `__post_init__`."""
-    for field in fields:
-        msgspec.structs.force_setattr(struct, field, share(_bound(getattr(struct, field))))
-
-
 def bound_fields(struct: KubeStruct, *fields: str) -> None:
     """Bound the values of these fields, from a struct's `__post_init__`."""
     for field in fields:
@@ -61,6 +50,12 @@ def _bound(value: object) -> object:
     if len(items) <= MOST_ITEMS and all(not isinstance(i, str) or len(i) <= LONGEST_TEXT for i in items):
         return items
     return tuple(shorten(item) if isinstance(item, str) else item for item in items[:MOST_ITEMS])
+
+
+@cache
+def wire_names(model: type[msgspec.Struct]) -> Mapping[str, str]:
+    """The attributes of a model by their names on the wire."""
+    return {field.encode_name: field.name for field in msgspec.structs.fields(model)}
 
 
 class ObjectMeta(KubeStruct):
@@ -88,7 +83,7 @@ class OwnerReference(KubeStruct):
     uid: str
 
     def __post_init__(self) -> None:
-        share_fields(self, "api_version", "kind", "name")
+        bound_fields(self, "api_version", "kind", "name")
 
 
 class LabelledMeta(ObjectMeta):

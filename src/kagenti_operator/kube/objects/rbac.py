@@ -9,7 +9,6 @@ from kagenti_operator.kube.objects.models import (
     ObjectMeta,
     OwnerReference,
     bound_fields,
-    share_fields,
 )
 
 
@@ -32,8 +31,7 @@ class RbacAnnotations(KubeStruct):
     )
 
     def __post_init__(self) -> None:
-        share_fields(self, "experiment_id", "experiment_creation_time", "mlflow_uid")
-        bound_fields(self, "collector_experiments")
+        bound_fields(self, "experiment_id", "experiment_creation_time", "mlflow_uid", "collector_experiments")
 
 
 class RbacMeta(ObjectMeta):
@@ -44,8 +42,7 @@ class RbacMeta(ObjectMeta):
     owner_references: tuple[OwnerReference, ...] = ()
 
     def __post_init__(self) -> None:
-        share_fields(self, "name", "labels")
-        bound_fields(self, "owner_references")
+        bound_fields(self, "name", "owner_references")
 
 
 class RbacObject(KubeObject):
@@ -62,7 +59,7 @@ class RoleRef(KubeStruct):
     api_group: str = "rbac.authorization.k8s.io"
 
     def __post_init__(self) -> None:
-        share_fields(self, "kind", "name", "api_group")
+        bound_fields(self, "kind", "name", "api_group")
 
 
 class Subject(KubeStruct):
@@ -84,7 +81,7 @@ class RoleBinding(RbacObject):
     subjects: tuple[Subject, ...] | None = None
 
     def __post_init__(self) -> None:
-        share_fields(self, "subjects")
+        bound_fields(self, "subjects")
 
 
 class PolicyRule(KubeStruct):
@@ -96,7 +93,7 @@ class PolicyRule(KubeStruct):
     verbs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        share_fields(self, "api_groups", "resources", "resource_names", "verbs")
+        bound_fields(self, "api_groups", "resources", "resource_names", "verbs")
 
 
 class Role(RbacObject):

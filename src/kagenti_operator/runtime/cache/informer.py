@@ -26,7 +26,6 @@ from kagenti_operator.kube.watch import (
 from kagenti_operator.runtime.cache.object_cache import (
     Handler,
     ObjectCache,
-    ObjectKey,
     Selection,
     is_same,
     key_of,
@@ -81,7 +80,7 @@ class Informer[T: KubeObject]:
         self._silence_seconds = silence_seconds
         self._versions = self.resource.versions
         self._wake = asyncio.Event()
-        self._listed: dict[ObjectKey, T] = {}
+        self._listed = self.cache.empty_store()
         # Whether there has been a complete list: before that nobody acts on what is in the cache.
         self._complete = False
         self._heard_at: float | None = None
@@ -145,7 +144,7 @@ class Informer[T: KubeObject]:
         except KubeError as error:
             return await self._refused(state, error)
         if not state.continue_:
-            self._listed = {}
+            self._listed = self.cache.empty_store()
             self._relist_watch.forget()
             if page.continue_ and self._complete:
                 self._relist_watch.begin(page.resource_version)
@@ -155,10 +154,9 @@ class Informer[T: KubeObject]:
                 continue
             known = self.cache.get(*key)
             if known is not None and is_same(known, obj):
-                # Keeps the copy that exists, so that a second list of a large fleet costs little memory.
-                self._listed[key] = known
+                self.cache.keep(key, self._listed)
                 continue
-            self._listed[key] = obj
+            self._listed.put(key, obj)
             if self._complete:
                 self.cache.put(key, obj)
         for unreadable in page.unreadable:
@@ -166,9 +164,9 @@ class Informer[T: KubeObject]:
         version = page.resource_version
         if not page.continue_:
             await self._relist_watch.stop()
-            listed, self._listed = self._listed, {}
+            listed, self._listed = self._listed, self.cache.empty_store()
             version = self._relist_watch.correct(listed, version)
-            self.cache.replace(listed)
+            self.cache.adopt(listed)
             self._complete = True
             self._report_recovery()
         return after_page(state, version, page.continue_, page.limit)
@@ -206,7 +204,7 @@ class Informer[T: KubeObject]:
             state, error, self._rng, optional=self.selection.optional, always_served=self._always_served
         )
         if isinstance(following, Absent):
-            self._listed = {}
+            self._listed = self.cache.empty_store()
             self._report_absence(error, doubted=following.doubts > 0)
             if not following.doubts:
                 self._hear()

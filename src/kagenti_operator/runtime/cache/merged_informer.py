@@ -11,11 +11,11 @@ from kagenti_operator.runtime.cache.object_cache import (
     Event,
     Handler,
     ObjectCache,
-    ObjectKey,
     Removed,
     is_same,
     key_of,
 )
+from kagenti_operator.runtime.cache.object_store import ObjectKey
 
 # What leaves one selection for another leaves it by one watch and comes by another, some time later.
 MOVE_SECONDS = 1.0

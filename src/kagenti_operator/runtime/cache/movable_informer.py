@@ -32,7 +32,7 @@ class MovableInformer[T: KubeObject](Informer[T]):
             self._following.cancel()
         self._complete = False
         self._heard_at = None
-        self._listed = {}
+        self._listed = self.cache.empty_store()
         self.cache.replace({})
         if selection is not None:
             self.selection, self.name = selection, str(selection)

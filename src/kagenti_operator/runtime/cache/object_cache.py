@@ -2,20 +2,20 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import msgspec
 import structlog
 
 from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.kube.objects.packing import Packing
 from kagenti_operator.kube.resources import Resource
+from kagenti_operator.runtime.cache.object_store import ObjectKey, ObjectStore
 from kagenti_operator.runtime.observable import Observable
 
 log = structlog.get_logger(__name__)
 
-# Namespace ("" for cluster-scoped objects) and name.
-type ObjectKey = tuple[str, str]
 type IndexFunction[T: KubeObject] = Callable[[T], Iterable[str]]
 
 
@@ -26,6 +26,7 @@ class Selection[T: KubeObject]:
     `optional`: without permission to list them they count as absent, instead of being waited for.
     `where_served`: an API group without which there are none, so that nothing is asked for. `keep`: of what
     the API server selects, only what this is true of is held.
+    `packed`: there may be as many as agents, so they are kept as bytes.
     """
 
     resource: Resource[T]
@@ -36,6 +37,7 @@ class Selection[T: KubeObject]:
     optional: bool = False
     where_served: str = ""
     keep: Callable[[T], bool] | None = None
+    packed: bool = False
     indexes: tuple[tuple[str, IndexFunction[T]], ...] = ()
 
     @property
@@ -104,9 +106,9 @@ class ObjectCache[T: KubeObject]:
 
     def __init__(self, selection: Selection[T]) -> None:
         self.selection = selection
-        self._objects: dict[ObjectKey, T] = {}
+        self._objects = ObjectStore[T](Packing(selection.resource.model) if selection.packed else None)
         self._functions = dict(selection.indexes)
-        self._indexes: dict[str, dict[str, dict[ObjectKey, T]]] = {index: {} for index in self._functions}
+        self._indexes: dict[str, dict[str, dict[ObjectKey, None]]] = {index: {} for index in self._functions}
         self._handlers: list[Handler[T]] = []
         # Whether the API is served; False before the first answer too. One that appears may have no objects,
         # so its appearance is no other event.
@@ -123,25 +125,37 @@ class ObjectCache[T: KubeObject]:
         """Return the object, None where there is none; the namespace of cluster-scoped objects is empty."""
         return self._objects.get((namespace, name))
 
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._objects)
+
     def values(self) -> tuple[T, ...]:
-        """Return all objects."""
-        return tuple(self._objects.values())
+        """Return all objects, of a selection of which there are few."""
+        return tuple(self._objects)
+
+    def all_keys(self) -> Iterator[ObjectKey]:
+        """Return the keys of all objects."""
+        return self._objects.all_keys()
 
     def only(self) -> T | None:
         """Return the object of a selection that holds one at most."""
-        return next(iter(self._objects.values()), None)
+        return next(iter(self._objects), None)
+
+    def of_namespace(self, namespace: str) -> Iterator[T]:
+        """Return the objects of a namespace."""
+        return self._objects.of_namespace(namespace)
+
+    def count(self, namespace: str) -> int:
+        """Return how many objects of a namespace there are."""
+        return self._objects.count(namespace)
+
+    def namespaces(self) -> tuple[str, ...]:
+        """Return the namespaces in which there are objects."""
+        return self._objects.namespaces()
 
     def by_index(self, index: str, value: str) -> tuple[T, ...]:
         """Return the objects for which the index function gave that value."""
-        return tuple(self._indexes[index].get(value, {}).values())
-
-    def index_size(self, index: str, value: str) -> int:
-        """Return how many objects `by_index` would."""
-        return len(self._indexes[index].get(value, ()))
-
-    def index_values(self, index: str) -> tuple[str, ...]:
-        """Return the values for which there are objects."""
-        return tuple(self._indexes[index])
+        found = map(self._objects.get, self._indexes[index].get(value, ()))
+        return tuple(obj for obj in found if obj is not None)
 
     def subscribe(self, handler: Handler[T]) -> None:
         """Call `handler` after every change from now on."""
@@ -151,39 +165,64 @@ class ObjectCache[T: KubeObject]:
 
     def replace(self, objects: Mapping[ObjectKey, T]) -> None:
         """Make these the cache's objects; only what differs becomes an event."""
-        gone = [self._remove(key) for key in tuple(self._objects) if key not in objects]
-        new = [self._put(key, obj) for key, obj in objects.items() if self._objects.get(key) is not obj]
-        self.synced.set()
-        self.served.set(True)
-        self._notify(*gone, *new)
+        listed = self.empty_store()
+        for key, obj in objects.items():
+            listed.put(key, obj)
+        self.adopt(listed)
+
+    def empty_store(self) -> ObjectStore[T]:
+        """Return where a list is gathered for `adopt`."""
+        return self._objects.empty()
+
+    def keep(self, key: ObjectKey, listed: ObjectStore[T]) -> None:
+        """Put the copy that the cache has into a list: a second list of a fleet costs little memory then."""
+        listed.take_over(key, self._objects)
+
+    def adopt(self, listed: ObjectStore[T]) -> None:
+        """Make what was listed the cache's; only what differs becomes an event."""
+        self._become(listed, served=True)
 
     def put(self, key: ObjectKey, obj: T) -> None:
         """Store an object that is new or changed, unless the cache has a newer one."""
         known = self._objects.get(key)
         if known is None or not _is_older(obj.metadata.resource_version, known):
-            self._notify(self._put(key, obj))
+            self._notify(self._put(key, obj, known))
 
     def remove(self, key: ObjectKey, resource_version: str) -> None:
         """Remove an object that is gone since that version, unless the cache has a newer one."""
         known = self._objects.get(key)
         if known is not None and not _is_older(resource_version, known):
-            self._notify(self._remove(key))
+            self._notify(self._remove(key, known))
 
     def clear(self) -> None:
         """Remove everything: the API is not served."""
-        gone = [self._remove(key) for key in tuple(self._objects)]
-        self.synced.set()
-        self.served.set(False)
-        self._notify(*gone)
+        self._become(self.empty_store(), served=False)
 
-    def _put(self, key: ObjectKey, obj: T) -> Event[T]:
-        old = self._objects.get(key)
-        self._objects[key] = obj
+    def _become(self, objects: ObjectStore[T], *, served: bool) -> None:
+        before, self._objects = self._objects, objects
+        gone = [key for key in before.all_keys() if key not in objects]
+        new = [key for key in objects.all_keys() if not objects.has_copy_of(key, before)]
+        if self._functions:
+            for key in (*gone, *new):
+                self._reindex(key, before.get(key), objects.get(key))
+        self.synced.set()
+        self.served.set(served)
+        # One after the other: the events of a fleet are several times as large as its objects.
+        for key in gone:
+            if (old := before.get(key)) is not None:
+                self._notify(Removed(old))
+        for key in new:
+            if (obj := objects.get(key)) is not None:
+                old = before.get(key)
+                self._notify(Added(obj) if old is None else Updated(old, obj))
+
+    def _put(self, key: ObjectKey, obj: T, old: T | None) -> Event[T]:
+        self._objects.put(key, obj)
         self._reindex(key, old, obj)
         return Added(obj) if old is None else Updated(old, obj)
 
-    def _remove(self, key: ObjectKey) -> Event[T]:
-        old = self._objects.pop(key)
+    def _remove(self, key: ObjectKey, old: T) -> Event[T]:
+        self._objects.discard(key)
         self._reindex(key, old, None)
         return Removed(old)
 
@@ -199,7 +238,7 @@ class ObjectCache[T: KubeObject]:
                     del index[value]
             if new is not None:
                 for value in after:
-                    index.setdefault(value, {})[key] = new
+                    index.setdefault(value, {})[key] = None
 
     def _notify(self, *events: Event[T]) -> None:
         for event in events:

@@ -7,7 +7,8 @@ from contextlib import aclosing
 from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.watch import Added, Deleted, Modified, Unreadable, WatchEvent
-from kagenti_operator.runtime.cache.object_cache import ObjectCache, ObjectKey, key_of
+from kagenti_operator.runtime.cache.object_cache import ObjectCache, key_of
+from kagenti_operator.runtime.cache.object_store import ObjectKey, ObjectStore
 
 
 class RelistWatch[T: KubeObject]:
@@ -51,14 +52,13 @@ class RelistWatch[T: KubeObject]:
         """Whether something newer than the list is known of that object."""
         return key in self._seen
 
-    def correct(self, listed: dict[ObjectKey, T], version: str) -> str:
+    def correct(self, listed: ObjectStore[T], version: str) -> str:
         """Put what was seen into the complete list of that version; return the version that it has now."""
         for key in self._seen:
-            known = self._cache.get(*key)
-            if known is None:
-                listed.pop(key, None)
+            if self._cache.get(*key) is None:
+                listed.discard(key)
             else:
-                listed[key] = known
+                self._cache.keep(key, listed)
         seen = self._version
         self.forget()
         return seen or version

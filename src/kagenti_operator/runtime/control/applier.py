@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.kube.objects.models import KubeObject, wire_names
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.runtime.control.write_backoff import LAST, MOST_STOPPED, WriteBackoff, WritesReverted
 from kagenti_operator.runtime.telemetry.standing import Standing
@@ -28,20 +28,23 @@ type _Key = tuple[str, str, str]
 def first_difference(desired: object, current: object, path: str = "") -> str | None:
     """Return the path of the first wanted value that `current` lacks or has otherwise, None if there is none.
 
-    Mappings may hold more than is wanted; lists are compared element by element and must be of one length.
-    A wanted None is fulfilled by absence.
+    Mappings may hold more than is wanted, and may be structs, with their names on the wire; lists are
+    compared element by element and must be of one length. A wanted None is fulfilled by absence.
     """
-    if isinstance(desired, Mapping):
-        if not isinstance(current, Mapping):
+    if desired is None or isinstance(desired, str):
+        # Most are, and the abstract types below are slow to ask about.
+        return None if desired == current else path
+    if isinstance(desired, dict | Mapping):
+        if not isinstance(current, msgspec.Struct | dict | Mapping):
             return path
-        have = cast("Mapping[str, object]", current)
+        have = cast("Mapping[str, object] | msgspec.Struct", current)
         wanted_items = cast("Mapping[str, object]", desired).items()
         return next(
-            (d for k, v in wanted_items if (d := first_difference(v, have.get(k), f"{path}.{k}"))), None
+            (d for k, v in wanted_items if (d := first_difference(v, _get(have, k), f"{path}.{k}"))), None
         )
-    if isinstance(desired, Sequence) and not isinstance(desired, str | bytes):
+    if isinstance(desired, list | tuple | Sequence) and not isinstance(desired, bytes):
         wanted = cast("Sequence[object]", desired)
-        if not isinstance(current, Sequence) or isinstance(current, str | bytes):
+        if not isinstance(current, list | tuple | Sequence) or isinstance(current, str | bytes):
             return path
         present = cast("Sequence[object]", current)
         if len(wanted) != len(present):
@@ -49,6 +52,13 @@ def first_difference(desired: object, current: object, path: str = "") -> str | 
         pairs = enumerate(zip(wanted, present, strict=True))
         return next((d for i, (w, p) in pairs if (d := first_difference(w, p, f"{path}[{i}]"))), None)
     return None if desired == current else path
+
+
+def _get(current: Mapping[str, object] | msgspec.Struct, name: str) -> object:
+    if isinstance(current, msgspec.Struct):
+        field = wire_names(type(current)).get(name)
+        return getattr(current, field) if field else None
+    return current.get(name)
 
 
 def is_subset(desired: object, current: object) -> bool:
@@ -204,7 +214,7 @@ def _key(resource: Resource[Any], namespace: str | None, name: str) -> _Key:
 
 def _difference(desired: Mapping[str, Any], current: KubeObject) -> str | None:
     wanted = {key: value for key, value in desired.items() if key not in _TYPE_FIELDS}
-    return first_difference(wanted, msgspec.to_builtins(current))
+    return first_difference(wanted, current)
 
 
 def _log(message: str, resource: Resource[Any], obj: KubeObject) -> None:

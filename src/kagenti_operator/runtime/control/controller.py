@@ -115,7 +115,7 @@ class Controller[K: Hashable]:
                 self.enqueue(*keys(event))
 
         def replay() -> None:
-            for obj in informer.cache.values():
+            for obj in informer.cache:
                 try:
                     self.enqueue(*keys(Added(obj)))
                 except Exception:

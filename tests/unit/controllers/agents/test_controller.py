@@ -19,7 +19,7 @@ from kagenti_operator.controllers.collector.experiment_record import CollectorEx
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.agents import AgentWorkload
-from kagenti_operator.kube.objects.rbac import RbacLabels, Role, RoleBinding
+from kagenti_operator.kube.objects.rbac import Role, RoleBinding
 from kagenti_operator.kube.resources import AGENT_SANDBOXES
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
@@ -275,7 +275,8 @@ async def test_a_role_that_others_grant_too_is_emptied_and_both_are_told(cluster
     cluster.put(CONFIGURED)
     cluster.put_grant()
     put(cluster.facts.bindings, build_binding("eves"))
-    answer = {**msgspec.to_builtins(cluster.facts.role(KEY)), "rules": None}
+    role, _ = build_access(KAGENTI, KEY, ("weather",), (grantee(NEW),), experiment=EXPERIMENT)
+    answer = {**msgspec.to_builtins(role), "rules": None}
     await cluster.reconcile(("PATCH", ROLE, answer))
     assert msgspec.json.decode(cluster.bodies[-1])["rules"] == []
     assert cluster.said.about == [("RoleBinding", "eves"), ("Deployment", "weather")]
@@ -352,7 +353,8 @@ async def test_one_of_ours_is_found_by_its_name_when_somebody_took_its_label_awa
     cluster.put_grant()
     ours = cluster.facts.binding(KEY)
     assert ours is not None
-    metadata = msgspec.structs.replace(ours.metadata, labels=RbacLabels())
+    labels = msgspec.structs.replace(ours.metadata.labels, managed_by=None)
+    metadata = msgspec.structs.replace(ours.metadata, labels=labels)
     put(cluster.facts.bindings, msgspec.structs.replace(ours, metadata=metadata))
     await cluster.reconcile(
         ("GET", WORKLOAD, HTTPStatus.NOT_FOUND), ("DELETE", BINDING, GONE), ("DELETE", ROLE, GONE)

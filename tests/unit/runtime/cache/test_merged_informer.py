@@ -100,7 +100,7 @@ async def test_what_left_both_is_removed_once_whatever_copy_is_the_newest(bench:
     bench.a.cache.remove(W, "7")
     await advance(2 * MOVE_SECONDS)
     assert bench.events == ["+w1", "~w6", "-w6"]
-    assert bench.merged.cache.index_values("size") == ()
+    assert bench.merged.cache.by_index("size", "6") == ()
 
 
 async def test_what_is_deleted_and_made_again_is_another_object(bench: Bench) -> None:

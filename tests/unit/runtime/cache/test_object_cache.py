@@ -69,13 +69,13 @@ def test_an_index_follows_objects_as_they_come_change_and_go() -> None:
     put(cache, widget("a", 1, 12))
     put(cache, widget("b", 2, 2, namespace="team2"))
     assert names(cache.by_index(BY_DIGIT, "2")) == ["a", "b"]
-    assert cache.index_size(BY_NAMESPACE, "team1") == 1
+    assert cache.count("team1") == 1
     last = put(cache, widget("a", 3, 3))
     assert names(cache.by_index(BY_DIGIT, "2")) == ["b"]
     assert cache.by_index(BY_DIGIT, "3") == (last,)
     cache.remove(("team1", "a"), "4")
     assert cache.by_index(BY_DIGIT, "3") == ()
-    assert cache.index_size(BY_NAMESPACE, "team1") == 0
+    assert cache.count("team1") == 0
 
 
 def test_an_index_keeps_nothing_of_values_that_are_gone() -> None:
@@ -83,8 +83,8 @@ def test_an_index_keeps_nothing_of_values_that_are_gone() -> None:
     for number in range(100):
         put(cache, widget("a", number, number, namespace=f"team{number}"))
         cache.remove((f"team{number}", "a"), str(number))
-    assert cache.index_values(BY_NAMESPACE) == ()
-    assert cache.index_values(BY_DIGIT) == ()
+    assert cache.namespaces() == ()
+    assert cache.by_index(BY_DIGIT, "9") == ()
 
 
 def test_what_was_read_does_not_change_under_the_reader() -> None:
@@ -118,8 +118,8 @@ def test_an_index_is_always_what_one_built_from_scratch_would_be(
         else:
             put(cache, widget(name, version, size, namespace=namespace))
     expected = Counter(digit for obj in cache.values() for digit in set(digits_of(obj)))
-    assert {value: cache.index_size(BY_DIGIT, value) for value in cache.index_values(BY_DIGIT)} == expected
-    for value in expected:
+    for value in "0123456789":
+        assert len(cache.by_index(BY_DIGIT, value)) == expected[value]
         found = sorted(cache.by_index(BY_DIGIT, value), key=key_of)
         assert found == sorted((o for o in cache.values() if value in digits_of(o)), key=key_of)
 
@@ -272,3 +272,29 @@ def test_the_order_of_changes_does_not_matter(changes: list[Widget]) -> None:
     for obj in changes:
         put(cache, obj)
     assert cache.values() == (widget("a", 5),)
+
+
+def test_packed_objects_are_found_change_and_go_as_others_do() -> None:
+    cache = ObjectCache(Selection(resource=WIDGETS, packed=True))
+    events = list[Event[Widget]]()
+    cache.subscribe(events.append)
+    put(cache, widget("a", 1, 12))
+    put(cache, widget("b", 2, 3, namespace="team2"))
+    put(cache, widget("a", 3, 4))
+    found = cache.get("team1", "a")
+    assert found is not None
+    assert (found.metadata.name, found.metadata.resource_version, found.size) == ("a", "3", 4)
+    assert names(cache) == ["a", "b"]
+    assert names(cache.of_namespace("team2")) == ["b"]
+    listed = cache.empty_store()
+    cache.keep(("team1", "a"), listed)
+    listed.put(("team3", "c"), widget("c", 4, namespace="team3"))
+    cache.adopt(listed)
+    assert sorted(cache.namespaces()) == ["team1", "team3"]
+    assert len(cache) == 2
+    cache.clear()
+    assert [type(event).__name__ for event in events] == [
+        *("Added", "Added", "Updated"),
+        *("Removed", "Added"),
+        *("Removed", "Removed"),
+    ]
