@@ -92,7 +92,7 @@ def _build_templates() -> tuple[Template, Template, Template]:
 
 _DEPLOYMENT, _ROLE, _BINDING = _build_templates()
 _OURS = f"{contract.MANAGED_BY_LABEL}={KAGENTI.manager}"
-# By plural and label selector.
+# By plural and selector.
 LISTS: Mapping[tuple[str, str], Template] = {
     ("deployments", KAGENTI.agent_selector): _DEPLOYMENT,
     ("roles", _OURS): _ROLE,
