@@ -7,8 +7,8 @@ from typing import Any
 from benchmarks.testbed import Bed, in_parallel
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import Grantee, build_access
-from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS, ROLES
 from kagenti_operator.mlflow.client import Experiment
 

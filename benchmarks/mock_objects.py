@@ -11,8 +11,8 @@ from kagenti_devcluster.testing.platform import INTEGRATION
 from kagenti_operator import contract
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import Grantee, build_access
-from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS
 from kagenti_operator.mlflow.client import Experiment

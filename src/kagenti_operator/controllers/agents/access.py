@@ -10,7 +10,7 @@ import msgspec
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
-from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
+from kagenti_operator.controllers.agents.keys import KINDS, AgentKey
 from kagenti_operator.kube.manifests import (
     Manifest,
     build_manifest,

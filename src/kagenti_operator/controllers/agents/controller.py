@@ -1,11 +1,9 @@
 """Agents, each by its key: an experiment of its own, granted to its pods, and put into its environment."""
 
-from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 from kagenti_operator import clock
-from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.access import Grantee
 from kagenti_operator.controllers.agents.decide import (
     Grant,
@@ -36,17 +34,17 @@ from kagenti_operator.controllers.agents.experiments import (
     common_uid,
     names_to_grant,
 )
-from kagenti_operator.controllers.agents.facts import (
-    KINDS,
-    AgentFacts,
-    AgentKey,
-    build_key,
-    granted_role,
-    key_of_agent,
-    reference,
-)
+from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.foreign_bindings import ForeignBindings
 from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.controllers.agents.keys import (
+    AgentKey,
+    agents_of_grant,
+    key_of_agent,
+    key_of_event,
+    namespace_of,
+    reference,
+)
 from kagenti_operator.controllers.agents.last_look import LastLook
 from kagenti_operator.controllers.agents.retry_after_denied import RetryAfterDenied
 from kagenti_operator.controllers.agents.rollout import SLOW_SECONDS
@@ -56,10 +54,9 @@ from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.agents.workloads import AgentWorkloads
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.objects.agents import Agent
-from kagenti_operator.kube.objects.rbac import RoleBinding
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.runtime.cache.object_cache import Event, Removed, Updated
+from kagenti_operator.runtime.cache.object_cache import Event, Removed
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.control.workqueue import WorkQueue
@@ -99,31 +96,6 @@ def setup(
     workspace = dependencies.settings.mlflow_workspace
     controller.follows(collectors.resolved, lambda: (it for it in facts.all() if it.namespace == workspace))
     return controller.suspend_while(dependencies.suspended.mlflow)
-
-
-def namespace_of(key: AgentKey) -> str:
-    """The bucket of the work queue: namespaces are served in turn."""
-    return key.namespace
-
-
-def key_of_event(kind: str, event: Event[Any]) -> tuple[AgentKey, ...]:
-    """The agent that appeared, changed or went."""
-    return (key_of_agent(kind, event.object),)
-
-
-def agents_of_grant(names: Names, event: Event[Any]) -> Iterable[AgentKey]:
-    """Whomever a Role or RoleBinding of ours serves, or served until now."""
-    for grant in (event.old, event.object) if isinstance(event, Updated) else (event.object,):
-        metadata = grant.metadata
-        owners = {(o.kind, o.name) for o in metadata.owner_references if o.kind in KINDS}
-        if isinstance(grant, RoleBinding) and (role := granted_role(grant)) and role != metadata.name:
-            workload = names.workload_of_role(role)
-            owners |= {(kind, workload) for kind in KINDS} if workload else set()
-        # An owner that was deleted without what it owns is removed from it by the garbage collector.
-        if not owners and (name := names.workload_of_role(metadata.name)):
-            owners = {(kind, name) for kind in KINDS}
-        for kind, name in owners:
-            yield build_key(kind, metadata.namespace, name)
 
 
 class AgentsReconciler:

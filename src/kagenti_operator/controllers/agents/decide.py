@@ -12,7 +12,6 @@ from kagenti_operator.controllers.agents.access import (
     without_foreign_owners,
 )
 from kagenti_operator.controllers.agents.events import report_gone, report_kept, report_unknown_inject
-from kagenti_operator.controllers.agents.facts import AgentKey, granted_role
 from kagenti_operator.controllers.agents.foreign_bindings import report_foreign
 from kagenti_operator.controllers.agents.injection import (
     Injection,
@@ -22,6 +21,7 @@ from kagenti_operator.controllers.agents.injection import (
     plan_injection,
     unknown_inject_values,
 )
+from kagenti_operator.controllers.agents.keys import AgentKey, granted_role
 from kagenti_operator.controllers.agents.obstacles import (
     UNUSABLE,
     report_literal_references,

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 
 from kagenti_operator.contract import OPT_IN_WORDS, OPT_OUT_WORDS, Names
 from kagenti_operator.controllers.agents.experiments import CollectorsUnknown
-from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.controllers.failure_events import describe_failure
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.errors import MLflowError

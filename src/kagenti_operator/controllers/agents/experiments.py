@@ -9,8 +9,9 @@ import msgspec
 
 from kagenti_operator import clock
 from kagenti_operator.controllers.agents.access import recorded_experiment
-from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
+from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.injection import injected
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.objects.agents import Agent

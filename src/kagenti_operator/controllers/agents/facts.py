@@ -1,21 +1,17 @@
 """The agents' workloads and their grants, from the caches."""
 
 import itertools
-import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
+from kagenti_operator.controllers.agents.keys import KINDS, AgentKey, build_key, granted_role
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.objects.agents import Agent
-from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
 from kagenti_operator.kube.resources import (
-    AGENT_DEPLOYMENTS,
-    AGENT_SANDBOXES,
-    AGENT_STATEFUL_SETS,
     ROLE_BINDINGS,
     ROLES,
     Resource,
@@ -23,38 +19,8 @@ from kagenti_operator.kube.resources import (
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.merged_informer import MergedInformer
 from kagenti_operator.runtime.cache.object_cache import Selection
-from kagenti_operator.runtime.telemetry.events import ObjectRef
 
 BY_ROLE = "role"
-KINDS: Mapping[str, Resource[Any]] = {
-    r.kind: r for r in (AGENT_DEPLOYMENTS, AGENT_STATEFUL_SETS, AGENT_SANDBOXES)
-}
-
-
-class AgentKey(NamedTuple):
-    """An agent, as the work queue has it."""
-
-    kind: str
-    namespace: str
-    name: str
-
-    def __str__(self) -> str:
-        return "/".join(self)
-
-
-def key_of_agent(kind: str, agent: KubeObject) -> AgentKey:
-    """The key of an agent's workload."""
-    return build_key(kind, agent.metadata.namespace, agent.metadata.name)
-
-
-def build_key(kind: str, namespace: str, name: str) -> AgentKey:
-    """A key that may be kept: of its names there is one copy, also where they were unpacked many times."""
-    return AgentKey(kind, sys.intern(namespace), sys.intern(name))
-
-
-def reference(key: AgentKey, agent: Agent) -> ObjectRef:
-    """The workload, as Events point at it."""
-    return ObjectRef.of(KINDS[key.kind], agent)
 
 
 def _concerns_agents(names: Names, binding: RoleBinding) -> bool:
@@ -69,11 +35,6 @@ def _roles_of_others(names: Names, binding: RoleBinding) -> tuple[str, ...]:
     if role is None or role == binding.metadata.name or names.workload_of_role(role) is None:
         return ()
     return (f"{binding.metadata.namespace}/{role}",)
-
-
-def granted_role(binding: RoleBinding) -> str | None:
-    """The Role of its namespace that a RoleBinding grants."""
-    return binding.role_ref.name if binding.role_ref.kind == ROLES.kind else None
 
 
 type AgentInformer = Informer[Any] | MergedInformer[Any]

@@ -1,7 +1,8 @@
 """Looks at workloads themselves before a right or an environment goes: nothing is taken away on doubt."""
 
-from kagenti_operator.controllers.agents.facts import KINDS, AgentFacts, AgentKey
+from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.injection import is_marked, is_opted_out
+from kagenti_operator.controllers.agents.keys import KINDS, AgentKey
 from kagenti_operator.controllers.list_now import list_now
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.objects.agents import Agent

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from kagenti_operator.controllers.agents.experiments import POLLS_PER_SECOND
-from kagenti_operator.controllers.agents.facts import AgentKey
+from kagenti_operator.controllers.agents.keys import AgentKey
 
 DENIED_SECONDS = 30.0
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from kagenti_operator import clock
-from kagenti_operator.controllers.agents.facts import AgentKey
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.runtime.control.turns import Turns
 

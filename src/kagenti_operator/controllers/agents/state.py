@@ -3,7 +3,7 @@
 import msgspec
 
 from kagenti_operator.controllers.agents.experiments import KnownExperiment
-from kagenti_operator.controllers.agents.facts import AgentKey
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.controllers.agents.retry_after_denied import RetryAfterDenied
 from kagenti_operator.controllers.agents.rollout import Pending
 from kagenti_operator.controllers.agents.rollout_slots import RolloutSlots

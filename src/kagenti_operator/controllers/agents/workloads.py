@@ -8,13 +8,14 @@ import structlog
 from kagenti_operator import clock
 from kagenti_operator.controllers.agents.decide import Inject, Observed, Release
 from kagenti_operator.controllers.agents.events import report_reverted
-from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
+from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.injection import (
     build_release,
     build_removal,
     injected,
     is_owned_by_others,
 )
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.controllers.agents.rollout import Pending
 from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS
 from kagenti_operator.controllers.agents.state import AgentStates

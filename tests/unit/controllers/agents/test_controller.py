@@ -11,8 +11,9 @@ import pytest
 
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import Grantee, build_access
-from kagenti_operator.controllers.agents.controller import AgentsReconciler, namespace_of
-from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
+from kagenti_operator.controllers.agents.controller import AgentsReconciler
+from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.keys import AgentKey, namespace_of
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments

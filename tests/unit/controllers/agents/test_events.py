@@ -11,8 +11,8 @@ from kagenti_operator.controllers.agents.events import (
     report_reverted,
     report_unknown_inject,
 )
-from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.controllers.agents.keys import KINDS, AgentKey
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.errors import MLflowError
 

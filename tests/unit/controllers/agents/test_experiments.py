@@ -20,7 +20,8 @@ from kagenti_operator.controllers.agents.experiments import (
     follow_name,
     names_to_grant,
 )
-from kagenti_operator.controllers.agents.facts import AgentFacts, AgentKey
+from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments, Resolved

@@ -6,7 +6,6 @@ import pytest
 
 from kagenti_operator.contract import KAGENTI, ROSSOCTL
 from kagenti_operator.controllers.agents.access import build_access, recorded_experiment
-from kagenti_operator.controllers.agents.facts import AgentKey
 from kagenti_operator.controllers.agents.injection import (
     Injection,
     InjectionPlan,
@@ -18,6 +17,7 @@ from kagenti_operator.controllers.agents.injection import (
     plan_injection,
     unknown_inject_values,
 )
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.kube.objects.agents import AgentSandbox, AgentWorkload
 from kagenti_operator.kube.objects.rbac import Role
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, AGENT_SANDBOXES

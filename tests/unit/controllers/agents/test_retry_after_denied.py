@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from kagenti_operator.controllers.agents.facts import AgentKey
+from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.controllers.agents.retry_after_denied import DENIED_SECONDS, RetryAfterDenied
 
 FLEET = 1100

@@ -1,8 +1,7 @@
 import msgspec
 import pytest
 
-from kagenti_operator.controllers.agents.controller import namespace_of
-from kagenti_operator.controllers.agents.facts import AgentKey
+from kagenti_operator.controllers.agents.keys import AgentKey, namespace_of
 from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS, RolloutSlots
 from kagenti_operator.kube.objects.agents import AgentWorkload
 from tests.support.virtual_time import advance, skip

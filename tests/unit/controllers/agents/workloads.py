@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from kagenti_operator.controllers.agents.access import Grantee
-from kagenti_operator.controllers.agents.facts import KINDS, AgentKey
 from kagenti_operator.controllers.agents.injection import Injection
+from kagenti_operator.controllers.agents.keys import KINDS, AgentKey
 from kagenti_operator.kube.objects.agents import Agent, AgentWorkload
 from kagenti_operator.mlflow.client import Experiment
 
