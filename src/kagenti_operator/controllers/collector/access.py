@@ -282,8 +282,9 @@ class AccessReconciler:
                 raise
             if self._absent.holds(namespace, "absent"):
                 log.info("Namespace does not exist or is going away, no access granted", namespace=namespace)
-            # Agents go with their namespace, and their events follow. No event says that a workspace is made.
-            return ABSENT_SECONDS if namespace == self._workspace else None
+            # Agents go with their namespace, and their events follow: until then "not found" is not believed.
+            # No event says that a workspace is made.
+            return ABSENT_SECONDS if error.not_found or namespace == self._workspace else None
         self._absent.ends(namespace)
         return CONFIRM_SECONDS if wrote else None
 

@@ -11,7 +11,7 @@ import structlog
 
 from kagenti_operator.contract import INTEGRATION_ROLE
 from kagenti_operator.controllers.agents.facts import AgentFacts
-from kagenti_operator.controllers.collector.access import AccessReconciler
+from kagenti_operator.controllers.collector.access import ABSENT_SECONDS, AccessReconciler
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
 from kagenti_operator.controllers.collector.workspaces_in_use import WorkspacesInUse
@@ -158,6 +158,27 @@ async def answer_deletion(peer: Peer) -> None:
     request = await peer.request()
     assert (request.method, request.path) == ("DELETE", BINDING)
     await request.answer(200, {"kind": "Status", "apiVersion": "v1"})
+
+
+async def test_a_namespace_of_agents_that_is_said_not_to_exist_is_granted_a_little_later() -> None:
+    """An API server that is starting answers so as well, and no event would come."""
+    async with (
+        running_peer() as peer,
+        open_dependencies(Settings(enable_mlflow=True), peer.url) as dependencies,
+    ):
+        mlflow, access = MLflowFacts(dependencies.informers), AccessFacts(dependencies)
+        agents = AgentFacts(dependencies)
+        own = CollectorExperiments(dependencies.settings, access)
+        reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, Observable(False))
+        put(mlflow.data_science_clusters, MANAGED)
+        put(mlflow.mlflows, AVAILABLE)
+        put(access.integration_role, KubeObject(metadata=ObjectMeta(name=INTEGRATION_ROLE)))
+        put(agents.workloads["Deployment"], build_agent())
+        granting = asyncio.ensure_future(reconciler.reconcile("team1"))
+        await (await peer.request()).refuse(404, "NotFound")
+        assert await granting == ABSENT_SECONDS
+        agents.workloads["Deployment"].cache.replace({})
+        assert await reconciler.reconcile("team1") is None
 
 
 class FakeInUse(WorkspacesInUse):
