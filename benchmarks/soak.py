@@ -16,18 +16,23 @@ from benchmarks.witness import Key, Witness, witness, witness_configured
 from kagenti_devcluster.testing.platform import BINDING, eventually
 from kagenti_operator.contract import COLLECTOR_CONFIG, COLLECTOR_CONFIG_KEY, KAGENTI
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, CONFIG_MAPS, ROLE_BINDINGS
+from kagenti_operator.runtime.control.request_budget import MOST_KEYS
 from kagenti_operator.runtime.control.write_backoff import MOST_ONCE
 
 NAMESPACES = 50
 AGENTS_PER_ROUND = 500
 ROUNDS = 20
-# Bounded by number, and full only after a while: what is remembered of Events, and replaced timers.
+# Bounded by number, and full only after a while: what is remembered of Events, of single writes and of what was
+# spent lately, and replaced timers.
 BOUNDED = {
     "EventRecorder._series": 1000,
     "EventRecorder._budgets": 1000,
     "WorkQueue._timers": 128,
     "_WrittenOnce._young": MOST_ONCE,
     "_WrittenOnce._old": MOST_ONCE,
+    "RequestBudget._young": MOST_KEYS,
+    "RequestBudget._old": MOST_KEYS,
+    "RequestBudget._paid_at": NAMESPACES,
 }
 # aiohttp closes a connection that nobody has used for 15 s.
 _SETTLE_SECONDS = 20.0

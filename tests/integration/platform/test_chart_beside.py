@@ -113,12 +113,11 @@ async def test_ours_works_as_it_is_installed_and_steps_back_while_the_other_is_s
     await api.cluster_role(INTEGRATION)
     await api.workload(namespace, "weather")
     with OperatorProcess(kubeconfig, "--leader-elect", *flags) as running:
-        await running.expect_log("Caches are complete, starting the controllers")
+        await running.expect_log("OTel collector bootstrap complete")
         lease = f"/apis/coordination.k8s.io/v1/namespaces/{SYSTEM}/leases"
         assert (await api.request("GET", f"{lease}/{OURS}"))["spec"]["holderIdentity"]
         others = await api.request("GET", f"{lease}/b7c4ae34.kagenti.dev")
         assert others["spec"]["holderIdentity"] == "the-platforms-own"
-        await running.expect_log("OTel collector bootstrap complete")
         theirs = workload_path(SYSTEM, "kagenti-controller-manager")
         on = ["--leader-elect", "--enable-otel-bootstrap=true"]
         manager = {

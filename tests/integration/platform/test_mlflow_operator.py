@@ -127,7 +127,11 @@ async def test_the_database_is_migrated_before_there_is_a_server(api: Platform) 
     assert await api.get(DEPLOYMENT) is None
     await migrate(api)
     await eventually(lambda: there(api, DEPLOYMENT))
-    assert (await condition(api, "Migration"))["reason"] == "MigrationSucceeded"
+
+    async def migrated() -> None:
+        assert (await condition(api, "Migration"))["reason"] == "MigrationSucceeded"
+
+    await eventually(migrated)
 
 
 async def test_a_data_science_cluster_that_is_deleted_waits_for_the_cr(api: Platform) -> None:
