@@ -59,7 +59,7 @@ demo: preflight demo-binaries $(if $(PROFILE),all-envs,envs) ## Run the whole jo
 .PHONY: test
 test: preflight binaries all-envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
 	@rm -rf $(REQUESTS)
-	@$(BIN)/pytest tests/unit tests/integration -n 3 --dist loadfile --requests=$(REQUESTS)
+	@$(BIN)/pytest tests/unit tests/simulation tests/integration -n 4 --dist loadfile --requests=$(REQUESTS)
 	@$(BIN)/pytest tests/e2e -n 2 --dist loadgroup --requests=$(REQUESTS)
 	@$(BIN)/pytest tests/permissions --requests=$(REQUESTS)
 
@@ -67,6 +67,10 @@ test: preflight binaries all-envs ## Run all tests: unit, integration, end to en
 test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm and kube-score)
 	@$(BIN)/python tools/build.py helm kube-score
 	@$(BIN)/pytest tests/unit
+
+.PHONY: simulate
+simulate: $(STAMP) ## Run the operator in a model cluster where all goes wrong (SEEDS=N, FIRST=N)
+	@PYTHONHASHSEED=0 $(BIN)/python -m tests.support.simulation --seeds $(or $(SEEDS),300) --first $(or $(FIRST),0)
 
 .PHONY: bench
 bench: binaries all-envs ## Measure speed and size into docs/performance.md (11 to 17 min; ONLY=1000x10: that alone)
