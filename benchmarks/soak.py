@@ -22,8 +22,8 @@ from kagenti_operator.runtime.control.write_backoff import MOST_ONCE
 NAMESPACES = 50
 AGENTS_PER_ROUND = 500
 ROUNDS = 20
-# Bounded by number, and full only after a while: what is remembered of Events, of single writes and of requests,
-# and replaced timers.
+# Bounded by number, and full only after a while: what is remembered of Events, of single writes, of requests
+# that were sent, and replaced timers.
 BOUNDED = {
     "EventRecorder._series": 1000,
     "EventRecorder._budgets": 1000,
