@@ -28,6 +28,8 @@ from kagenti_operator.controllers.collector.sources import MLflowSources
 from kagenti_operator.controllers.collector.wanted import Wanted, WantedBuilder, report_faults
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
+from kagenti_operator.controllers.list_now import list_now
+from kagenti_operator.controllers.mlflow.facts import choose_cr
 from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.resources import CONFIG_MAPS, MLFLOWS
 from kagenti_operator.otelcol.extra import Fault
@@ -88,6 +90,7 @@ class CollectorConfigReconciler:
         settle_seconds: float = SETTLE_SECONDS,
     ) -> None:
         self._settings = dependencies.settings
+        self._client = dependencies.client
         self._facts = facts
         self._sources = sources
         self._applier = Applier(dependencies.client)
@@ -115,6 +118,9 @@ class CollectorConfigReconciler:
             self.in_place_since.set(None)
             return None
         destination = self._choose_destination()
+        if destination is None and self._last_known and await self._has_cr():
+            # The cache is wrong, and nothing that delivers is taken away for that.
+            return CONFIRM_SECONDS
         outlook = self._look_ahead(destination)
         present = look_at(self._settings.names, facts.config_map.cache.only())
         kept = keep_foreign(outlook, present)
@@ -220,6 +226,10 @@ class CollectorConfigReconciler:
                 last_known=self._last_known,
             )
         )
+
+    async def _has_cr(self) -> bool:
+        """Ask the API server itself whether there is an MLflow CR. Raises KubeError."""
+        return choose_cr(await list_now(self._client, MLFLOWS)) is not None
 
     def _read_last_known(self) -> MLflowDestination | None:
         found = self._facts.config_map.cache.only()

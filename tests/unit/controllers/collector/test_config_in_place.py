@@ -18,10 +18,12 @@ from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.objects.models import ConfigMap, MLflow
 from kagenti_operator.otelcol.model import Facts, MLflowDestination
 from kagenti_operator.otelcol.render import config_hash, render
+from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
 from kagenti_operator.runtime.observable import Observable
 from tests.support.peer import Peer, running_peer
 from tests.unit.controllers.dependencies import open_dependencies, put
 
+MLFLOWS = "/apis/mlflow.opendatahub.io/v1/mlflows"
 AWAY = msgspec.convert({"metadata": {"name": "mlflow"}}, MLflow)
 
 
@@ -88,3 +90,27 @@ async def test_a_new_leader_whose_ca_file_is_broken_leaves_the_collector_the_ca_
         put(facts.config_map, config_map("1", ca=certificate))
         text = await written(reconciler, peer)
     assert yaml.safe_load(text)["exporters"]["otlphttp/mlflow"]["tls"]["ca_pem"] == certificate
+
+
+async def test_mlflow_leaves_the_configuration_only_once_the_api_server_itself_has_no_cr() -> None:
+    settings = Settings(enable_otel_bootstrap=True, mlflow_workspace="team1")
+    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
+        mlflow, facts = MLflowFacts(dependencies.informers), CollectorFacts(dependencies, Observable(False))
+        sources = MLflowSources(
+            mlflow, CollectorExperiments(settings, None), Observable[TracesURL | None](None)
+        )
+        reconciler = CollectorConfigReconciler(dependencies, facts, sources, settle_seconds=0)
+        put(facts.config_map, config_map("1"))
+        for items in ([{"metadata": {"name": "mlflow"}}], []):
+            reconciling = asyncio.ensure_future(reconciler.reconcile())
+            asked = await peer.request()
+            assert (asked.method, asked.path.partition("?")[0]) == ("GET", MLFLOWS)
+            await asked.answer(200, {"metadata": {"resourceVersion": "9"}, "items": items})
+            if items:
+                assert await reconciling == CONFIRM_SECONDS
+        request = await peer.request()
+        assert request.method == "PATCH"
+        body = msgspec.json.decode(request.body)
+        await request.answer(200, body)
+        await reconciling
+    assert "mlflow" not in body["data"][COLLECTOR_CONFIG_KEY]
