@@ -56,10 +56,13 @@ all-envs: $(STAMP) ## The same for every version of MLflow that platforms ship, 
 demo: preflight demo-binaries $(if $(PROFILE),all-envs,envs) ## Run the whole job on a local cluster (ONCE=1: and leave nothing; PROFILE=name)
 	@$(BIN)/kagenti-devcluster demo $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONCE),--once)
 
+# In the order in which they are named: what waits long comes first, and the unit tests fill the end.
+LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
+
 .PHONY: test
 test: preflight binaries all-envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
 	@rm -rf $(REQUESTS)
-	@$(BIN)/pytest tests/unit tests/simulation tests/integration -n 4 --dist loadfile --requests=$(REQUESTS)
+	@$(BIN)/pytest tests/integration tests/simulation tests/unit -n 4 $(LONGEST_FIRST) --requests=$(REQUESTS)
 	@$(BIN)/pytest tests/e2e -n 2 --dist loadgroup --requests=$(REQUESTS)
 	@$(BIN)/pytest tests/permissions --requests=$(REQUESTS)
 
