@@ -63,7 +63,7 @@ LONGEST_FIRST := --dist loadfile --no-loadscope-reorder
 test: preflight binaries all-envs ## Run all tests: unit, integration, end to end, and permissions by what was asked
 	@rm -rf $(REQUESTS)
 	@$(BIN)/pytest tests/integration tests/simulation tests/unit -n 4 $(LONGEST_FIRST) --requests=$(REQUESTS)
-	@$(BIN)/pytest tests/e2e -n 2 --dist loadgroup --requests=$(REQUESTS)
+	@$(BIN)/pytest tests/e2e --requests=$(REQUESTS)
 	@$(BIN)/pytest tests/permissions --requests=$(REQUESTS)
 
 .PHONY: test-unit

@@ -48,13 +48,8 @@ async def stage(directory: Path, demo: DemoRun) -> AsyncGenerator[Stage]:
         yield made
 
 
-# What ends the shared cluster comes last, before it what looks back, and what changes the operator.
-_SHARED = ("demo", "outage", "rotation", "authorization", "helm_release", "reports", "leaving")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """One worker of xdist for those that share the cluster, in their order, another for all the rest."""
-    order = [f"test_{subject}.py" for subject in _SHARED]
+    """What ends the shared cluster comes last, before it what looks back, and what changes the operator."""
+    subjects = ("demo", "outage", "rotation", "authorization", "helm_release", "reports", "leaving")
+    order = [f"test_{subject}.py" for subject in subjects]
     items.sort(key=lambda item: order.index(item.path.name) if item.path.name in order else -1)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("shared" if item.path.name in order else "own"))
