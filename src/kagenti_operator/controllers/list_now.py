@@ -6,7 +6,7 @@ A watch may be behind, and a list may have been cut short by whatever stands bet
 from collections.abc import Sequence
 
 from kagenti_operator.kube.client import KubeClient
-from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
 
@@ -22,8 +22,8 @@ async def list_now[T: KubeObject](
 ) -> Sequence[T]:
     """Return the first objects of a selection; none where nothing defines their API.
 
-    Raises KubeError, also where an API that a CustomResourceDefinition defines is not served: one of several
-    API servers may not know it yet.
+    Raises KubeError, also for an object that does not fit its model, and where an API that a
+    CustomResourceDefinition defines is not served: one of several API servers may not know it yet.
     """
     try:
         page = await client.list_page(
@@ -37,6 +37,11 @@ async def list_now[T: KubeObject](
         if not error.not_found or not resource.is_custom or await _is_defined(client, resource):
             raise
         return ()
+    if page.unreadable:
+        # It is there, whatever it says.
+        found = page.unreadable[0]
+        name = "/".join(filter(None, (found.metadata.namespace, found.metadata.name)))
+        raise KubeError(f"{resource.kind} {name} cannot be read: {found.problem}")
     return page.items
 
 

@@ -60,14 +60,17 @@ def service_account(template: AgentPodTemplate) -> str:
 
 
 def recorded_experiment(role: Role) -> Experiment | None:
-    """The experiment that `build_access` recorded on a Role; None where it recorded none."""
+    """The experiment that `build_access` recorded on a Role; None where it recorded none.
+
+    Without a name where the Role is empty: then it is known by its id and the time of its creation alone.
+    """
     annotations, names = role.metadata.annotations, role.resource_names
-    if not (names and annotations.experiment_id):
-        return None
     time = annotations.experiment_creation_time or ""
     # Somebody may have written anything there.
     known = _TIME.fullmatch(time)
-    name = sys.intern(names[0])
+    if not annotations.experiment_id or not (names or known):
+        return None
+    name = sys.intern(names[0]) if names else ""
     return Experiment(id=annotations.experiment_id, name=name, creation_time=int(time) if known else None)
 
 

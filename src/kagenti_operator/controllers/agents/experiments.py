@@ -181,7 +181,7 @@ class AgentExperiments:
         try:
             experiment = await self._ask(key, agent, endpoint, before)
         except MLflowError as error:
-            if known is None or not error.retryable:
+            if known is None or not known.experiment.name or not error.retryable:
                 raise
             return msgspec.structs.replace(known, due=self._next_poll())
         now = clock.monotonic()
@@ -199,13 +199,14 @@ class AgentExperiments:
         experiment = recorded_experiment(role)
         if experiment is None or self._whose(key, experiment, before=experiment):
             return None
-        # A restarted operator asks MLflow about the fleet bit by bit; but at once where it was just renamed.
-        now, (_, *former) = clock.monotonic(), role.resource_names
+        # A restarted operator asks MLflow about the fleet bit by bit; but at once where it was just renamed,
+        # and where an empty Role does not say the name.
+        now, former = clock.monotonic(), role.resource_names[1:]
         return KnownExperiment(
             experiment,
             # One copy for all agents.
             sys.intern(earlier.tracking_uri) if (earlier := injected(agent)) else "",
-            due=now if former else now + self._rng.uniform(0, self._poll_seconds()),
+            due=now if former or not experiment.name else now + self._rng.uniform(0, self._poll_seconds()),
             former=(former[0], now + FORMER_NAME_SECONDS) if former else None,
             uid=sys.intern(role.metadata.annotations.mlflow_uid or ""),
         )

@@ -293,6 +293,29 @@ async def test_ones_own_experiment_is_kept_under_the_name_of_another_agent_which
             await operator.resolve(workload("news", uid="u2"), endpoint, news)
 
 
+async def test_of_an_emptied_role_the_experiment_is_still_its_agents(operator: Operator) -> None:
+    """It is empty while others grant it, also through a restart, or a crash before it is filled again."""
+    news, renamed = AgentKey("Deployment", "team1", "news"), found("7", "news")
+    weather = workload(written=WEATHER)
+    put(operator.facts.workloads["Deployment"], weather, workload("news", uid="u2"))
+    put(operator.facts.roles, role_of("u1"))
+    async with serving(TAKEN, renamed, renamed) as mlflow:
+        endpoint = Endpoint(URI, mlflow.url)
+        with pytest.raises(ExperimentTaken, match="is agent 'weather''s, which no other agent"):
+            await operator.resolve(workload("news", uid="u2"), endpoint, news)
+        mine = await operator.resolve(weather, endpoint)
+        assert mine == Experiment(id="7", name="news", creation_time=LONG_AGO)
+        assert mlflow.calls == ["create", "get-by-name", "get"]
+
+
+async def test_an_experiment_whose_name_is_not_known_is_used_only_once_mlflow_says_it(
+    operator: Operator,
+) -> None:
+    put(operator.facts.roles, role_of("u1"))
+    with pytest.raises(MLflowUnreachable):
+        await operator.resolve(workload(written=WEATHER), Endpoint(URI, await closed()))
+
+
 async def test_of_a_role_without_a_time_another_agents_name_is_not_believed(operator: Operator) -> None:
     put(operator.facts.workloads["Deployment"], workload(), workload("news", uid="u2"))
     put(operator.facts.roles, role_of("u1", "news", creation_time=None))

@@ -13,7 +13,7 @@ from kagenti_operator.controllers.mlflow.absence import (
 )
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.runtime.observable import Observable
 from tests.support.peer import running_peer
 from tests.support.virtual_time import skip
@@ -104,5 +104,20 @@ async def test_an_api_that_is_defined_and_not_served_says_nothing(gone: Observab
         defined = {"metadata": {"name": "mlflows.mlflow.opendatahub.io"}}
         await (await peer.request()).answer(200, {"metadata": {}, "items": [defined]})
         with pytest.raises(ApiError, match="404"):
+            await looking
+        assert not gone.value
+
+
+async def test_a_cr_that_cannot_be_read_is_there(gone: Observable[bool]) -> None:
+    async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
+        reconciler = AbsenceReconciler(
+            dependencies.client, MLflowFacts(dependencies.informers), Absence(gone)
+        )
+        await reconciler.reconcile()
+        skip(GONE_SECONDS)
+        looking = asyncio.ensure_future(reconciler.reconcile())
+        unreadable = {"metadata": {"name": "mlflow"}, "status": 7}
+        await (await peer.request()).answer(200, {"metadata": {}, "items": [unreadable]})
+        with pytest.raises(KubeError, match="MLflow mlflow cannot be read"):
             await looking
         assert not gone.value
