@@ -193,13 +193,14 @@ class AgentsReconciler:
         """Take a snapshot; also of a workload that left the cache, of which only the API server knows."""
         facts, states = self._facts, self._states
         agent, role, binding = facts.get(key), facts.role(key), facts.binding(key)
+        grants = tuple(grant for grant in (role, binding) if grant)
         served, doubtful = is_served(agent), False
         resource = facts.resource(key)
         if not served:
             # Deleted, or no longer labelled, or opted out; or the cache is wrong.
             known = bool(states.known(key)) or states.slots.holds(key)
-            agent, doubtful = await self._last_look.at(key, agent, known=known)
-        doubtful = doubtful or await self._last_look.has_live_twin(key)
+            agent, doubtful = await self._last_look.at(key, agent, grants, known=known)
+        doubtful = doubtful or await self._last_look.has_live_twin(key, grants)
         if agent is not None and agent.metadata.deletion_timestamp and not served:
             agent = None
         grantees = tuple(

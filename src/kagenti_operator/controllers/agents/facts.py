@@ -96,6 +96,9 @@ class AgentFacts:
         """The agent's workload."""
         return self.workloads[key.kind].cache.get(key.namespace, key.name)
 
+    def __contains__(self, key: AgentKey) -> bool:
+        return (key.namespace, key.name) in self.workloads[key.kind].cache
+
     def all(self) -> tuple[AgentKey, ...]:
         """The keys of all agents."""
         return tuple(
@@ -110,7 +113,7 @@ class AgentFacts:
     def twins(self, key: AgentKey) -> tuple[AgentKey, ...]:
         """The keys of agents with that name: kinds have names of their own, and share a Role."""
         keys = (key._replace(kind=kind) for kind in KINDS)
-        return tuple(key for key in keys if self.get(key))
+        return tuple(key for key in keys if key in self)
 
     def has_agents(self, namespace: str) -> bool:
         """Whether any agent lives in that namespace."""

@@ -1,5 +1,7 @@
 """Looks at workloads themselves before a right or an environment goes: nothing is taken away on doubt."""
 
+from collections.abc import Sequence
+
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.injection import is_marked, is_opted_out
 from kagenti_operator.controllers.agents.keys import KINDS, AgentKey
@@ -16,23 +18,26 @@ class LastLook:
         self._client = client
         self._facts = facts
 
-    async def at(self, key: AgentKey, agent: Agent | None, *, known: bool) -> tuple[Agent | None, bool]:
+    async def at(
+        self, key: AgentKey, agent: Agent | None, grants: Sequence[RbacObject], *, known: bool
+    ) -> tuple[Agent | None, bool]:
         """A workload that is not served as far as the caches know, and whether it has to be after all.
 
-        `agent`: as cached. It is asked for only where it has something to lose; `known`: it was served.
+        `agent`, and `grants`, its Role and RoleBinding, as cached. It is asked for only where it has
+        something to lose; `known`: it was served.
 
         Raises KubeError.
         """
-        if known or self._has_something(key, agent):
+        if known or _has_something(agent, grants):
             return await self._look(key)
         return agent, False
 
-    async def has_live_twin(self, key: AgentKey) -> bool:
+    async def has_live_twin(self, key: AgentKey, grants: Sequence[RbacObject]) -> bool:
         """Whether an agent that shares the Role is in no cache, and there all the same. Raises KubeError."""
-        kinds = {owner.kind for grant in self._grants(key) for owner in grant.metadata.owner_references}
+        kinds = {owner.kind for grant in grants for owner in grant.metadata.owner_references}
         for kind in sorted(kinds & KINDS.keys() - {key.kind}):
             twin = key._replace(kind=kind)
-            if self._facts.get(twin) is None and (await self._look(twin))[1]:
+            if twin not in self._facts and (await self._look(twin))[1]:
                 return True
         return False
 
@@ -44,17 +49,6 @@ class LastLook:
                 if await list_now(self._client, kind, namespace, label_selector=selector, limit=1):
                     return True
         return False
-
-    def _grants(self, key: AgentKey) -> tuple[RbacObject, ...]:
-        found = (self._facts.role(key), self._facts.binding(key))
-        return tuple(grant for grant in found if grant)
-
-    def _has_something(self, key: AgentKey, agent: Agent | None) -> bool:
-        grants = self._grants(key)
-        if agent is None:
-            return bool(grants)
-        owners = {owner.uid for grant in grants for owner in grant.metadata.owner_references}
-        return is_marked(agent) or agent.metadata.uid in owners
 
     async def _look(self, key: AgentKey) -> tuple[Agent | None, bool]:
         kind = self._facts.resource(key)
@@ -72,3 +66,10 @@ class LastLook:
             ):
                 return agent, True
         return agent, False
+
+
+def _has_something(agent: Agent | None, grants: Sequence[RbacObject]) -> bool:
+    if agent is None:
+        return bool(grants)
+    owners = {owner.uid for grant in grants for owner in grant.metadata.owner_references}
+    return is_marked(agent) or agent.metadata.uid in owners

@@ -125,6 +125,9 @@ class ObjectCache[T: KubeObject]:
         """Return the object, None where there is none; the namespace of cluster-scoped objects is empty."""
         return self._objects.get((namespace, name))
 
+    def __contains__(self, key: ObjectKey) -> bool:
+        return key in self._objects
+
     def __iter__(self) -> Iterator[T]:
         return iter(self._objects)
 
