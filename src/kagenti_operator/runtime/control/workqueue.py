@@ -64,9 +64,8 @@ class WorkQueue[K: Hashable]:
         self._rng = rng
         self._ready = Turns[K](bucket)
         self._most_in_work = most_in_work or sys.maxsize
-        # Keys in work by bucket, and those of which there are as many as may be.
+        # How many keys of each bucket are in work.
         self._busy = Counter[Hashable]()
-        self._full: set[Hashable] = set()
         # One permit per key that may be taken; a semaphore because it already gets cancellation of waiters
         # right.
         self._permits = asyncio.Semaphore(0)
@@ -167,8 +166,8 @@ class WorkQueue[K: Hashable]:
             # The permit that shutting down gave is handed from one waiting worker to the next.
             self._permits.release()
             raise asyncio.QueueShutDown
-        key = self._ready.pop(self._full)
-        self._begin(self._ready.bucket_of(key))
+        key = self._ready.pop({bucket for bucket, n in self._busy.items() if n >= self._most_in_work})
+        self._busy[self._ready.bucket_of(key)] += 1
         now = clock.monotonic()
         self._observer.waited(now - self._dirty.pop(key))
         self._in_work[key] = now
@@ -198,16 +197,10 @@ class WorkQueue[K: Hashable]:
         if self._ready.waiting(bucket) + self._busy[bucket] <= self._most_in_work:
             self._permits.release()
 
-    def _begin(self, bucket: Hashable) -> None:
-        self._busy[bucket] += 1
-        if self._busy[bucket] >= self._most_in_work:
-            self._full.add(bucket)
-
     def _end(self, bucket: Hashable) -> None:
         if self._ready.waiting(bucket) + self._busy[bucket] > self._most_in_work:
             # One that had to wait for this.
             self._permits.release()
-        self._full.discard(bucket)
         self._busy[bucket] -= 1
         if not self._busy[bucket]:
             del self._busy[bucket]
