@@ -28,10 +28,8 @@ BOUNDED = {
     "EventRecorder._series": 1000,
     "EventRecorder._budgets": 1000,
     "WorkQueue._timers": 128,
-    "_WrittenOnce._young": MOST_ONCE,
-    "_WrittenOnce._old": MOST_ONCE,
-    "RequestBudget._young": MOST_KEYS,
-    "RequestBudget._old": MOST_KEYS,
+    "Generations.young": MOST_ONCE + MOST_KEYS,
+    "Generations.old": MOST_ONCE + MOST_KEYS,
     "RequestBudget._paid_at": NAMESPACES,
 }
 # aiohttp closes a connection that nobody has used for 15 s.

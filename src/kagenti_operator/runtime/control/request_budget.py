@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from kagenti_operator import clock
 from kagenti_operator.requests_sent import counting
+from kagenti_operator.runtime.control.generations import Generations
 
 # So many requests of a key are free in ten to twenty minutes: an agent needs five to be configured, and six
 # to be released.
@@ -33,16 +34,13 @@ class RequestBudget:
     """What keys have spent lately, and until when namespaces have to save."""
 
     def __init__(self) -> None:
-        # By the hash of the key; of two dicts the older goes.
-        self._young: dict[int, int] = {}
-        self._old: dict[int, int] = {}
-        self._since = 0.0
+        self._sent = Generations[int](seconds=FREE_SECONDS, most=MOST_KEYS)
         # Until when all that a namespace has sent is paid for.
         self._paid_at: dict[str, float] = {}
 
     def __len__(self) -> int:
         """Of how many keys and namespaces something is remembered."""
-        return len(self._young) + len(self._old) + len(self._paid_at)
+        return len(self._sent) + len(self._paid_at)
 
     @contextmanager
     def spending(self, key: Hashable, namespace: str) -> Generator[None]:
@@ -65,19 +63,13 @@ class RequestBudget:
 
     def _charge(self, key: int, namespace: str, requests: int) -> None:
         now = clock.monotonic()
-        self._age(now)
+        if self._sent.age():
+            self._paid_at = {namespace: at for namespace, at in self._paid_at.items() if at > now}
         free = max(FREE - self._spent(key), 0)
-        self._young[key] = self._young.get(key, 0) + requests
+        self._sent.young[key] = self._sent.young.get(key, 0) + requests
         if requests > free:
             paid_at = max(self._paid_at.get(namespace, now), now)
             self._paid_at[namespace] = paid_at + (requests - free) / PER_SECOND
 
     def _spent(self, key: int) -> int:
-        return self._young.get(key, 0) + self._old.get(key, 0)
-
-    def _age(self, now: float) -> None:
-        if now < self._since + FREE_SECONDS and len(self._young) < MOST_KEYS:
-            return
-        self._old = self._young if now < self._since + 2 * FREE_SECONDS else {}
-        self._young, self._since = {}, now
-        self._paid_at = {namespace: at for namespace, at in self._paid_at.items() if at > now}
+        return self._sent.young.get(key, 0) + self._sent.old.get(key, 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from kagenti_operator import clock
 from kagenti_operator.backoff import Backoff
+from kagenti_operator.runtime.control.generations import Generations
 
 # So many times it is changed at once: people edit a workload a few times in a row.
 FREE = 3
@@ -55,34 +56,25 @@ class _Written:
 
 
 class _WrittenOnce:
-    """What was made or deleted once lately, by key: kept for `LASTED_SECONDS`, and at most twice as long.
-
-    When a fleet is granted there is much of it: only hashes are kept, in two dicts of which the older goes,
-    sooner where there are too many.
-    """
+    """What was made or deleted once lately, by key: hashes, since a fleet that is granted makes many."""
 
     def __init__(self) -> None:
-        self._young: dict[int, int] = {}
-        self._old: dict[int, int] = {}
-        self._since = 0.0
+        self._kept = Generations[int](seconds=LASTED_SECONDS, most=MOST_ONCE)
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._kept)
 
     def age(self) -> None:
         """Drop what is old enough."""
-        now = clock.monotonic()
-        if now >= self._since + LASTED_SECONDS or len(self._young) >= MOST_ONCE:
-            self._old = self._young if now < self._since + 2 * LASTED_SECONDS else {}
-            self._young, self._since = {}, now
+        self._kept.age()
 
     def add(self, key: Hashable, what: int) -> None:
-        self.age()
-        self._young[hash(key)] = what
+        self._kept.age()
+        self._kept.young[hash(key)] = what
 
     def pop(self, key: Hashable) -> int | None:
-        self.age()
-        old, young = self._old.pop(hash(key), None), self._young.pop(hash(key), None)
+        self._kept.age()
+        old, young = self._kept.old.pop(hash(key), None), self._kept.young.pop(hash(key), None)
         return old if young is None else young
 
 
