@@ -14,7 +14,7 @@ from kagenti_operator.controllers.collector.delivery_diagnosis import (
     report_encryption,
 )
 from kagenti_operator.controllers.collector.destination import MLflowView, choose_destination
-from kagenti_operator.controllers.collector.facts import CollectorFacts, read_key
+from kagenti_operator.controllers.collector.facts import CollectorFacts
 from kagenti_operator.controllers.collector.foreign import (
     Outlook,
     describe_replaced,
@@ -23,6 +23,7 @@ from kagenti_operator.controllers.collector.foreign import (
     report_waiting,
     seconds_to_first_roll,
 )
+from kagenti_operator.controllers.collector.in_place import InPlace
 from kagenti_operator.controllers.collector.rollout import CollectorRollout
 from kagenti_operator.controllers.collector.sources import MLflowSources
 from kagenti_operator.controllers.collector.wanted import Wanted, WantedBuilder, report_faults
@@ -34,7 +35,7 @@ from kagenti_operator.controllers.singleton import build_singleton
 from kagenti_operator.kube.resources import CONFIG_MAPS, MLFLOWS
 from kagenti_operator.otelcol.extra import Fault
 from kagenti_operator.otelcol.model import MLflowDestination
-from kagenti_operator.otelcol.render import config_hash, last_known_destination
+from kagenti_operator.otelcol.render import config_hash
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier, differs
 from kagenti_operator.runtime.control.controller import Controller
@@ -212,7 +213,8 @@ class CollectorConfigReconciler:
     def _choose_destination(self) -> MLflowDestination | None:
         sources = self._sources
         if not self._read_back:
-            self._last_known = self._read_last_known()
+            config_map = self._facts.config_map.cache.only()
+            self._last_known = InPlace.of(self._settings.names, config_map).destination
             self._read_back = True
         workspace = self._settings.mlflow_workspace
         return choose_destination(
@@ -230,14 +232,6 @@ class CollectorConfigReconciler:
     async def _has_cr(self) -> bool:
         """Ask the API server itself whether there is an MLflow CR. Raises KubeError."""
         return choose_cr(await list_now(self._client, MLFLOWS)) is not None
-
-    def _read_last_known(self) -> MLflowDestination | None:
-        found = self._facts.config_map.cache.only()
-        if found is None:
-            return None
-        text = read_key(self._facts.config_map, contract.COLLECTOR_CONFIG_KEY) or ""
-        annotation = self._settings.names.config_hash_annotation
-        return last_known_destination(text, found.metadata.annotations.get(annotation))
 
     def _settling(self) -> float:
         if self._written_at is None:

@@ -2,9 +2,9 @@
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
+from kagenti_operator.controllers.collector.in_place import InPlace
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.kube.objects.workloads import Workload
-from kagenti_operator.otelcol.render import config_hash, last_known_destination
 
 
 def find_problem(names: Names, config_map: ConfigMap | None, collector: Workload | None) -> str | None:
@@ -14,15 +14,15 @@ def find_problem(names: Names, config_map: ConfigMap | None, collector: Workload
             f"ConfigMap {contract.COLLECTOR_CONFIG} does not exist: the operator has written none. "
             "Its log says why"
         )
-    annotated = config_map.metadata.annotations.get(names.config_hash_annotation)
-    if annotated != config_hash(_text(config_map)):
+    in_place = InPlace.of(names, config_map)
+    if not in_place.is_ours:
         return (
             f"ConfigMap {contract.COLLECTOR_CONFIG} holds something else than the operator wrote: it undoes "
             "edits within seconds while it runs and may write. Its log says why it does not"
         )
     if collector is None:
         return f"Deployment {contract.COLLECTOR} does not exist: install it; its configuration waits for it"
-    if collector.spec.template.annotations.get(names.config_hash_annotation) != annotated:
+    if collector.spec.template.annotations.get(names.config_hash_annotation) != in_place.annotated:
         return (
             f"Deployment {contract.COLLECTOR} is not rolled to the configuration. The operator's log says why"
         )
@@ -36,8 +36,7 @@ def find_problem(names: Names, config_map: ConfigMap | None, collector: Workload
 
 def describe(names: Names, config_map: ConfigMap) -> str:
     """Where the spans go by that configuration."""
-    annotated = config_map.metadata.annotations.get(names.config_hash_annotation)
-    destination = last_known_destination(_text(config_map), annotated)
+    destination = InPlace.of(names, config_map).destination
     if destination is None:
         return "it sends nothing to MLflow, which is not there or not wanted"
     if destination.workspace is None:
@@ -46,7 +45,3 @@ def describe(names: Names, config_map: ConfigMap) -> str:
         f"it sends to {destination.traces_endpoint}, workspace {destination.workspace}, "
         f"experiment {destination.experiment_id}"
     )
-
-
-def _text(config_map: ConfigMap) -> str:
-    return (config_map.data or {}).get(contract.COLLECTOR_CONFIG_KEY, "")

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
+from kagenti_operator.controllers.collector.in_place import InPlace
 from kagenti_operator.kube.objects.models import ConfigMap
 from kagenti_operator.otelcol.deliveries import find_deliveries
 from kagenti_operator.otelcol.model import MLflowDestination
-from kagenti_operator.otelcol.render import config_hash
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 # For so long the first roll waits for an MLflow that is on its way: it migrates its database and starts
@@ -65,10 +65,10 @@ def look_at(names: Names, config_map: ConfigMap | None) -> Present:
     """Tell whether the operator wrote that configuration, and whether it delivers."""
     if config_map is None:
         return Present(ours=False)
-    text = (config_map.data or {}).get(contract.COLLECTOR_CONFIG_KEY, "")
-    if config_map.metadata.annotations.get(names.config_hash_annotation) == config_hash(text):
+    in_place = InPlace.of(names, config_map)
+    if in_place.is_ours:
         return Present(ours=True)
-    return Present(ours=False, deliveries=find_deliveries(text))
+    return Present(ours=False, deliveries=find_deliveries(in_place.text))
 
 
 def keep_foreign(outlook: Outlook, present: Present) -> Report | None:

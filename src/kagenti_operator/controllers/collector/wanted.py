@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
-from kagenti_operator.controllers.collector.facts import CollectorFacts, read_key
+from kagenti_operator.controllers.collector.facts import CollectorFacts
+from kagenti_operator.controllers.collector.in_place import InPlace
 from kagenti_operator.controllers.collector.mlflow_ca import MLflowCA, report_unused
 from kagenti_operator.controllers.collector.rollout import CollectorRollout, Rollout
 from kagenti_operator.controllers.collector.workload import (
@@ -20,7 +21,7 @@ from kagenti_operator.kube.resources import DEPLOYMENTS
 from kagenti_operator.otelcol.assemble import assemble, is_plain_http
 from kagenti_operator.otelcol.extra import Fault, merge_extra
 from kagenti_operator.otelcol.model import Facts, MLflowDestination
-from kagenti_operator.otelcol.render import config_hash, last_known_ca, render_configuration
+from kagenti_operator.otelcol.render import config_hash, render_configuration
 from kagenti_operator.otelcol.versions import has_modern_exporter_names
 from kagenti_operator.runtime.telemetry.reporter import Report
 
@@ -83,13 +84,7 @@ class WantedBuilder:
         return self._settings.mlflow_allow_http or not is_plain_http(destination.traces_endpoint)
 
     def _ca_in_place(self) -> str | None:
-        found = self._facts.config_map.cache.only()
-        if found is None:
-            return None
-        text = read_key(self._facts.config_map, contract.COLLECTOR_CONFIG_KEY) or ""
-        return last_known_ca(
-            text, found.metadata.annotations.get(self._settings.names.config_hash_annotation)
-        )
+        return InPlace.of(self._settings.names, self._facts.config_map.cache.only()).ca
 
     def build(self, destination: MLflowDestination | None) -> Wanted:
         """Build the configuration, its ConfigMap and the pod template's annotations."""

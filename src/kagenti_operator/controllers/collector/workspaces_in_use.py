@@ -1,11 +1,10 @@
 """Which workspaces the collector sends spans to by the configuration that is in place."""
 
-from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.collector.config_check import find_problem
 from kagenti_operator.controllers.collector.facts import CollectorFacts
+from kagenti_operator.controllers.collector.in_place import InPlace
 from kagenti_operator.kube.objects.models import ConfigMap
-from kagenti_operator.otelcol.render import last_known_destination
 
 
 class WorkspacesInUse:
@@ -35,9 +34,5 @@ class WorkspacesInUse:
 
 def read_workspaces(names: Names, config_map: ConfigMap | None) -> frozenset[str]:
     """The workspace that a configuration of the operator's sends to, if any."""
-    if config_map is None:
-        return frozenset()
-    text = (config_map.data or {}).get(contract.COLLECTOR_CONFIG_KEY, "")
-    annotated = config_map.metadata.annotations.get(names.config_hash_annotation)
-    destination = last_known_destination(text, annotated)
+    destination = InPlace.of(names, config_map).destination
     return frozenset({destination.workspace} if destination and destination.workspace else ())
