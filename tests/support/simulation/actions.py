@@ -33,7 +33,6 @@ from tests.support.simulation.store import Refusal, Store
 USER = "kubectl-edit"
 _INJECT = KAGENTI.mlflow_annotation("inject")
 _LABEL, _, _AGENT = KAGENTI.agent_selector.partition("=")
-OTHER_ADDRESS = "https://mlflow.redhat-ods-applications.svc:9443"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,11 +74,9 @@ class Users:
             "make role of its name": self._make_foreign_role,
             "delete namespace": lambda it: self._delete(NAMESPACES, "", it.namespace),
             "make namespace": lambda it: self._create(NAMESPACES, build_object(NAMESPACES, it.namespace)),
-            "rename experiment": self._rename,
             "trash experiment": self._trash,
             "MLflow goes": lambda _: self._report(None),
             "MLflow comes": lambda _: self._report(ADDRESS),
-            "MLflow moves": lambda _: self._report(OTHER_ADDRESS),
             "delete MLflow": lambda _: self._delete(MLFLOWS, "", "mlflow"),
             "set state": lambda it: put_data_science_cluster(store, it.value),
             "delete cluster role": lambda _: self._delete(CLUSTER_ROLES, "", INTEGRATION_ROLE),
@@ -114,11 +111,6 @@ class Users:
         rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["*"]}]
         role = build_object(ROLES, KAGENTI.agent_role(it.name), it.namespace, rules=rules)
         self._create(ROLES, role)
-
-    def _rename(self, it: Action) -> None:
-        record = self._mlflow.named(it.namespace, it.name)
-        if record and not self._mlflow.named(it.namespace, it.value):
-            self._mlflow.rename(record, it.value)
 
     def _trash(self, it: Action) -> None:
         if record := self._mlflow.named(it.namespace, it.name):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from tests.support.simulation import faults as f
-from tests.support.simulation.faults import Faults, Verdict
+from tests.support.simulation.faults import Faults, Verdict, deliver
 from tests.support.simulation.kinds import (
     BY_PATH,
     CRDS,
@@ -90,13 +90,7 @@ class ApiServer:
             reply = Reply(refusal.status, to_json(body))
         if reply is None:
             return
-        match verdict.what:
-            case f.MUTE:
-                return
-            case f.LOSE_ANSWER:
-                request.line.cut()
-            case _:
-                request.line.send(reply.encode(), max(verdict.after, 0.001))
+        deliver(request, reply, verdict)
 
     # --- what is asked ---------------------------------------------------------------------------------
 

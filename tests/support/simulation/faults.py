@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kagenti_operator import clock
-from tests.support.simulation.wire import Request
+from tests.support.simulation.wire import Reply, Request
 
 # The kernel drops what is not acknowledged after so many seconds (election/fencing.py): nothing is under way
 # for longer, and a lease that was lost meanwhile is nobody else's before that.
@@ -52,6 +52,14 @@ class Verdict:
     status: int = 0
     before: float = 0.0
     after: float = 0.0
+
+
+def deliver(request: Request, reply: Reply, verdict: Verdict) -> None:
+    """Answer a request that was carried out, as far as the verdict lets the answer through."""
+    if verdict.what == LOSE_ANSWER:
+        request.line.cut()
+    elif verdict.what != MUTE:
+        request.line.send(reply.encode(), max(verdict.after, 0.001))
 
 
 class Faults:

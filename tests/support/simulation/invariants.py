@@ -110,15 +110,8 @@ class Invariants:
             self._interrupted.add(key)
 
     def _is_desired(self, right: Right) -> bool:
-        for namespace, account, agent in self._agents:
-            if (namespace, account) != (right.namespace, right.account):
-                continue
-            if any(
-                it.workspace == namespace and {agent, right.experiment} <= it.names
-                for it in self._mlflow.experiments.values()
-            ):
-                return True
-        return False
+        served = (right.namespace, right.account, right.experiment) in self._agents
+        return served and self._mlflow.named(right.namespace, right.experiment) is not None
 
     # --- what is written -------------------------------------------------------------------------------
 

@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from kagenti_operator.contract import EXPERIMENTS_PATH, WORKSPACE_HEADER
 from tests.support.simulation import faults as f
-from tests.support.simulation.faults import Faults, Verdict
+from tests.support.simulation.faults import Faults, Verdict, deliver
 from tests.support.simulation.loop import WORLD
 from tests.support.simulation.wire import Reply, Request, to_json
 
@@ -20,14 +20,13 @@ FIRST_TIME = 1_767_000_000_001
 
 @dataclass(slots=True)
 class Record:
-    """One experiment; `names`: all that it ever had."""
+    """One experiment."""
 
     id: str
     workspace: str
     name: str
     created: int
     stage: str = "active"
-    names: set[str] = field(default_factory=set[str])
 
     def to_wire(self) -> Mapping[str, Any]:
         return {
@@ -61,10 +60,6 @@ class MLflowServer:
             (it for it in self.experiments.values() if (it.workspace, it.name) == (workspace, name)), None
         )
 
-    def rename(self, record: Record, name: str) -> None:
-        record.name = name
-        record.names.add(name)
-
     def arrive(self, request: Request) -> None:
         self.requests += 1
         verdict = self._faults.judge(request, "", f.MLFLOW)
@@ -85,13 +80,7 @@ class MLflowServer:
         except _Refused as refused:
             body = {"error_code": refused.code, "message": str(refused)}
             reply = Reply(refused.status, to_json(body))
-        match verdict.what:
-            case f.MUTE:
-                return
-            case f.LOSE_ANSWER:
-                request.line.cut()
-            case _:
-                request.line.send(reply.encode(), max(verdict.after, 0.001))
+        deliver(request, reply, verdict)
 
     def _answer(self, request: Request) -> Mapping[str, Any]:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -130,7 +119,7 @@ class MLflowServer:
         if self.named(workspace, name):
             raise _Refused(400, "RESOURCE_ALREADY_EXISTS", f"Experiment {name} already exists")
         number = len(self.experiments)
-        record = Record(str(FIRST_ID + number), workspace, name, FIRST_TIME + number, names={name})
+        record = Record(str(FIRST_ID + number), workspace, name, FIRST_TIME + number)
         self.experiments[record.id] = record
         return record
 

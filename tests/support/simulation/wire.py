@@ -41,10 +41,6 @@ class Request:
     def is_watch(self) -> bool:
         return self.query.get("watch") == "1"
 
-    @property
-    def is_write(self) -> bool:
-        return self.method not in ("GET", "HEAD")
-
 
 @dataclass(frozen=True, slots=True)
 class Reply:
