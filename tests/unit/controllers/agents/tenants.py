@@ -22,7 +22,7 @@ from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.client import PAGE_SIZE, KubeClient
 from kagenti_operator.kube.errors import ApiError
-from kagenti_operator.kube.objects.models import DataScienceCluster, KubeObject, MLflow, ObjectMeta
+from kagenti_operator.kube.objects.models import KubeObject, ObjectMeta
 from kagenti_operator.kube.resources import AGENT_DEPLOYMENTS, ROLE_BINDINGS, ROLES, Resource
 from kagenti_operator.kube.watch import ListPage
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
@@ -30,28 +30,11 @@ from kagenti_operator.requests_sent import count_request
 from kagenti_operator.runtime.cache.object_cache import key_of
 from kagenti_operator.runtime.observable import Observable
 from tests.unit.controllers.dependencies import open_dependencies, put
+from tests.unit.controllers.platform import AVAILABLE, MANAGED
 
 from .workloads import INJECTION
 
 type Object = dict[str, Any]
-
-MANAGED = msgspec.convert(
-    {
-        "metadata": {"name": "default-dsc"},
-        "spec": {"components": {"mlflowoperator": {"managementState": "Managed"}}},
-    },
-    DataScienceCluster,
-)
-AVAILABLE = msgspec.convert(
-    {
-        "metadata": {"name": "mlflow"},
-        "status": {
-            "conditions": [{"type": "Available", "status": "True"}],
-            "url": "https://gateway.example.com/mlflow",
-        },
-    },
-    MLflow,
-)
 
 
 class Requests:

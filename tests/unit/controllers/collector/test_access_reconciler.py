@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ from kagenti_operator.controllers.collector.experiment_record import CollectorEx
 from kagenti_operator.controllers.collector.workspaces_in_use import WorkspacesInUse
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.kube.objects.models import DataScienceCluster, KubeObject, MLflow, ObjectMeta
+from kagenti_operator.kube.objects.models import DataScienceCluster, KubeObject, ObjectMeta
 from kagenti_operator.kube.objects.rbac import RbacLabels, RbacMeta, RoleBinding, RoleRef
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS
 from kagenti_operator.runtime.control.write_backoff import LAST
@@ -25,18 +26,11 @@ from kagenti_operator.runtime.observable import Observable
 from tests.support.peer import Peer, running_peer
 from tests.unit.controllers.agents.workloads import build_agent
 from tests.unit.controllers.dependencies import open_dependencies, put
+from tests.unit.controllers.platform import AVAILABLE, MANAGED, build_cluster
 
 BINDING = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/rolebindings/otel-collector-mlflow"
 
 
-def build_cluster(state: str, **metadata: str) -> dict[str, Any]:
-    return {
-        "metadata": {"name": "default-dsc", "uid": "d", "resourceVersion": "3", **metadata},
-        "spec": {"components": {"mlflowoperator": {"managementState": state}}},
-    }
-
-
-MANAGED = msgspec.convert(build_cluster("Managed"), DataScienceCluster)
 OURS = RoleBinding(
     metadata=RbacMeta(
         name="otel-collector-mlflow",
@@ -46,31 +40,59 @@ OURS = RoleBinding(
     ),
     role_ref=RoleRef(kind="ClusterRole", name=INTEGRATION_ROLE),
 )
-AVAILABLE = msgspec.convert(
-    {
-        "metadata": {"name": "mlflow"},
-        "status": {
-            "conditions": [{"type": "Available", "status": "True"}],
-            "url": "https://gateway.example.com/mlflow",
-        },
-    },
-    MLflow,
-)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A reconciler, the API server that it asks, and the caches that it looks at."""
+
+    peer: Peer
+    mlflow: MLflowFacts
+    access: AccessFacts
+    agents: AgentFacts
+    reconciler: AccessReconciler
+
+
+@asynccontextmanager
+async def opened(
+    workspace: str | None = None, in_use: WorkspacesInUse | None = None
+) -> AsyncGenerator[Opened]:
+    """MLflow is available."""
+    settings = Settings(enable_mlflow=True, mlflow_workspace=workspace)
+    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
+        mlflow, access = MLflowFacts(dependencies.informers), AccessFacts(dependencies)
+        agents, own = AgentFacts(dependencies), CollectorExperiments(settings, access)
+        gone = Observable(False)
+        reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, gone, in_use)
+        put(mlflow.mlflows, AVAILABLE)
+        yield Opened(peer=peer, mlflow=mlflow, access=access, agents=agents, reconciler=reconciler)
+
+
+def manage(it: Opened) -> None:
+    """The component is managed, and there is a role to bind the collector to."""
+    put(it.mlflow.data_science_clusters, MANAGED)
+    put(it.access.integration_role, KubeObject(metadata=ObjectMeta(name=INTEGRATION_ROLE)))
+
+
+@asynccontextmanager
+async def managed() -> AsyncGenerator[tuple[Peer, AgentFacts, AccessReconciler]]:
+    """Agents' namespaces are granted the collector's access."""
+    async with opened() as it:
+        manage(it)
+        yield it.peer, it.agents, it.reconciler
+
+
+@asynccontextmanager
+async def bound() -> AsyncGenerator[tuple[Peer, MLflowFacts, AgentFacts, AccessReconciler]]:
+    """Namespace team1 holds the collector's binding, and no agent that the cache knows."""
+    async with opened() as it:
+        put(it.access.bindings, OURS)
+        yield it.peer, it.mlflow, it.agents, it.reconciler
 
 
 async def test_a_namespace_that_is_deleted_and_made_again_and_again_is_granted_each_time() -> None:
     """As a CI job does it: nobody reverts anything, the binding goes with its namespace."""
-    async with (
-        running_peer() as peer,
-        open_dependencies(Settings(enable_mlflow=True), peer.url) as dependencies,
-    ):
-        mlflow, access = MLflowFacts(dependencies.informers), AccessFacts(dependencies)
-        agents = AgentFacts(dependencies)
-        own = CollectorExperiments(dependencies.settings, access)
-        reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, Observable(False))
-        put(mlflow.data_science_clusters, MANAGED)
-        put(mlflow.mlflows, AVAILABLE)
-        put(access.integration_role, KubeObject(metadata=ObjectMeta(name=INTEGRATION_ROLE)))
+    async with managed() as (peer, agents, reconciler):
         for _ in range(2 * LAST):
             put(agents.workloads["Deployment"], build_agent())
             granting = asyncio.ensure_future(reconciler.reconcile("team1"))
@@ -94,23 +116,6 @@ async def answer_no_agents(peer: Peer, *, until: int = len(KINDS)) -> None:
         assert request.path == f"/apis/{kind % 'namespaces/team1'}"
         assert request.query["labelSelector"] == "kagenti.io/type=agent"
         await request.answer(200, {"metadata": {"resourceVersion": "9"}, "items": []})
-
-
-@asynccontextmanager
-async def bound() -> AsyncGenerator[tuple[Peer, MLflowFacts, AgentFacts, AccessReconciler]]:
-    """Namespace team1 holds the collector's binding, and no agent that the cache knows."""
-    settings = Settings(enable_mlflow=True)
-    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
-        mlflow, access = MLflowFacts(dependencies.informers), AccessFacts(dependencies)
-        agents, own = AgentFacts(dependencies), CollectorExperiments(settings, access)
-        put(mlflow.mlflows, AVAILABLE)
-        put(access.bindings, OURS)
-        yield (
-            peer,
-            mlflow,
-            agents,
-            AccessReconciler(dependencies, mlflow, access, agents, own, Observable(False)),
-        )
 
 
 async def test_where_the_api_server_shows_an_agent_the_collector_keeps_its_access() -> None:
@@ -162,17 +167,7 @@ async def answer_deletion(peer: Peer) -> None:
 
 async def test_a_namespace_of_agents_that_is_said_not_to_exist_is_granted_a_little_later() -> None:
     """An API server that is starting answers so as well, and no event would come."""
-    async with (
-        running_peer() as peer,
-        open_dependencies(Settings(enable_mlflow=True), peer.url) as dependencies,
-    ):
-        mlflow, access = MLflowFacts(dependencies.informers), AccessFacts(dependencies)
-        agents = AgentFacts(dependencies)
-        own = CollectorExperiments(dependencies.settings, access)
-        reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, Observable(False))
-        put(mlflow.data_science_clusters, MANAGED)
-        put(mlflow.mlflows, AVAILABLE)
-        put(access.integration_role, KubeObject(metadata=ObjectMeta(name=INTEGRATION_ROLE)))
+    async with managed() as (peer, agents, reconciler):
         put(agents.workloads["Deployment"], build_agent())
         granting = asyncio.ensure_future(reconciler.reconcile("team1"))
         await (await peer.request()).refuse(404, "NotFound")
@@ -192,16 +187,11 @@ class FakeInUse(WorkspacesInUse):
 
 
 async def test_the_workspace_before_loses_its_binding_only_when_the_collector_has_left_it() -> None:
-    settings = Settings(enable_mlflow=True, mlflow_workspace="mistyped")
-    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
-        mlflow, access = MLflowFacts(dependencies.informers), AccessFacts(dependencies)
-        own, in_use = CollectorExperiments(settings, access), FakeInUse("team1")
-        agents, gone = AgentFacts(dependencies), Observable(False)
-        reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, gone, in_use)
-        put(mlflow.data_science_clusters, MANAGED)
-        put(mlflow.mlflows, AVAILABLE)
-        put(access.integration_role, KubeObject(metadata=ObjectMeta(name=INTEGRATION_ROLE)))
-        put(access.bindings, OURS)
+    in_use = FakeInUse("team1")
+    async with opened("mistyped", in_use) as it:
+        manage(it)
+        put(it.access.bindings, OURS)
+        peer, reconciler = it.peer, it.reconciler
         assert "team1" in reconciler.namespaces_of_platform()
         await reconciler.reconcile("team1")
         assert peer.idle
@@ -209,21 +199,12 @@ async def test_the_workspace_before_loses_its_binding_only_when_the_collector_ha
         assert "team1" in reconciler.namespaces_of_platform()
         revoking = asyncio.ensure_future(reconciler.reconcile("team1"))
         await answer_no_agents(peer)
-        request = await peer.request()
-        assert (request.method, request.path) == ("DELETE", BINDING)
-        await request.answer(200, {"kind": "Status", "apiVersion": "v1"})
+        await answer_deletion(peer)
         await revoking
 
 
 async def test_a_namespace_that_is_not_there_is_logged_again_when_it_was_wanted_no_more_meanwhile() -> None:
-    settings = Settings(enable_mlflow=True)
-    async with running_peer() as peer, open_dependencies(settings, peer.url) as dependencies:
-        mlflow, access = MLflowFacts(dependencies.informers), AccessFacts(dependencies)
-        agents, own = AgentFacts(dependencies), CollectorExperiments(settings, access)
-        reconciler = AccessReconciler(dependencies, mlflow, access, agents, own, Observable(False))
-        put(mlflow.data_science_clusters, MANAGED)
-        put(mlflow.mlflows, AVAILABLE)
-        put(access.integration_role, KubeObject(metadata=ObjectMeta(name=INTEGRATION_ROLE)))
+    async with managed() as (peer, agents, reconciler):
         with structlog.testing.capture_logs() as lines:
             for _ in range(2):
                 put(agents.workloads["Deployment"], build_agent())

@@ -1,7 +1,5 @@
 """Whether spans may be sent to a workspace, as far as the operator sees to that."""
 
-import msgspec
-
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.delivery_diagnosis import find_delivery
@@ -10,17 +8,9 @@ from kagenti_operator.controllers.collector.sources import Access, MLflowSources
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.mlflow.traces_url import TracesURL
 from kagenti_operator.controllers.settings import Settings
-from kagenti_operator.kube.objects.models import DataScienceCluster
 from kagenti_operator.runtime.observable import Observable
 from tests.unit.controllers.dependencies import open_dependencies, put
-
-MANAGED = msgspec.convert(
-    {
-        "metadata": {"name": "default-dsc"},
-        "spec": {"components": {"mlflowoperator": {"managementState": "Managed"}}},
-    },
-    DataScienceCluster,
-)
+from tests.unit.controllers.platform import MANAGED
 
 
 async def test_beside_an_operator_that_grants_access_no_binding_is_waited_for() -> None:

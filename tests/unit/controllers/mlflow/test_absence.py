@@ -1,6 +1,8 @@
 """When MLflow counts as gone for good."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.runtime.observable import Observable
-from tests.support.peer import running_peer
+from tests.support.peer import Peer, running_peer
 from tests.support.virtual_time import skip
 from tests.unit.controllers.dependencies import open_dependencies
 
@@ -65,6 +67,20 @@ async def test_an_operator_that_is_started_meanwhile_waits_and_not_for_ever(gone
     assert restarted.observe(present=False) == 0
 
 
+@asynccontextmanager
+async def looking_for_the_cr(
+    gone: Observable[bool],
+) -> AsyncGenerator[tuple[Peer, asyncio.Future[float | None]]]:
+    """The cache has had no CR for ten minutes, and the API server is asked."""
+    async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
+        reconciler = AbsenceReconciler(
+            dependencies.client, MLflowFacts(dependencies.informers), Absence(gone)
+        )
+        assert await reconciler.reconcile() == GONE_SECONDS
+        skip(GONE_SECONDS)
+        yield peer, asyncio.ensure_future(reconciler.reconcile())
+
+
 @pytest.mark.parametrize(
     ("answers", "expected", "is_gone"),
     [
@@ -76,13 +92,7 @@ async def test_an_operator_that_is_started_meanwhile_waits_and_not_for_ever(gone
 async def test_before_it_counts_as_gone_the_api_server_is_asked(
     answers: list[tuple[str, int, Any]], expected: float | None, is_gone: bool, gone: Observable[bool]
 ) -> None:
-    async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
-        reconciler = AbsenceReconciler(
-            dependencies.client, MLflowFacts(dependencies.informers), Absence(gone)
-        )
-        assert await reconciler.reconcile() == GONE_SECONDS
-        skip(GONE_SECONDS)
-        looking = asyncio.ensure_future(reconciler.reconcile())
+    async with looking_for_the_cr(gone) as (peer, looking):
         for path, status, body in answers:
             request = await peer.request()
             assert request.path == path
@@ -93,13 +103,7 @@ async def test_before_it_counts_as_gone_the_api_server_is_asked(
 
 async def test_an_api_that_is_defined_and_not_served_says_nothing(gone: Observable[bool]) -> None:
     """One of several API servers may not know it yet."""
-    async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
-        reconciler = AbsenceReconciler(
-            dependencies.client, MLflowFacts(dependencies.informers), Absence(gone)
-        )
-        await reconciler.reconcile()
-        skip(GONE_SECONDS)
-        looking = asyncio.ensure_future(reconciler.reconcile())
+    async with looking_for_the_cr(gone) as (peer, looking):
         await (await peer.request()).answer(404, b"404 page not found")
         defined = {"metadata": {"name": "mlflows.mlflow.opendatahub.io"}}
         await (await peer.request()).answer(200, {"metadata": {}, "items": [defined]})
@@ -109,13 +113,7 @@ async def test_an_api_that_is_defined_and_not_served_says_nothing(gone: Observab
 
 
 async def test_a_cr_that_cannot_be_read_is_there(gone: Observable[bool]) -> None:
-    async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
-        reconciler = AbsenceReconciler(
-            dependencies.client, MLflowFacts(dependencies.informers), Absence(gone)
-        )
-        await reconciler.reconcile()
-        skip(GONE_SECONDS)
-        looking = asyncio.ensure_future(reconciler.reconcile())
+    async with looking_for_the_cr(gone) as (peer, looking):
         unreadable = {"metadata": {"name": "mlflow"}, "status": 7}
         await (await peer.request()).answer(200, {"metadata": {}, "items": [unreadable]})
         with pytest.raises(KubeError, match="MLflow mlflow cannot be read"):
