@@ -119,10 +119,10 @@ class Invariants:
         """A process of the operator wrote something."""
         if kind is LEASES:
             return
+        self.writes += 1
         self._check_leader(kind, what, request)
         if kind is EVENTS:
             return
-        self.writes += 1
         self.last_write = self._clock()
         namespace, name = request.path.split("/")[-3], request.path.split("/")[-1]
         if what == "delete" and b'"uid"' not in request.body:
