@@ -240,6 +240,7 @@ async def test_what_the_other_leaves_is_taken_over_and_released_with_one_roll_ea
     await agents.patch("weather", NO_LABEL)
     await agents.expect_released("weather")
     assert await generation(platform, weather) == taken + 1
+    await running.expect_log("Released workload from MLflow")
     assert len(running.logged("Released workload from MLflow")) == 1
 
 

@@ -94,14 +94,14 @@ class Platform:
                 return None
             raise
 
-    async def put(self, path: str, body: Mapping[str, Any]) -> Object:
+    async def put(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         """Apply as somebody else than the operator."""
         return await self.request(
             "PATCH",
             path,
             body,
             content_type="application/apply-patch+yaml",
-            params={**FOREIGN_MANAGER, "force": "true"},
+            params={**FOREIGN_MANAGER, "force": "true", **({"dryRun": "All"} if dry_run else {})},
         )
 
     async def patch(self, path: str, body: Mapping[str, Any]) -> Object:

@@ -221,9 +221,12 @@ def plan_injection(
     return InjectionPlan(body=body, kept=tuple(kept), left_out=tuple(left_out))
 
 
-def build_release(agent: Agent, resource: Resource[Any]) -> Manifest:
-    """Build an apply that gives up every field that is ours: the API server then removes them."""
-    return build_patch(resource, agent, exact=True)
+def build_release(agent: Agent, resource: Resource[Any], *, exact: bool = True) -> Manifest:
+    """Build an apply that gives up every field that is ours: the API server then removes them.
+
+    `exact`: only while nobody changed the workload.
+    """
+    return build_patch(resource, agent, exact=exact)
 
 
 def _template_field(resource: Resource[Any]) -> str:

@@ -88,6 +88,9 @@ class AgentWorkloads:
             # goes first, and all at once: each change of the template rolls the workload.
             operations = build_removal(self._names, workload, resource, injected(agent))
             agent = await self._client.json_patch(resource, meta.name, operations, meta.namespace)
+            # Nothing of ours is left to be seen. A conflict here, with a status for example, would not be
+            # tried again: the next look finds nothing to release.
+            return await self._client.apply(resource, build_release(agent, resource, exact=False))
         return await self._client.apply(resource, build_release(agent, resource))
 
 
