@@ -11,7 +11,7 @@ LOCKS := requirements/build.txt requirements/dev.txt
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: $(STAMP) ## Set up .venv with the locked dependencies and both distributions in it (the default)
@@ -39,10 +39,10 @@ preflight: $(STAMP)
 binaries: $(STAMP) ## Build what is missing of etcd, kube-apiserver, kubectl, ..., once per user
 	@$(BIN)/python tools/build.py
 
-# kube-score judges the chart, in the tests only.
+# What judges chart, bundle and workflows is for tests and lint only.
 .PHONY: demo-binaries
 demo-binaries: $(STAMP)
-	@$(BIN)/python tools/build.py --without kube-score
+	@$(BIN)/python tools/build.py --without kube-score --without actionlint --without bundle-validate
 
 .PHONY: envs
 envs: $(STAMP) ## Make the Python environments of MLflow and of the weather agent, once per user
@@ -67,9 +67,13 @@ test: preflight binaries all-envs ## Run all tests: unit, integration, end to en
 	@$(BIN)/pytest tests/permissions --requests=$(REQUESTS)
 
 .PHONY: test-unit
-test-unit: $(STAMP) ## Run the unit tests, in seconds (the chart's need helm and kube-score)
+test-unit: $(STAMP) ## Run the unit tests but for the chart's: a minute, and nothing to build
+	@$(BIN)/pytest tests/unit -n auto --ignore tests/unit/chart
+
+.PHONY: test-chart
+test-chart: $(STAMP) ## Run the unit tests of the chart, with helm and what judges it
 	@$(BIN)/python tools/build.py helm kube-score
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest tests/unit/chart
 
 .PHONY: simulate
 simulate: $(STAMP) ## Run the operator in a model cluster where all goes wrong (SEEDS=N, FIRST=N)
@@ -84,11 +88,12 @@ soak: binaries ## Make and delete 10,000 agents, and look at what is left (10 mi
 	@$(BIN)/python -m benchmarks soak
 
 .PHONY: lint
-lint: $(STAMP) ## Check formatting, lint rules, types and the direction of imports
-	@$(BIN)/ruff format --check .
-	@$(BIN)/ruff check .
-	@$(BIN)/pyright
-	@$(BIN)/lint-imports
+lint: $(STAMP) ## Check format, lint rules, types, imports, chart, Go code and workflows (.pre-commit-config.yaml)
+	@$(BIN)/pre-commit run --all-files --show-diff-on-failure
+
+.PHONY: hooks
+hooks: $(STAMP) ## Have git run the checks of what a commit touches before it is made
+	@$(BIN)/pre-commit install
 
 .PHONY: format
 format: $(STAMP) ## Format and repair what ruff can

@@ -37,6 +37,8 @@ MEASURED_SECONDS = {
     "helm": 150,
     "otelcol": 180,
     "kube-score": 40,
+    "actionlint": 10,
+    "bundle-validate": 60,
 }
 MEASURED_CORES = 2
 # Linking is one process, so more cores than these no longer help.

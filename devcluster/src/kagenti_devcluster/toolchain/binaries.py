@@ -107,6 +107,19 @@ TOOLS: Mapping[str, Tool] = {
             version_command=("version",),
             stamp=("main.version={version}",),
         ),
+        Tool(
+            name="actionlint",
+            package="github.com/rhysd/actionlint/cmd/actionlint",
+            module="github.com/rhysd/actionlint",
+            oldest=(1, 7, 12),
+            version_command=("-version",),
+        ),
+        Tool(
+            name="bundle-validate",
+            package=".",
+            module="github.com/operator-framework/api",
+            oldest=(0, 37, 0),
+        ),
     )
 }
 
@@ -205,8 +218,8 @@ def built(tool: Tool, environ: Mapping[str, str] = os.environ) -> Found | None:
 
 def inputs(source: Path) -> list[Path]:
     """Return the files of a tool's folder that decide what is built."""
-    files = [source / "go.mod", source / "go.sum", source / "manifest.yaml"]
-    return [file for file in files if file.name != "manifest.yaml" or file.is_file()]
+    files = [source / name for name in ("go.mod", "go.sum", "manifest.yaml", "main.go")]
+    return [file for file in files if file.name.startswith("go.") or file.is_file()]
 
 
 def pinned_version(tool: Tool, source: Path) -> Version:

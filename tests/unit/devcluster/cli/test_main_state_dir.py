@@ -5,11 +5,18 @@ from pathlib import Path
 
 import pytest
 
+from kagenti_devcluster.cli import demo
 from kagenti_devcluster.cli.main import main
 from kagenti_devcluster.host.paths import StatePaths
 
 # A project of somebody's, with names that a cluster uses as well.
 _SOMEBODYS = {"logs/app.log": "one", "run/job": "two", "kubeconfig": "three", "lock": "four", "x/y": "five"}
+
+
+@pytest.fixture(autouse=True)
+def mlflow_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These need no MLflow, and are to run before `make envs` has made one."""
+    monkeypatch.setattr(demo, "check_mlflow", str)
 
 
 def write(folder: Path, contents: dict[str, str]) -> None:
