@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Sent:
-    """How many requests so far."""
+    """How many requests so far, and whether one of them took a right or an environment away."""
 
     number: int = 0
+    took: bool = False
 
 
 _sent = ContextVar[Sent | None]("requests sent", default=None)
@@ -22,9 +23,21 @@ def count_request() -> None:
         sent.number += 1
 
 
+def excuse_request() -> None:
+    """The last one failed by the server's own fault, and does not count."""
+    if sent := _sent.get():
+        sent.number -= 1
+
+
+def note_taken() -> None:
+    """Something was taken away."""
+    if sent := _sent.get():
+        sent.took = True
+
+
 @contextmanager
 def counting() -> Generator[Sent]:
-    """Count what the block sends, and the tasks that it starts."""
+    """Count what the block sends, and the tasks that it starts; whoever counts around it does not."""
     sent = Sent()
     before = _sent.set(sent)
     try:

@@ -25,7 +25,7 @@ from kagenti_operator.kube.errors import (
     error_from_response,
 )
 from kagenti_operator.kube.watch import LineSplitter
-from kagenti_operator.requests_sent import count_request
+from kagenti_operator.requests_sent import count_request, excuse_request
 
 JSON = "application/json"
 # Called once per request sent: method, host and port, and the status code or "<error>".
@@ -192,6 +192,8 @@ class Transport:
             ) as response:
                 answered = True
                 self._observe(method, str(response.status))
+                if response.status == 429 or response.status >= 500:
+                    excuse_request()
                 if not response.ok or response.status >= 300:
                     if response.status == 401:
                         self._connection.reject_token()
@@ -208,6 +210,7 @@ class Transport:
                 kind = Silent if isinstance(error, aiohttp.SocketTimeoutError) else Interrupted
                 raise kind(problem) from error
             self._observe(method, "<error>")
+            excuse_request()
             raise Unreachable(problem) from error
         except asyncio.CancelledError:
             if is_being_cancelled():

@@ -20,7 +20,7 @@ from kagenti_operator.mlflow.resolver import ServiceResolver
 from kagenti_operator.mlflow.responses import Request, build_refusal
 from kagenti_operator.mlflow.retry import RetryPolicy, parse_retry_after
 from kagenti_operator.mlflow.tls import TrustStore
-from kagenti_operator.requests_sent import count_request
+from kagenti_operator.requests_sent import count_request, excuse_request
 
 # Called once per try with its status code, or "<error>" where no answer came.
 type Observer = Callable[[str], None]
@@ -62,6 +62,8 @@ class Transport:
                 body = await self._try_once(request)
             except MLflowError as error:
                 self._observe(str(error.status or "<error>"))
+                if error.retryable:
+                    excuse_request()
                 failures += 1
                 delay = self._policy.backoff.delay(failures, self._rng, at_least=error.retry_after or 0.0)
                 if not error.retryable or clock.monotonic() + delay > deadline:

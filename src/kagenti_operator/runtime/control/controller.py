@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Hashable, Iterable
+from functools import partial
 from typing import Any, Protocol, Self
 
 import structlog
@@ -229,7 +230,7 @@ class Controller[K: Hashable]:
             result = self._come_again(key, reverted.retry_after)
         except OverBudget as over:
             # Nothing was looked at: what is known of earlier failures goes on to hold.
-            self._queue.add_after(key, over.retry_after)
+            over.wait(partial(self._queue.add, key))
             result = "requeue_after"
         except self._expected as error:
             self._failed(key, error, bug=False)
