@@ -12,7 +12,7 @@ from kagenti_operator import bounded_json
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.connector import Connector
-from kagenti_operator.kube.errors import ApiError, KubeError, TooLarge
+from kagenti_operator.kube.errors import ApiError, TooLarge, Unfit
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.kube.transport import (
@@ -41,7 +41,7 @@ class KubeClient:
     """Requests to one API server.
 
     Every method raises ApiError when the server refuses, Unreachable when it gives no complete answer,
-    ConfigError without usable credentials, and KubeError when an answer does not fit the resource's model.
+    ConfigError without usable credentials, and Unfit when an answer does not fit the resource's model.
     """
 
     def __init__(
@@ -330,7 +330,7 @@ def _decode[T: KubeObject](resource: Resource[T], what: str, body: bytes) -> T:
         raise _misfit(what, error) from error
 
 
-def _misfit(what: str, error: msgspec.DecodeError) -> KubeError:
-    return KubeError(
+def _misfit(what: str, error: msgspec.DecodeError) -> Unfit:
+    return Unfit(
         f"{what}: the answer is not what the Kubernetes API sends, or not this version of it: {error}"
     )

@@ -3,6 +3,7 @@
 KubeError
   ApiError      the API server answered with a refusal: see its properties
   TooLarge      the answer is larger than anybody reads
+  Unfit         the answer, or an object in it, is not what its model says
   Unreachable   no answer: network, TLS, name, timeout; try again later
     Interrupted the answer began, and broke off
       Silent    it did not break, but nothing came for long; ask again to find out why
@@ -31,6 +32,10 @@ class ConfigError(KubeError):
 
 class TooLarge(KubeError):
     """An answer is larger than its bound, and was not read to its end."""
+
+
+class Unfit(KubeError):
+    """An answer does not fit the model that it is decoded into."""
 
 
 class Unreachable(KubeError):

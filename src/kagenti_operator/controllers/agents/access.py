@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,28 @@ from kagenti_operator.kube.manifests import (
     build_role_binding,
 )
 from kagenti_operator.kube.objects.agents import Agent, AgentPodTemplate
-from kagenti_operator.kube.objects.rbac import RbacObject, Role
+from kagenti_operator.kube.objects.models import OwnerReference
+from kagenti_operator.kube.objects.rbac import RbacObject, Role, RoleBinding
 from kagenti_operator.kube.resources import ROLES, Resource
 from kagenti_operator.mlflow.client import Experiment
 
 _TIME = re.compile(r"[0-9]{1,18}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What a Role and its RoleBinding have for others than those that are known, and go on to have.
+
+    `shared`: their experiment is the one that the Role records.
+    """
+
+    shared: bool = True
+    experiments: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+    owners: tuple[OwnerReference, ...] = ()
+
+
+NOTHING_KEPT = Kept()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +91,54 @@ def recorded_experiment(role: Role) -> Experiment | None:
     return Experiment(id=annotations.experiment_id, name=name, creation_time=int(time) if known else None)
 
 
+def what_to_keep(
+    names: Names,
+    role: Role | None,
+    binding: RoleBinding | None,
+    grantees: Sequence[Grantee],
+    own: Experiment | None,
+) -> Kept:
+    """What an agent has that shares the Role and cannot be read; `own`: the experiment of those that can.
+
+    While the Role grants nothing anybody may put accounts into its RoleBinding: they are not kept then.
+    """
+    if role is None:
+        return NOTHING_KEPT
+    unknown = KINDS.keys() - {grantee.key.kind for grantee in grantees}
+    owners = tuple(owner for owner in role.metadata.owner_references if owner.kind in unknown)
+    recorded = recorded_experiment(role)
+    shared = recorded is not None and own is not None and recorded.is_same(own)
+    subjects = (binding.subjects or ()) if binding and role.rules and is_ours(names, binding) else ()
+    return Kept(
+        shared=shared,
+        experiments=() if shared else tuple(name for name in role.resource_names if name),
+        accounts=tuple(
+            subject.name
+            for subject in subjects
+            if (subject.kind, subject.namespace) == ("ServiceAccount", role.metadata.namespace)
+        ),
+        owners=owners,
+    )
+
+
+def build_emptied(names: Names, role: Role) -> Manifest:
+    """Build the Role as it is, except that it grants nothing, whoever it serves."""
+    mlflow_uid = role.metadata.annotations.mlflow_uid or ""
+    return build_manifest(
+        ROLES,
+        role.metadata.name,
+        role.metadata.namespace,
+        labels=names.managed_labels,
+        annotations=_identity(names, recorded_experiment(role), mlflow_uid),
+        owners=[_refer_to(owner) for owner in role.metadata.owner_references if owner.kind in KINDS],
+        rules=[],
+    )
+
+
+def _refer_to(owner: OwnerReference) -> Mapping[str, str]:
+    return {"apiVersion": owner.api_version, "kind": owner.kind, "name": owner.name, "uid": owner.uid}
+
+
 def _identity(names: Names, experiment: Experiment | None, mlflow_uid: str) -> Mapping[str, str]:
     # The id is never left out: what is not in an apply is not compared either, and an outdated one would
     # stay. A Role of a version that did not record the rest is no reason to write it before that is known.
@@ -93,13 +158,14 @@ def build_access(
     *,
     experiment: Experiment | None,
     mlflow_uid: str = "",
+    kept: Kept = NOTHING_KEPT,
     empty: bool = False,
 ) -> tuple[Manifest, Manifest]:
     """Build Role and RoleBinding of section 2.6 of the contract, owned by the workloads that they serve.
 
     `experiment`: the one that all of them have, of the MLflow whose CR has that uid. Its id and creation time
     are kept on the Role, which those who may write workloads cannot write; None where there is no such one.
-    `empty`: the Role grants nothing.
+    `kept`: what is granted beside. `empty`: the Role grants nothing.
 
     Raises ValueError where there is nothing or nobody to grant: what has no owner outlives its agents.
     """
@@ -107,9 +173,13 @@ def build_access(
         raise ValueError(f"the grant of agent {key} needs a workload that owns it")
     name = names.agent_role(key.name)
     owners = [build_owner(grantee.resource, grantee.agent) for grantee in grantees]
+    uids = {owner["uid"] for owner in owners}
+    owners += [_refer_to(owner) for owner in kept.owners if owner.uid not in uids]
+    # One order, whoever of them is known: that of `grantees`.
+    owners.sort(key=lambda owner: tuple(KINDS).index(owner["kind"]))
     metadata: dict[str, Any] = {
         "labels": names.managed_labels,
-        "annotations": _identity(names, experiment, mlflow_uid),
+        "annotations": _identity(names, experiment if kept.shared else None, mlflow_uid),
         "owners": owners,
     }
     role = (
@@ -120,12 +190,12 @@ def build_access(
             key.namespace,
             group=contract.MLFLOW_RBAC_GROUP,
             resource=contract.EXPERIMENTS,
-            names=experiments,
+            names=tuple(sorted({*experiments, *kept.experiments})) if kept.experiments else experiments,
             verbs=contract.AGENT_VERBS,
             **metadata,
         )
     )
-    accounts = sorted({service_account(grantee.agent.template) for grantee in grantees})
+    accounts = sorted({*kept.accounts, *(service_account(grantee.agent.template) for grantee in grantees)})
     binding = build_role_binding(
         name,
         key.namespace,

@@ -1,5 +1,6 @@
 """Agents, each by its key: an experiment of its own, granted to its pods, and put into its environment."""
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -10,13 +11,17 @@ from kagenti_operator.controllers.agents.decide import (
     Inject,
     Observed,
     Plan,
+    Release,
     decide,
+    is_refilled,
     is_served,
+    plan_emptied,
     revocable,
 )
 from kagenti_operator.controllers.agents.events import (
     NEEDS_INJECTION,
     NOT_CONFIGURED,
+    NOT_EMPTIED,
     NOT_GRANTED,
     NOT_REVOKED,
     describe_configured,
@@ -35,7 +40,11 @@ from kagenti_operator.controllers.agents.experiments import (
     names_to_grant,
 )
 from kagenti_operator.controllers.agents.facts import AgentFacts
-from kagenti_operator.controllers.agents.foreign_bindings import ForeignBindings
+from kagenti_operator.controllers.agents.foreign_bindings import (
+    ForeignBindings,
+    find_foreign_now,
+    report_foreign,
+)
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.agents.keys import (
     AgentKey,
@@ -53,9 +62,12 @@ from kagenti_operator.controllers.agents.state import AgentStates
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.agents.workloads import AgentWorkloads
 from kagenti_operator.controllers.dependencies import Dependencies
+from kagenti_operator.kube.manifests import Manifest
 from kagenti_operator.kube.objects.agents import Agent
+from kagenti_operator.kube.objects.rbac import RoleBinding
 from kagenti_operator.kube.resources import ROLE_BINDINGS, ROLES
 from kagenti_operator.mlflow.errors import MLflowError
+from kagenti_operator.requests_sent import counting, note_taken
 from kagenti_operator.runtime.cache.object_cache import Event, Removed
 from kagenti_operator.runtime.control.applier import CONFIRM_SECONDS, Applier
 from kagenti_operator.runtime.control.controller import Controller
@@ -70,6 +82,8 @@ WORKERS = 8
 WORKERS_OF_NAMESPACE = 6
 # How often a workload that is no agent any more is asked for while it rolls.
 FOLLOW_SECONDS = 10.0
+# How often an agent is asked for that shares a Role and cannot be read.
+UNREADABLE_SECONDS = 60.0
 
 
 def setup(
@@ -132,15 +146,17 @@ class AgentsReconciler:
         )
         self._workloads = AgentWorkloads(dependencies, facts, self._states)
         self._last_look = LastLook(dependencies.client, facts)
-        self.foreign = ForeignBindings(dependencies.events)
+        self.foreign = ForeignBindings(self._names, dependencies.events)
 
     async def reconcile(self, key: AgentKey) -> float | None:
         """Bring one agent to what section 2.6 of the contract says."""
-        if self._facts.is_unknown(key):
+        facts = self._facts
+        if facts.is_unknown(key):
             # It comes again when its kind is known; what is not in the cache may exist.
+            await self._empty(plan_emptied(self._names, facts.role(key), facts.foreign_bindings(key)), key)
             return None
         try:
-            with self._budget.spending(key, key.namespace):
+            with self._budget.spending(key, key.namespace, takes=partial(self._may_take, key)):
                 found = await self._resolve(key)
                 observed = await self._observe(key, found)
                 return await self._act(observed, decide(self._names, observed), found)
@@ -151,6 +167,10 @@ class AgentsReconciler:
         """Give the place of an agent back when it is gone or its rollout is through."""
         agent = None if isinstance(event, Removed) else event.object
         self._states.slots.follow(key_of_agent(kind, event.object), agent)
+
+    def _may_take(self, key: AgentKey) -> bool:
+        """Whether all that is left to do may be to take something away, which waits for nothing."""
+        return not is_served(self._facts.get(key)) or bool(self._facts.foreign_bindings(key))
 
     # --- observe ---------------------------------------------------------------------------------------
 
@@ -164,8 +184,11 @@ class AgentsReconciler:
             # It would be asked for by its name, which is not known by the Role while that is empty.
             return None
         endpoint = endpoint.keeping(before.tracking_uri if before else None)
+        # What is asked again of an experiment that is known is not the tenant's doing.
+        uncharged = counting() if before else nullcontext()
         try:
-            known = await self._experiments.resolve(key, agent, endpoint, before)
+            with uncharged:
+                known = await self._experiments.resolve(key, agent, endpoint, before)
         except MLflowError as error:
             if isinstance(error, ExperimentTaken):
                 self._states.get(key).experiment = None
@@ -200,7 +223,7 @@ class AgentsReconciler:
             # Deleted, or no longer labelled, or opted out; or the cache is wrong.
             known = bool(states.known(key)) or states.slots.holds(key)
             agent, doubtful = await self._last_look.at(key, agent, grants, known=known)
-        doubtful = doubtful or await self._last_look.has_live_twin(key, grants)
+        unseen = await self._last_look.unseen_twin(key, grants)
         if agent is not None and agent.metadata.deletion_timestamp and not served:
             agent = None
         grantees = tuple(
@@ -221,7 +244,9 @@ class AgentsReconciler:
             experiments=names_to_grant(recalled, clock.monotonic()),
             common=common_experiment(recalled),
             doubtful=doubtful,
+            unseen=unseen,
             foreign=facts.foreign_bindings(key),
+            flapped=self.foreign.pause(key),
             mlflow_uid=common_uid(recalled),
             gone=self._gone.value and self._endpoint.value is None,
             taken=isinstance(found, ExperimentTaken),
@@ -237,7 +262,7 @@ class AgentsReconciler:
     ) -> float | None:
         key, agent = observed.key, observed.agent
         reports = [*plan.reports, *report_denied(key, found)]
-        if observed.foreign and observed.served:
+        if observed.foreign and (observed.served or plan.empty):
             self.foreign.report(self._names.agent_role(key.name), observed.foreign)
         # While MLflow does not say what an agent is to use, nothing is known of what it could not use.
         unknown = () if observed.injection or plan.over else NEEDS_INJECTION
@@ -258,8 +283,15 @@ class AgentsReconciler:
             self._announce(observed)
         if observed.doubtful:
             return CONFIRM_SECONDS
+        if observed.unseen:
+            again = CONFIRM_SECONDS if observed.unseen.problem is None else UNREADABLE_SECONDS
+            wait = min(wait or again, again)
+        if observed.flapped:
+            wait = min(wait or observed.flapped, observed.flapped)
         if plan.over:
-            return wait if wait is not None or reverted else self._forget(observed)
+            if wait is not None or reverted:
+                return wait
+            return self._forget(observed)
         if isinstance(found, CollectorsUnknown):
             # What it waits for wakes it.
             return CONFIRM_SECONDS
@@ -296,10 +328,16 @@ class AgentsReconciler:
         try:
             if plan.revoke:
                 with failure_reported(reports, *NOT_REVOKED):
-                    await self._applier.delete(ROLE_BINDINGS, revocable(self._names, observed))
+                    if await self._applier.delete(ROLE_BINDINGS, revocable(self._names, observed)):
+                        note_taken()
+            with failure_reported(reports, *NOT_EMPTIED):
+                await self._empty(plan.empty, observed.key)
             if plan.grant:
                 with failure_reported(reports, *NOT_GRANTED):
                     wrote = await self._grant(plan.grant)
+                if is_refilled(plan.grant) and (foreign := await self._empty_again(observed.key, plan.grant)):
+                    reports.append(report_foreign(self._names.agent_role(observed.key.name), foreign))
+                    return True, self.foreign.pause(observed.key)
         except WritesReverted as error:
             # Without a grant MLflow would refuse the pods. What is to go goes all the same.
             if isinstance(plan.change, Inject):
@@ -309,9 +347,12 @@ class AgentsReconciler:
             self._workloads.check(observed.key, observed.agent, plan.change, reports)
             with failure_reported(reports, *NOT_CONFIGURED):
                 wait = await self._workloads.change(observed, observed.agent, plan.change)
+            if isinstance(plan.change, Release) and wait is None:
+                note_taken()
         if plan.revoke and wait is None:
             with failure_reported(reports, *NOT_REVOKED):
-                await self._applier.delete(ROLES, observed.role)
+                if await self._applier.delete(ROLES, observed.role):
+                    note_taken()
         if reverted and wait is None:
             raise reverted
         return wrote, wait
@@ -325,6 +366,20 @@ class AgentsReconciler:
         if grant.empty_role and grant.empty_role != grant.role:
             wrote = await self._applier.ensure(roles, grant.role, None) or wrote
         return wrote
+
+    async def _empty(self, role: Manifest | None, key: AgentKey) -> None:
+        if role and await self._applier.ensure(self._facts.roles.resource, role, self._facts.role(key)):
+            note_taken()
+
+    async def _empty_again(self, key: AgentKey, grant: Grant) -> tuple[RoleBinding, ...]:
+        """Empty a Role that was filled while others grant it, which the caches may show too late."""
+        foreign = await find_foreign_now(self._client, self._names, key)
+        for binding in foreign:
+            self.foreign.note(binding)
+        if foreign:
+            self.foreign.report(self._names.agent_role(key.name), foreign)
+            await self._applier.ensure(self._facts.roles.resource, {**grant.role, "rules": []}, None)
+        return foreign
 
     def _forget(self, observed: Observed) -> float | None:
         key, states = observed.key, self._states

@@ -23,6 +23,7 @@ NEEDS_INJECTION = (
 )
 # Reasons of refused writes, each with what follows.
 NOT_REVOKED = ("MLflowNotRevoked", "Its pods keep their access to the MLflow experiment")
+NOT_EMPTIED = ("MLflowRoleNotEmptied", "Others keep what its Role grants")
 NOT_GRANTED = ("MLflowNotGranted", "Its pods are not granted access to its MLflow experiment")
 NOT_CONFIGURED = ("MLflowNotConfigured", "The pod template could not be changed")
 # Of the kinds that keep a running pod when its template changes.
@@ -62,6 +63,15 @@ def report_unknown_inject(names: Names, values: tuple[str, ...]) -> Report:
         message=f"Annotation {names.mlflow_annotation('inject')} is {found}, which is not understood, so "
         f"this workload is served as an agent. To opt out write one of {', '.join(OPT_OUT_WORDS)}; "
         f"to be served write {' or '.join(OPT_IN_WORDS)}, or take it away.",
+    )
+
+
+def report_unseen(role: str, twin: AgentKey, problem: str) -> Report:
+    """A workload of another kind has the same name, and nobody knows what it is."""
+    return Report(
+        reason="MLflowRoleSharedWithUnreadable",
+        message=f"{twin.kind} '{twin.name}' has the same name and shares Role '{role}', and cannot be read: "
+        f"{excerpt(problem, 300)}. What it was granted stays until it can. Mend it, or delete it.",
     )
 
 

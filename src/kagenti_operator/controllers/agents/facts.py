@@ -2,14 +2,17 @@
 
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
+from kagenti_operator.controllers.agents.foreign_bindings import is_foreign
 from kagenti_operator.controllers.agents.keys import KINDS, AgentKey, build_key, granted_role
 from kagenti_operator.controllers.dependencies import Dependencies
-from kagenti_operator.kube.objects.agents import Agent
+from kagenti_operator.kube.objects.agents import Agent, AgentIdentity
+from kagenti_operator.kube.objects.naming import model_for
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
 from kagenti_operator.kube.resources import (
     ROLE_BINDINGS,
@@ -31,10 +34,8 @@ def _concerns_agents(names: Names, binding: RoleBinding) -> bool:
 
 def _roles_of_others(names: Names, binding: RoleBinding) -> tuple[str, ...]:
     """The agent's Role that a RoleBinding of another name grants, with its namespace."""
-    role = granted_role(binding)
-    if role is None or role == binding.metadata.name or names.workload_of_role(role) is None:
-        return ()
-    return (f"{binding.metadata.namespace}/{role}",)
+    foreign = is_foreign(names, binding)
+    return (f"{binding.metadata.namespace}/{binding.role_ref.name}",) if foreign else ()
 
 
 type AgentInformer = Informer[Any] | MergedInformer[Any]
@@ -82,15 +83,17 @@ class AgentFacts:
         return not any(informer.late for informer in self.workloads.values())
 
     def is_unknown(self, key: AgentKey) -> bool:
-        """Whether that agent, or one that shares its Role, is of a kind that could not be listed."""
-        late = {kind for kind, informer in self.workloads.items() if informer.late}
-        grants = (self.role(key), self.binding(key)) if late else ()
-        owners = {owner.kind for grant in grants if grant for owner in grant.metadata.owner_references}
-        return key.kind in late or bool(owners & late)
+        """Whether that agent is of a kind that could not be listed."""
+        return self.workloads[key.kind].late
 
     def resource(self, key: AgentKey) -> Resource[Any]:
         """The agent's resource, at the version that the cluster serves."""
         return self.workloads[key.kind].resource
+
+    def identity(self, kind: str) -> Resource[AgentIdentity]:
+        """The same of a kind, of which the API server sends the metadata only."""
+        model = model_for(AgentIdentity, self._names.domain)
+        return replace(self.workloads[kind].resource, model=model, metadata_only=True)
 
     def get(self, key: AgentKey) -> Agent | None:
         """The agent's workload."""

@@ -23,7 +23,7 @@ from kagenti_operator.contract import (
     Names,
 )
 from kagenti_operator.kube.manifests import Manifest, build_patch
-from kagenti_operator.kube.objects.agents import Agent, InjectedAnnotations
+from kagenti_operator.kube.objects.agents import Agent, AgentIdentity, InjectedAnnotations
 from kagenti_operator.kube.objects.models import shorten, wire_names
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.mlflow.service import needs_service_ca
@@ -117,7 +117,7 @@ def has_own_server(agent: Agent) -> bool:
     return not is_marked(agent) and all(own & c.variables.keys() for c in containers)
 
 
-def is_opted_out(agent: Agent) -> bool:
+def is_opted_out(agent: Agent | AgentIdentity) -> bool:
     """Whether the user does not want anything put into this workload: one "no" is enough."""
     return any(_word(value) in OPT_OUT_WORDS for value in _inject_values(agent))
 
@@ -128,8 +128,10 @@ def unknown_inject_values(agent: Agent) -> tuple[str, ...]:
     return tuple(value for value in _inject_values(agent) if _word(value) not in known)
 
 
-def _inject_values(agent: Agent) -> tuple[str, ...]:
-    found = (agent.metadata.annotations.inject, agent.template.metadata.annotations.inject)
+def _inject_values(agent: Agent | AgentIdentity) -> tuple[str, ...]:
+    found = [agent.metadata.annotations.inject]
+    if not isinstance(agent, AgentIdentity):
+        found.append(agent.template.metadata.annotations.inject)
     return tuple(value for value in found if value is not None)
 
 

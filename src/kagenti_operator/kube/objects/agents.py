@@ -80,6 +80,12 @@ class AgentMeta(ObjectMeta):
     annotations: AgentAnnotations = AgentAnnotations()
 
 
+class AgentIdentity(KubeObject):
+    """A workload of which no more is read: its body may be one that nobody can decode."""
+
+    metadata: AgentMeta
+
+
 class InjectedAnnotations(KubeStruct):
     """What an earlier reconcile wrote on the pod template."""
 

@@ -11,8 +11,9 @@ import pytest
 
 from kagenti_operator.contract import KAGENTI
 from kagenti_operator.controllers.agents.access import Grantee, build_access
-from kagenti_operator.controllers.agents.controller import AgentsReconciler
+from kagenti_operator.controllers.agents.controller import UNREADABLE_SECONDS, AgentsReconciler
 from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.foreign_bindings import PAUSE as PAUSE_AFTER_FOREIGN
 from kagenti_operator.controllers.agents.keys import AgentKey, namespace_of
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
@@ -37,6 +38,7 @@ from .workloads import EXPERIMENT, INJECTION, KEY, build_agent, environment, gra
 
 ROLE = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/roles/kagenti-mlflow-weather"
 BINDING = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/rolebindings/kagenti-mlflow-weather"
+BINDINGS = "/apis/rbac.authorization.k8s.io/v1/namespaces/team1/rolebindings"
 WORKLOADS = "/apis/apps/v1/namespaces/team1/deployments"
 WORKLOAD = f"{WORKLOADS}/weather"
 SANDBOXES = "/apis/agents.x-k8s.io/v1beta1/namespaces/team1/sandboxes"
@@ -132,7 +134,9 @@ async def test_nothing_is_revoked_of_a_kind_that_cannot_be_listed(cluster: Clust
     informer = cluster.facts.workloads[late]
     assert isinstance(informer, Informer)
     informer.late = True
-    assert await cluster.reconcile() is None
+    looked = () if late == "Deployment" else (("GET", WORKLOAD, HTTPStatus.NOT_FOUND),)
+    await cluster.reconcile(*looked)
+    assert cluster.peer.idle
     informer.late = False
     await cluster.reconcile(
         ("GET", WORKLOAD, HTTPStatus.NOT_FOUND),
@@ -240,6 +244,74 @@ async def test_a_twin_that_only_a_cache_lacks_keeps_its_right(cluster: Cluster) 
         ("GET", WORKLOAD, HTTPStatus.NOT_FOUND),
         ("GET", f"{path}/weather", live),
         ("GET", path, {**NONE, "items": [live]}),
+        ("GET", f"{path}/weather", live),
+    )
+    assert wait == CONFIRM_SECONDS
+    assert cluster.peer.idle
+
+
+STATEFUL_SETS = "/apis/apps/v1/namespaces/team1/statefulsets"
+# A body that no model fits; its metadata is as that of any.
+UNREADABLE: Mapping[str, Any] = {
+    "metadata": {"name": "weather", "namespace": "team1", "uid": "u2"},
+    "spec": {"template": 7},
+}
+LOOK_AT_UNREADABLE = (
+    ("GET", f"{STATEFUL_SETS}/weather", UNREADABLE),
+    ("GET", STATEFUL_SETS, {**NONE, "items": [UNREADABLE]}),
+    ("GET", f"{STATEFUL_SETS}/weather", UNREADABLE),
+)
+
+
+async def test_a_twin_that_cannot_be_decoded_keeps_what_it_has_and_holds_up_nothing(cluster: Cluster) -> None:
+    """Its account and its ownership stay; the other agent's are added, and it is configured."""
+    twin = grantee(build_agent(uid="u2", service_account="its"), KEY._replace(kind="StatefulSet"))
+    cluster.put(NEW)
+    cluster.put_grant(twin)
+    async with serving(MADE) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        await cluster.reconcile(
+            *LOOK_AT_UNREADABLE, ("PATCH", ROLE, None), ("PATCH", BINDING, None), ("PATCH", WORKLOAD, None)
+        )
+    role, binding = (msgspec.json.decode(body) for body in cluster.bodies[-3:-1])
+    assert {owner["uid"] for owner in role["metadata"]["ownerReferences"]} == {"u1", "u2"}
+    assert {subject["name"] for subject in binding["subjects"]} == {"default", "its"}
+    assert cluster.said.reasons == ["MLflowRoleSharedWithUnreadable"]
+    assert "StatefulSet 'weather'" in cluster.said.texts[0]
+
+
+async def test_beside_a_twin_that_cannot_be_decoded_who_goes_is_released_and_revokes_nothing(
+    cluster: Cluster,
+) -> None:
+    twin = grantee(build_agent(uid="u2"), KEY._replace(kind="StatefulSet"))
+    cluster.put_grant(grantee(NEW), twin)
+    wait = await cluster.reconcile(("GET", WORKLOAD, HTTPStatus.NOT_FOUND), *LOOK_AT_UNREADABLE)
+    assert cluster.peer.idle
+    assert wait == UNREADABLE_SECONDS
+
+
+async def test_a_twin_that_the_api_server_refuses_to_show_holds_up_nothing_either(cluster: Cluster) -> None:
+    twin = grantee(build_agent(uid="u2"), KEY._replace(kind="StatefulSet"))
+    cluster.put(NEW)
+    cluster.put_grant(grantee(NEW), twin)
+    async with serving(MADE) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        await cluster.reconcile(
+            ("GET", f"{STATEFUL_SETS}/weather", HTTPStatus.FORBIDDEN),
+            ("PATCH", ROLE, None),
+            ("PATCH", WORKLOAD, None),
+        )
+    assert "403" in cluster.said.texts[0]
+
+
+async def test_an_agent_that_cannot_be_decoded_is_known_by_its_metadata(cluster: Cluster) -> None:
+    key = KEY._replace(kind="StatefulSet")
+    cluster.put_grant(grantee(build_agent(uid="u2"), key))
+    wait = await cluster.reconcile(
+        ("GET", f"{STATEFUL_SETS}/weather", UNREADABLE),
+        ("GET", f"{STATEFUL_SETS}/weather", UNREADABLE),
+        ("GET", STATEFUL_SETS, {**NONE, "items": [UNREADABLE]}),
+        key=key,
     )
     assert wait == CONFIRM_SECONDS
     assert cluster.peer.idle
@@ -298,6 +370,67 @@ async def test_a_role_that_others_grant_already_is_made_empty_and_nothing_is_put
     assert cluster.peer.idle
 
 
+def emptied(cluster: Cluster) -> bool:
+    return msgspec.json.decode(cluster.bodies[-1])["rules"] == []
+
+
+async def test_the_role_of_an_agent_in_doubt_is_emptied_where_others_grant_it(cluster: Cluster) -> None:
+    cluster.put_grant()
+    put(cluster.facts.bindings, build_binding("eves"))
+    live = msgspec.to_builtins(CONFIGURED)
+    await cluster.reconcile(
+        ("GET", WORKLOAD, live), ("GET", WORKLOADS, {**NONE, "items": [live]}), ("PATCH", ROLE, None)
+    )
+    assert emptied(cluster)
+    assert ("RoleBinding", "eves") in cluster.said.about
+
+
+async def test_the_role_of_a_kind_that_cannot_be_listed_is_emptied_where_others_grant_it(
+    cluster: Cluster,
+) -> None:
+    cluster.put_grant()
+    put(cluster.facts.bindings, build_binding("eves"))
+    informer = cluster.facts.workloads["Deployment"]
+    assert isinstance(informer, Informer)
+    informer.late = True
+    await cluster.reconcile(("PATCH", ROLE, None))
+    assert emptied(cluster)
+
+
+async def test_who_grants_the_role_before_a_watch_shows_it_does_not_keep_what_it_is_filled_with(
+    cluster: Cluster,
+) -> None:
+    """Made while the Role was empty: it is looked for once the Role is filled, before the workload rolls."""
+    cluster.put(NEW)
+    role, _ = build_access(KAGENTI, KEY, ("weather",), (grantee(NEW),), experiment=EXPERIMENT, empty=True)
+    put(cluster.facts.roles, msgspec.convert(role, Role))
+    eves = msgspec.to_builtins(build_binding("eves"))
+    async with serving(MADE) as mlflow:
+        cluster.endpoint.set(Endpoint(INJECTION.tracking_uri, mlflow.url))
+        wait = await cluster.reconcile(
+            ("PATCH", ROLE, None),
+            ("PATCH", BINDING, None),
+            ("GET", BINDINGS, {**NONE, "items": [eves]}),
+            ("PATCH", ROLE, None),
+        )
+    assert emptied(cluster)
+    assert cluster.peer.idle
+    assert cluster.said.about == [("RoleBinding", "eves"), ("Deployment", "weather")]
+    assert wait == pytest.approx(PAUSE_AFTER_FOREIGN.first, abs=1)
+
+
+async def test_the_role_stays_empty_for_a_while_after_others_granted_it(cluster: Cluster) -> None:
+    cluster.put(CONFIGURED)
+    cluster.put_grant()
+    cluster.facts.bindings.subscribe(cluster.reconciler.foreign.follow)
+    put(cluster.facts.bindings, build_binding("eves"))
+    cluster.facts.bindings.cache.remove(("team1", "eves"), "9")
+    wait = await cluster.reconcile(("PATCH", ROLE, None))
+    assert emptied(cluster)
+    assert wait == pytest.approx(PAUSE_AFTER_FOREIGN.first, abs=1)
+    assert "after a pause" in cluster.said.texts[0]
+
+
 async def test_the_role_is_filled_once_they_are_gone(cluster: Cluster) -> None:
     cluster.put(NEW)
     put(cluster.facts.bindings, build_binding("eves"))
@@ -322,6 +455,7 @@ async def test_a_binding_of_its_name_is_put_right_before_the_role_is_filled(
             *replaced,
             ("PATCH", BINDING, None),
             ("PATCH", ROLE, None),
+            ("GET", BINDINGS, NONE),
             ("PATCH", WORKLOAD, None),
         )
     roles = [msgspec.json.decode(body)["rules"] for body in cluster.bodies if b'"Role"' in body[:60]]

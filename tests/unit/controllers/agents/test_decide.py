@@ -303,3 +303,26 @@ def test_the_end_of_mlflow_is_reported_to_those_that_lose_their_environment() ->
     )
     assert [report.reason for report in lost.reports] == ["MLflowGone"]
     assert never.reports == ()
+
+
+@pytest.mark.parametrize(
+    "observed",
+    [
+        pytest.param(replace(observe(NEW, granted_to=NEW), doubtful=True), id="in doubt"),
+        pytest.param(observe(DELETED, granted_to=DELETED), id="being deleted"),
+        pytest.param(observe(OPTED_OUT_AND_MARKED, granted_to=OPTED_OUT_AND_MARKED), id="released"),
+        pytest.param(replace(observe(NEW, granted_to=NEW), taken=True), id="its experiment is another's"),
+    ],
+)
+def test_a_role_that_others_grant_is_emptied_whatever_the_agent_is(observed: Observed) -> None:
+    assert observed.binding
+    eves = msgspec.structs.replace(observed.binding, subjects=())
+    assert decide(KAGENTI, observed).empty is None
+    plan = decide(KAGENTI, replace(observed, foreign=(eves,)))
+    assert plan.empty is not None
+    assert plan.empty["rules"] == []
+    # It is changed in nothing else.
+    assert observed.role
+    applied = msgspec.convert(plan.empty, Role)
+    assert not differs({"metadata": plan.empty["metadata"]}, observed.role)
+    assert applied.metadata.owner_references == observed.role.metadata.owner_references
