@@ -104,6 +104,10 @@ format: $(STAMP) ## Format and repair what ruff can
 golden: $(STAMP) ## Rewrite the golden files of the unit tests; look at the diff
 	@$(BIN)/pytest tests/unit --update-golden
 
+.PHONY: reference
+reference: $(STAMP) ## Write docs/reference.md from the code, and the figures of docs/sizing.md
+	@$(BIN)/python -m tools.reference
+
 .PHONY: lock
 lock: $(STAMP) ## Lock the dependencies anew (UPGRADE=1: to their newest versions)
 	@tools/lock.sh

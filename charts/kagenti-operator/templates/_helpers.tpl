@@ -35,6 +35,14 @@
 {{ (.Values.leaderElection).id | default .Values.fullnameOverride | default (printf "b7c4ae34.%s.dev" (include "kagenti-operator.prefix" .)) }}
 {{- end }}
 
+{{- /* A file about metrics, `list . "files/..."`, with the names of this release. */}}
+{{- define "kagenti-operator.renamed" -}}
+{{- $root := index . 0 }}
+{{- $prefix := include "kagenti-operator.prefix" $root }}
+{{- $runbooks := $root.Values.prometheus.runbooks | default "docs/runbooks.md" }}
+{{- $root.Files.Get (index . 1) | replace "kagenti-controller-manager" (include "kagenti-operator.fullname" $root) | replace "b7c4ae34.kagenti.dev" (include "kagenti-operator.lease" $root) | replace "kagenti.io/" (printf "%s.io/" $prefix) | replace "docs/runbooks.md" $runbooks }}
+{{- end }}
+
 {{- /* The ClusterRole of those who may scrape. */}}
 {{- define "kagenti-operator.metricsReader" -}}
 {{ .Values.fullnameOverride | default (include "kagenti-operator.prefix" .) }}-metrics-reader

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import aiohttp
 
 from kagenti_operator import clock, contract
-from kagenti_operator.cli.errors import UsageError
+from kagenti_operator.cli.errors import ExitStatus, UsageError
 from kagenti_operator.cli.flags import Commands, add_boolean, add_platform, own_namespace, seconds
 from kagenti_operator.controllers.collector.config_check import describe, find_problem
 from kagenti_operator.kube.auth.credentials import load_connection
@@ -77,7 +77,7 @@ def main(args: argparse.Namespace) -> int:
     except (KubeError, NotWell) as error:
         raise UsageError(f"check failed in namespace {namespace}: {error}") from error
     print("\n".join(said))
-    return 0
+    return ExitStatus.DONE
 
 
 async def _look_until_well(args: argparse.Namespace, client: KubeClient, namespace: str) -> list[str]:

@@ -1,12 +1,11 @@
 """Entry point of `kagenti-operator`."""
 
 import argparse
-import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from kagenti_operator.cli.errors import UsageError
+from kagenti_operator.cli.errors import ExitStatus, UsageError
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,9 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.main(args)
     except UsageError as error:
         print(f"kagenti-operator: {error}", file=sys.stderr)
-        return 1
+        return ExitStatus.FAILED
     except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+        return ExitStatus.INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=address,
         default=contract.METRICS_ADDRESS,
         metavar="ADDRESS",
-        help="0 switches it off",
+        help="where /metrics is served; 0 switches it off (default: %(default)s)",
     )
     add_boolean(
         parser,

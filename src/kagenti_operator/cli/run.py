@@ -17,7 +17,7 @@ import structlog
 
 from kagenti_operator import contract
 from kagenti_operator.cli import metrics_server
-from kagenti_operator.cli.errors import UsageError
+from kagenti_operator.cli.errors import ExitStatus, UsageError
 from kagenti_operator.cli.flags import (
     Commands,
     add_boolean,
@@ -178,10 +178,15 @@ def add_parser(commands: Commands) -> None:
         type=address,
         default=contract.PROBES_ADDRESS,
         metavar="ADDRESS",
-        help="0 switches it off",
+        help="where /healthz and /readyz are served; 0 switches it off (default: %(default)s)",
     )
-    parser.add_argument("--log-format", choices=("json", "text"), default="json")
-    parser.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
+    parser.add_argument(
+        "--log-format", choices=("json", "text"), default="json", help="text is for people (default: json)"
+    )
+    levels = ("debug", "info", "warning", "error")
+    parser.add_argument(
+        "--log-level", choices=levels, default="info", help="the least that is logged (default: info)"
+    )
     parser.set_defaults(main=main)
 
 
@@ -307,10 +312,10 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
             await manager.run(stop)
         except LeadershipLost as lost:
             log.warning("Leadership lost, leaving so that another replica works on", reason=str(lost))
-            return 1
+            return ExitStatus.FAILED
         except (CertificateError, CannotListenError) as error:
             raise UsageError(str(error)) from error
-    return 0
+    return ExitStatus.DONE
 
 
 async def check_permissions(

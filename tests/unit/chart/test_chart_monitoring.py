@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.documents import find_anchors
 from tests.support.promql_queries import (
     FILES,
     dashboard_queries,
@@ -20,6 +21,7 @@ from tests.support.promql_queries import (
 
 QUERIES = [*rule_queries(), *dashboard_queries()]
 DOCUMENT = Path(__file__).parents[3] / "docs" / "metrics.md"
+RUNBOOKS = DOCUMENT.with_name("runbooks.md")
 
 
 @pytest.mark.parametrize(("where", "query"), QUERIES, ids=[where for where, _ in QUERIES])
@@ -39,13 +41,30 @@ def test_names_and_labels_are_found_wherever_they_stand() -> None:
     assert names_and_labels(query) == [("a", {"x"}), ("b", set()), ("c_bucket", {"y"})]
 
 
-def test_every_alert_says_how_bad_it_is_what_is_wrong_and_what_to_do() -> None:
+def test_every_alert_says_how_bad_it_is_what_is_wrong_and_leads_to_its_runbook() -> None:
     names = [rule["alert"] for rule in read_rules()]
     assert len(set(names)) == len(names)
     for rule in read_rules():
         assert rule["labels"]["severity"] in ("critical", "warning")
-        assert rule["annotations"].keys() == {"summary", "description"}
-        assert f"`{rule['alert']}`" in DOCUMENT.read_text()
+        assert rule["annotations"].keys() == {"summary", "description", "runbook_url"}
+        anchor = rule["alert"].lower()
+        assert rule["annotations"]["runbook_url"] == f"docs/runbooks.md#{anchor}"
+        assert anchor in find_anchors(RUNBOOKS)
+        assert f"## {rule['alert']}\n\n{rule['labels']['severity'].capitalize()}. " in RUNBOOKS.read_text()
+
+
+def test_no_runbook_is_left_without_its_alert() -> None:
+    assert find_anchors(RUNBOOKS) - {"runbooks"} == {rule["alert"].lower() for rule in read_rules()}
+
+
+def test_alerts_link_to_where_people_read_the_runbooks(
+    helm: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    read_at = "https://forge.example.com/docs/runbooks.md"
+    rendered = helm("template", "--set", f"prometheus.enable=true,prometheus.runbooks={read_at}")
+    (rules,) = [o for o in yaml.safe_load_all(rendered.stdout) if o["kind"] == "PrometheusRule"]
+    for rule in rules["spec"]["groups"][0]["rules"]:
+        assert rule["annotations"]["runbook_url"] == f"{read_at}#{rule['alert'].lower()}"
 
 
 def test_every_metric_of_the_operator_in_a_query_is_explained() -> None:

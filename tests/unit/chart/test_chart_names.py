@@ -1,5 +1,7 @@
 """Names follow the platform, and the release where it is beside the platform's own operator."""
 
+import json
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,8 @@ from kagenti_operator.cli.main import build_parser
 from kagenti_operator.cli.run import build_settings
 from kagenti_operator.contract import PLATFORMS, Names
 from tests.unit.chart.conftest import CHART
+
+ASK_METRICS = ("PrometheusRule", "ConfigMap")
 
 type Helm = Callable[..., subprocess.CompletedProcess[str]]
 type Object = dict[str, Any]
@@ -77,6 +81,20 @@ def test_a_lease_and_an_account_of_a_name_of_their_own_are_those(helm: Helm) -> 
     found = set(identities(render(helm, sets)))
     assert ("Lease", "kagenti-system", "third") in found
     assert ("ServiceAccount", "kagenti-system", "fourth") in found
+
+
+@pytest.mark.parametrize(
+    ("value", "lease"),
+    [
+        ("platform.name=rossoctl", "b7c4ae34.rossoctl.dev"),
+        ("fullnameOverride=second", "second"),
+        ("leaderElection.id=third", "third"),
+    ],
+)
+def test_alerts_and_dashboards_ask_for_the_lease_of_this_release(helm: Helm, value: str, lease: str) -> None:
+    asked = "\n".join(json.dumps(o) for o in render(helm, f"--set={value}") if o["kind"] in ASK_METRICS)
+    names = set(re.findall(r"leader_election_master_status\{name=\W*([\w.]+)", asked))
+    assert names == {lease}
 
 
 @pytest.mark.parametrize("namespace", ["kagenti-system", "traces"])
