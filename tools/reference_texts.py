@@ -96,6 +96,14 @@ EVENTS: Mapping[str, tuple[str, str]] = {
         "agent, RoleBinding",
         "somebody else's RoleBinding refers to the agent's Role, which grants nothing meanwhile",
     ),
+    "MLflowRoleNotEmptied": (
+        "agent",
+        "somebody else's RoleBinding refers to the agent's Role, and that could not be emptied",
+    ),
+    "MLflowRoleSharedWithUnreadable": (
+        "agent",
+        "a workload of another kind has its name and shares its Role, and cannot be read",
+    ),
     "MLflowTokenNotRequested": (
         "ServiceAccount `kagenti-mlflow-client`",
         "its token may not be requested: the operator authenticates to MLflow with its own",

@@ -74,6 +74,13 @@ def test_the_notes_give_the_next_commands(say: Say) -> None:
     assert LABEL in notes
 
 
+def test_the_notes_say_who_else_may_hold_the_collectors_configuration(say: Say) -> None:
+    held = "set otelBootstrap.operatorManaged=true there"
+    assert held in say(*BOTH)
+    assert 'conflict with "rossoctl-operator"' in say(*BOTH, "platform.name=rossoctl")
+    assert held not in say("mlflow.enable=true")
+
+
 def test_without_mlflow_nothing_is_said_of_agents(say: Say) -> None:
     notes = say("otelBootstrap.enable=true")
     assert NOT_GRANTED in notes
