@@ -125,6 +125,18 @@ image: ## Build the container image (IMAGE=name:tag), with podman or docker
 	echo "make image: neither podman nor a running docker is here. The same steps without either: tools/image.sh FOLDER" >&2; \
 	exit 1
 
+.PHONY: release-prepare
+release-prepare: $(STAMP) ## Write VERSION=1.2.3 everywhere, and close its section of the changelog
+	@$(BIN)/python tools/release.py prepare "$(VERSION)"
+
+.PHONY: release
+release: $(STAMP) ## Build what the release of VERSION=1.2.3 publishes into dist/, as the workflow does on its tag
+	@$(BIN)/python tools/release.py build "$(VERSION)" dist
+
+.PHONY: release-dry-run
+release-dry-run: $(STAMP) ## Play the next release (or VERSION=1.2.3) on a copy of the last commit, into build/release
+	@$(BIN)/python tools/release.py dry-run build/release $(VERSION)
+
 .PHONY: clean
 clean: ## Remove .venv and what tools left in the checkout; the user's cache stays
 	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

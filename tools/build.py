@@ -3,6 +3,7 @@
 Usage: build.py [TOOL ...]          build what is missing (all tools without arguments)
        build.py --without TOOL      the same, but for one
        build.py --where             only tell where each binary is
+       build.py --vet               have Go look through the programs here that are our own
 
 Each tool is a Go module of its own in this folder, and its binary goes into the user's cache under a digest
 of that module and the build flags, so nothing is built twice. Needs the standard library of Python 3.13 only.
@@ -55,6 +56,7 @@ def main() -> int:
     parser.add_argument("tools", nargs="*", metavar="TOOL", help=f"one of {', '.join(binaries.TOOLS)}")
     parser.add_argument("--without", metavar="TOOL", action="append", default=[], help="not this one")
     parser.add_argument("--where", action="store_true", help="only tell where each binary is")
+    parser.add_argument("--vet", action="store_true", help="only go vet and gofmt for the Go code here")
     options = parser.parse_args()
     if unknown := {*options.tools, *options.without} - set(binaries.TOOLS):
         parser.error(f"no such tool: {', '.join(sorted(unknown))}")
@@ -63,6 +65,8 @@ def main() -> int:
     if options.where:
         return where(names)
     try:
+        if options.vet:
+            return vet(toolchain())
         build_missing(names)
     except (BuildFailed, environments.EnvironmentFailed) as failure:
         print(f"make binaries: {failure}", file=sys.stderr)
@@ -128,6 +132,20 @@ def build(tool: binaries.Tool, go: str, progress: "Progress") -> None:
         run_go(command, Path(folder), progress.compiling)
     partial.replace(target.path)
     progress.done(target)
+
+
+def vet(go: str) -> int:
+    """Look through each module that has Go code; 1 when gofmt would write some of it otherwise.
+
+    Raises BuildFailed with what `go vet` finds.
+    """
+    modules = sorted({file.parent for file in TOOLS_FOLDER.glob("*/*.go")})
+    for module in modules:
+        run_go([go, "vet", "-mod=readonly", "./..."], module)
+    gofmt = Path(go).resolve().with_name("gofmt")
+    done = subprocess.run([gofmt, "-l", *modules], capture_output=True, text=True, check=True)
+    print(done.stdout, end="")
+    return 1 if done.stdout else 0
 
 
 def sources(tool: binaries.Tool, go: str, heard: Callable[[str], None]) -> AbstractContextManager[str | Path]:

@@ -4,9 +4,9 @@ Usage: run.py TOOL [ARGUMENT ...]
 """
 
 import os
+import subprocess
 import sys
-
-import build
+from pathlib import Path
 
 from kagenti_devcluster.toolchain import binaries
 
@@ -15,10 +15,9 @@ def main() -> None:
     """Give the process up to the binary."""
     name, *arguments = sys.argv[1:]
     if binaries.search(name).found is None:
-        try:
-            build.build_missing([name])
-        except build.BuildFailed as failure:
-            sys.exit(f"{name} cannot be built: {failure}")
+        done = subprocess.run([sys.executable, Path(__file__).with_name("build.py"), name], check=False)
+        if done.returncode:
+            sys.exit(done.returncode)
     path = binaries.find(name)
     os.execv(path, [str(path), *arguments])
 

@@ -35,7 +35,7 @@ def test_the_list_has_format_rules_types_imports_chart_go_and_workflows() -> Non
         "pyright",
         "lint-imports",
         "helm lint",
-        "vet.py",
+        "build.py --vet",
         "actionlint",
     ):
         assert program in programs
