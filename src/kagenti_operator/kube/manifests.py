@@ -74,7 +74,7 @@ def build_role(
     """
     if not names or not all(names):
         raise ValueError(f"Role {namespace}/{name} needs the names of what it grants, not {names!r}")
-    rule = {"apiGroups": [group], "resources": [resource], "resourceNames": names, "verbs": verbs}
+    rule = {"apiGroups": (group,), "resources": (resource,), "resourceNames": names, "verbs": verbs}
     return build_manifest(ROLES, name, namespace, **metadata, rules=[rule])
 
 

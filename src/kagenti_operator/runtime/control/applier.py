@@ -28,37 +28,34 @@ type _Key = tuple[str, str, str]
 def first_difference(desired: object, current: object, path: str = "") -> str | None:
     """Return the path of the first wanted value that `current` lacks or has otherwise, None if there is none.
 
-    Mappings may hold more than is wanted, and may be structs, with their names on the wire; lists are
-    compared element by element and must be of one length. A wanted None is fulfilled by absence.
+    Dicts may hold more than is wanted, and may be structs, with their names on the wire; lists are compared
+    element by element and must be of one length. A wanted None is fulfilled by absence.
     """
-    if desired is None or isinstance(desired, str):
-        # Most are, and the abstract types below are slow to ask about.
-        return None if desired == current else path
-    if isinstance(desired, dict | Mapping):
-        if not isinstance(current, msgspec.Struct | dict | Mapping):
+    # Most values are equal as they stand, which is seen at once.
+    if desired == current:
+        return None
+    if isinstance(desired, dict):
+        fields = cast("dict[str, object]", desired)
+        if isinstance(current, msgspec.Struct):
+            names = wire_names(type(current))
+            values = [getattr(current, names.get(name, ""), None) for name in fields]
+        elif isinstance(current, dict):
+            values = map(cast("dict[str, object]", current).get, fields)
+        else:
             return path
-        have = cast("Mapping[str, object] | msgspec.Struct", current)
-        wanted_items = cast("Mapping[str, object]", desired).items()
-        return next(
-            (d for k, v in wanted_items if (d := first_difference(v, _get(have, k), f"{path}.{k}"))), None
-        )
-    if isinstance(desired, list | tuple | Sequence) and not isinstance(desired, bytes):
-        wanted = cast("Sequence[object]", desired)
-        if not isinstance(current, list | tuple | Sequence) or isinstance(current, str | bytes):
+        for name, wanted, found in zip(fields, fields.values(), values, strict=True):
+            if wanted != found and (d := first_difference(wanted, found, f"{path}.{name}")):
+                return d
+        return None
+    if isinstance(desired, (list, tuple)) and isinstance(current, (list, tuple)):
+        items, present = cast("Sequence[object]", desired), cast("Sequence[object]", current)
+        if len(items) != len(present):
             return path
-        present = cast("Sequence[object]", current)
-        if len(wanted) != len(present):
-            return path
-        pairs = enumerate(zip(wanted, present, strict=True))
-        return next((d for i, (w, p) in pairs if (d := first_difference(w, p, f"{path}[{i}]"))), None)
-    return None if desired == current else path
-
-
-def _get(current: Mapping[str, object] | msgspec.Struct, name: str) -> object:
-    if isinstance(current, msgspec.Struct):
-        field = wire_names(type(current)).get(name)
-        return getattr(current, field) if field else None
-    return current.get(name)
+        for i, (wanted, found) in enumerate(zip(items, present, strict=True)):
+            if wanted != found and (d := first_difference(wanted, found, f"{path}[{i}]")):
+                return d
+        return None
+    return path
 
 
 def is_subset(desired: object, current: object) -> bool:
