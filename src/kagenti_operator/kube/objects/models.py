@@ -35,6 +35,9 @@ def bound_fields(struct: KubeStruct, *fields: str) -> None:
     """Bound the values of these fields, from a struct's `__post_init__`."""
     for field in fields:
         value = getattr(struct, field)
+        if value is None or (isinstance(value, str) and len(value) <= LONGEST_TEXT):
+            # Nearly all are.
+            continue
         bounded = _bound(value)
         if bounded is not value:
             msgspec.structs.force_setattr(struct, field, bounded)

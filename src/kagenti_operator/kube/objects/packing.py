@@ -25,6 +25,8 @@ class Packing[T: KubeStruct]:
         # What `encode` returns keeps the room of a larger buffer.
         self._buffer = bytearray(1024)
         self._decoder = msgspec.msgpack.Decoder(self._model)
+        # What was unpacked last: whoever works on an object looks at it several times.
+        self._last: tuple[bytes, T] | None = None
 
     def pack(self, obj: T) -> bytes:
         """The object in short."""
@@ -34,8 +36,10 @@ class Packing[T: KubeStruct]:
         return bytes(self._buffer)
 
     def unpack(self, packed: bytes) -> T:
-        """The object."""
-        return self._decoder.decode(packed)
+        """The object; the same one while the same bytes are asked for again."""
+        if self._last is None or self._last[0] is not packed:
+            self._last = packed, self._decoder.decode(packed)
+        return self._last[1]
 
 
 @cache
@@ -50,7 +54,7 @@ def _packed_model[T: KubeStruct](model: type[T]) -> type[T]:
         fields,
         bases=(model,),
         module=model.__module__,
-        namespace={"__post_init__": _as_it_is},
+        namespace={"__post_init__": _as_it_is} if hasattr(model, "__post_init__") else None,
         array_like=True,
         frozen=True,
         kw_only=True,

@@ -61,23 +61,20 @@ class Selection[T: KubeObject]:
         return " ".join(filter(None, (kind, self.namespace, self.label_selector, self.fields)))
 
 
-@dataclass(frozen=True, slots=True)
-class Added[T: KubeObject]:
+class Added[T: KubeObject](msgspec.Struct, frozen=True):
     """An object that was not in the cache."""
 
     object: T
 
 
-@dataclass(frozen=True, slots=True)
-class Updated[T: KubeObject]:
+class Updated[T: KubeObject](msgspec.Struct, frozen=True):
     """An object that took the place of `old`."""
 
     old: T
     object: T
 
 
-@dataclass(frozen=True, slots=True)
-class Removed[T: KubeObject]:
+class Removed[T: KubeObject](msgspec.Struct, frozen=True):
     """An object that is no longer in the cache, in its last known state."""
 
     object: T
