@@ -3,7 +3,6 @@
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,8 +26,7 @@ from kagenti_operator.mlflow.client import Experiment
 _TIME = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What a Role and its RoleBinding have for others than those that are known, and go on to have.
 
     `shared`: their experiment is the one that the Role records.
@@ -43,8 +41,7 @@ class Kept:
 NOTHING_KEPT = Kept()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Grantee:
+class Grantee(msgspec.Struct, frozen=True, kw_only=True):
     """A workload that shares the Role of its name: kinds have names of their own."""
 
     key: AgentKey

@@ -1,9 +1,11 @@
 """Pure: what becomes of an agent, from what was observed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from copy import replace
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.access import (
@@ -47,8 +49,7 @@ from kagenti_operator.runtime.control.applier import differs
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 
-@dataclass(frozen=True, kw_only=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that decides about an agent.
 
     `agent`: its workload, None where that is gone. `served`: it is an agent, and did not opt out. `grantees`:
@@ -82,8 +83,7 @@ class Observed:
     now: float = 0.0
 
 
-@dataclass(frozen=True)
-class Grant:
+class Grant(msgspec.Struct, frozen=True):
     """Role and RoleBinding to have. `replaced`: one to another Role, which the API refuses to change.
 
     `empty_role`: the binding has to be put right while the Role grants nothing.
@@ -97,21 +97,18 @@ class Grant:
     empty_role: Manifest | None = None
 
 
-@dataclass(frozen=True)
-class Inject:
+class Inject(msgspec.Struct, frozen=True):
     """Apply this to the workload, which rolls it."""
 
     body: Manifest
     injection: Injection
 
 
-@dataclass(frozen=True)
-class Release:
+class Release(msgspec.Struct, frozen=True):
     """Take everything that is ours out of the workload, which rolls it."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to do, in this order: revoke the binding, empty the Role or grant, change the workload, delete
     the Role.
 

@@ -115,8 +115,12 @@ class AgentFacts:
 
     def twins(self, key: AgentKey) -> tuple[AgentKey, ...]:
         """The keys of agents with that name: kinds have names of their own, and share a Role."""
-        keys = (key._replace(kind=kind) for kind in KINDS)
-        return tuple(key for key in keys if key in self)
+        _, namespace, name = key
+        return tuple(
+            AgentKey(kind, namespace, name)
+            for kind, informer in self.workloads.items()
+            if (namespace, name) in informer.cache
+        )
 
     def has_agents(self, namespace: str) -> bool:
         """Whether any agent lives in that namespace."""

@@ -1,7 +1,7 @@
 """Pure: what an agent's workload carries so that its `mlflow` client just works."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -23,7 +23,12 @@ from kagenti_operator.contract import (
     Names,
 )
 from kagenti_operator.kube.manifests import Manifest, build_patch
-from kagenti_operator.kube.objects.agents import Agent, AgentIdentity, InjectedAnnotations
+from kagenti_operator.kube.objects.agents import (
+    Agent,
+    AgentIdentity,
+    InjectedAnnotations,
+    TemplateAnnotations,
+)
 from kagenti_operator.kube.objects.models import shorten, wire_names
 from kagenti_operator.kube.resources import Resource
 from kagenti_operator.mlflow.service import needs_service_ca
@@ -31,8 +36,7 @@ from kagenti_operator.mlflow.service import needs_service_ca
 _ANNOTATIONS = tuple(f.encode_name.split("/")[1] for f in msgspec.structs.fields(InjectedAnnotations))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Injection:
+class Injection(msgspec.Struct, frozen=True, kw_only=True):
     """One agent's experiment, and how its client reaches it.
 
     `service_ca`: the address has a certificate of OpenShift's service CA, which no client knows by itself.
@@ -70,8 +74,7 @@ class Injection:
         return {names.mlflow_annotation(name): value for name, value in values.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
-class InjectionPlan:
+class InjectionPlan(msgspec.Struct, frozen=True, kw_only=True):
     """`body`: what to apply, None when the workload has everything.
 
     `kept`: variables that are the user's, as container/name; `left_out`: ours that do not go with them.
@@ -101,8 +104,14 @@ def injected(agent: Agent) -> Injection | None:
 def _current_annotations(agent: Agent) -> Mapping[str, str]:
     """Ours on the pod template, as `Injection.annotations` names them."""
     found = agent.template.metadata.annotations
-    named = ((name, getattr(found, field)) for name, field in wire_names(type(found)).items())
-    return {k: v for k, v in named if k.rpartition("/")[2] in _ANNOTATIONS and v is not None}
+    named = ((name, getattr(found, field)) for name, field in _marks(type(found)).items())
+    return {name: value for name, value in named if value is not None}
+
+
+@cache
+def _marks(model: type[TemplateAnnotations]) -> Mapping[str, str]:
+    """The attributes of ours by their names on the wire."""
+    return {k: v for k, v in wire_names(model).items() if k.rpartition("/")[2] in _ANNOTATIONS}
 
 
 def is_marked(agent: Agent) -> bool:
@@ -155,8 +164,8 @@ def _own_environment(
     ]
     if _is_brought(existing, wanted, before) and WORKSPACE_VARIABLE in kept:
         kept.remove(WORKSPACE_VARIABLE)
-    missing = _find_unfit(kept, existing)
-    return {name: value for name, value in wanted.items() if name not in (*kept, *missing)}, kept
+    without = {*kept, *_find_unfit(kept, existing)}
+    return {name: value for name, value in wanted.items() if name not in without}, kept
 
 
 def _is_brought(
@@ -195,7 +204,7 @@ def plan_injection(
     earlier = injected(agent)
     before = earlier.environment() if earlier else dict[str, str]()
     differs = False
-    containers: list[Mapping[str, Any]] = []
+    planned: list[tuple[str, Mapping[str, str]]] = []
     kept: list[str] = []
     left_out: list[str] = []
     for container in agent.template.spec.containers:
@@ -203,23 +212,27 @@ def plan_injection(
         ours, theirs = _own_environment(existing, wanted, before)
         # Another CA is no other experiment: nothing to tell, and nothing to remove.
         kept += [f"{container.name}/{name}" for name in theirs if name != CERTIFICATE_VARIABLE]
-        left_out += [f"{container.name}/{name}" for name in wanted if name not in (*ours, *theirs)]
-        differs = differs or any(existing.get(name) != value for name, value in ours.items())
-        env = [{"name": name, "value": value} for name, value in ours.items()]
-        containers.append({"name": container.name, "env": env})
-    if not any(container["env"] for container in containers):
+        placed = {*ours, *theirs}
+        left_out += [f"{container.name}/{name}" for name in wanted if name not in placed]
+        differs = differs or not ours.items() <= existing.items()
+        planned.append((container.name, ours))
+    if not any(ours for _, ours in planned):
         return InjectionPlan(body=None, nothing_left=True, kept=tuple(kept), left_out=tuple(left_out))
     annotations = dict(injection.annotations(names))
     if left_out:
         # Whether a variable that is there is the user's, or ours and to be taken out, is seen nowhere else.
         annotations[names.mlflow_annotation("left-out")] = ",".join(left_out)
-    template = {"metadata": {"annotations": annotations}, "spec": {"containers": containers}}
     # What is too long was read shortened.
     read = {name: shorten(value) for name, value in annotations.items()}
-    differs = differs or read != _current_annotations(agent)
-    spec = {_template_field(resource): template}
-    # exact: decide again when somebody changed the workload meanwhile.
-    body = build_patch(resource, agent, exact=True, spec=spec) if differs else None
+    body = None
+    if differs or read != _current_annotations(agent):
+        containers = [
+            {"name": name, "env": [{"name": k, "value": v} for k, v in ours.items()]}
+            for name, ours in planned
+        ]
+        template = {"metadata": {"annotations": annotations}, "spec": {"containers": containers}}
+        # exact: decide again when somebody changed the workload meanwhile.
+        body = build_patch(resource, agent, exact=True, spec={_template_field(resource): template})
     return InjectionPlan(body=body, kept=tuple(kept), left_out=tuple(left_out))
 
 

@@ -100,6 +100,7 @@ def _covers(existing: Mapping[str, str | None], host: str, netloc: str) -> bool:
 def _find_literal(container: AgentContainer) -> Iterator[str]:
     before: set[str] = set()
     for var in container.env or ():
-        if any(f"$({name})" in (var.value or "") for name in AGENT_VARIABLES if name not in before):
+        value = var.value or ""
+        if "$(" in value and any(f"$({it})" in value for it in AGENT_VARIABLES if it not in before):
             yield var.name
         before.add(var.name)

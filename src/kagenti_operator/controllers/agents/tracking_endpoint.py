@@ -1,6 +1,7 @@
 """Under which address agents reach MLflow: another one rolls them all, so it has to last before it counts."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from kagenti_operator import clock
@@ -54,6 +55,8 @@ class Endpoint:
         return replace(self, tracking_uri=tracking_uri, service_ca=False)
 
 
+# An address is that of a whole fleet.
+@lru_cache
 def _is_web(url: str) -> bool:
     """Whether what a workload says is an address at all: its author may have written anything."""
     try:

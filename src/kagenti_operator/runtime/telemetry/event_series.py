@@ -1,8 +1,9 @@
 """What is said about which object, how often, and whether the API server needs to hear it again."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, Self
+
+import msgspec
 
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import Resource
@@ -16,8 +17,7 @@ SERIES_WRITE_SECONDS = 300.0
 type EventType = Literal["Normal", "Warning"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ObjectRef:
+class ObjectRef(msgspec.Struct, frozen=True, kw_only=True):
     """Whom an event is about; the namespace is empty for a cluster-scoped object."""
 
     api_version: str
@@ -55,8 +55,7 @@ class ObjectRef:
         return {key: value for key, value in fields.items() if value}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Statement:
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """What makes two events one series."""
 
     about: ObjectRef

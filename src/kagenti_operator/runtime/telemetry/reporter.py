@@ -1,8 +1,8 @@
 """Reports what holds for an object, by Events and log lines: once, before that expires, and when over."""
 
 from collections.abc import Collection, Hashable, Iterable
-from dataclasses import dataclass
 
+import msgspec
 import structlog
 
 from kagenti_operator.backoff import Backoff
@@ -14,8 +14,7 @@ from kagenti_operator.runtime.telemetry.standing import Standing
 REPEAT_SECONDS = 1500.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """Something that holds. `log`: it also becomes a log line; `over`: the Event's text when it has ended."""
 
     reason: str

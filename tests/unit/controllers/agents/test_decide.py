@@ -1,6 +1,6 @@
 """What becomes of an agent: the rules of section 2.6 of the contract, each a case."""
 
-from dataclasses import replace
+from copy import replace
 
 import msgspec
 import pytest

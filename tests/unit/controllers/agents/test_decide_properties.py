@@ -1,7 +1,8 @@
 """Whatever is observed: nothing is granted by no name, and what was carried out needs no second write."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from copy import replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec

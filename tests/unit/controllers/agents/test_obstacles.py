@@ -1,6 +1,6 @@
 """Why an agent's pods cannot use what is put into them, as far as their template tells."""
 
-from dataclasses import replace
+from copy import replace
 from typing import Any
 
 import msgspec

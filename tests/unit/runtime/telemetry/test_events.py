@@ -1,7 +1,7 @@
 import asyncio
 import random
 import re
-from dataclasses import replace
+from copy import replace
 
 import pytest
 from structlog.testing import capture_logs
