@@ -9,6 +9,11 @@ said by values.schema.json, which has no words for why two do not go together. *
 {{- if and $console.link (not .Values.mlflow.enable) }}
 {{- $said = append $said "openshiftConsole.link is a link to MLflow, but mlflow.enable is false" }}
 {{- end }}
+{{- range $label, $_ := .Values.commonLabels }}
+{{- if regexMatch "^(app\\.kubernetes\\.io/(name|instance|component|part-of|version|managed-by)|helm\\.sh/chart)$" $label }}
+{{- $said = append $said (printf "commonLabels sets %s, which the chart sets itself" $label) }}
+{{- end }}
+{{- end }}
 {{- if eq (int $metrics.port) 8081 }}
 {{- $said = append $said "metrics.port is 8081, where the probes are: take another" }}
 {{- end }}
