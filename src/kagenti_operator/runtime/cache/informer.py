@@ -205,9 +205,12 @@ class Informer[T: KubeObject]:
         )
         if isinstance(following, Absent):
             self._listed = self.cache.empty_store()
-            self._report_absence(error, doubted=following.doubts > 0)
+            forbidden = isinstance(error, ApiError) and error.forbidden
+            self._report_absence(error, doubted=following.doubts > 0, lost=forbidden and self._complete)
             if not following.doubts:
-                self._hear()
+                # Once it was permitted, somebody took that away: then nothing is heard of it any more.
+                if not (forbidden and self._complete):
+                    self._hear()
                 self.cache.clear()
         else:
             self._report_failure("list", error)
@@ -312,10 +315,13 @@ class Informer[T: KubeObject]:
             )
             self._log.warning(message, error=str(error))
 
-    def _report_absence(self, error: KubeError, *, doubted: bool) -> None:
+    def _report_absence(self, error: KubeError, *, doubted: bool, lost: bool) -> None:
         if doubted:
             if self._trouble.holds(None, "doubted"):
                 self._log.info("The API was served and is not found, asking again", error=str(error))
+        elif lost:
+            if self._trouble.holds(None, "lost"):
+                self._log.warning("No permission to list any more, counts as absent", error=str(error))
         elif isinstance(error, ApiError) and error.forbidden:
             if self._trouble.holds(None, "not permitted"):
                 self._log.info("No permission to list, counts as absent", error=str(error))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
+from kagenti_operator import clock
 from kagenti_operator.runtime.cache.watch_states import BACKOFF, DOUBTS
 from tests.support.fake_apiserver import FIRST_BACKOFF, FakeApiServer, run_fake_apiserver
 from tests.support.peer import PeerRequest, until
@@ -141,6 +142,31 @@ async def test_what_is_optional_counts_as_absent_without_permission_and_is_asked
         await api.pause(of_at_most=FIRST_BACKOFF)
         await api.watch_request(11)
         assert api.names == ["a"]
+
+
+async def test_a_permission_that_was_taken_away_shows_in_how_long_nothing_was_heard() -> None:
+    async with run_fake_apiserver(replace(ALL_WIDGETS, optional=True)) as api:
+        await (await api.list_request()).refuse(403, "Forbidden", message="not yours")
+        await api.informer.wait_synced()
+        # Where it never was permitted that is somebody's choice.
+        assert api.informer.silent_seconds == pytest.approx(0, abs=1)
+        await api.pause(of_at_most=61)
+        watch = await api.watching(10, wire("a", 3))
+        await until(lambda: api.names == ["a"])
+        watch.send({"type": "ERROR", "object": {"code": 410, "reason": "Expired"}})
+        watch.end()
+        before = clock.monotonic()
+        with structlog.testing.capture_logs() as logs:
+            while clock.monotonic() < before + 900:
+                await (await api.list_request()).refuse(403, "Forbidden", message="not yours")
+                await api.pause(of_at_most=61)
+        assert api.names == []
+        assert api.informer.silent_seconds == pytest.approx(clock.monotonic() - before, abs=5)
+        warnings = [line["event"] for line in logs if line["log_level"] == "warning"]
+        assert warnings == ["No permission to list any more, counts as absent"]
+        await api.watching(20, wire("a", 13))
+        await until(lambda: api.names == ["a"])
+        assert api.informer.silent_seconds == pytest.approx(0, abs=1)
 
 
 async def test_what_belongs_to_an_api_group_is_not_asked_for_until_that_is_served() -> None:
