@@ -55,6 +55,7 @@ from kagenti_operator.controllers.agents.keys import (
     reference,
 )
 from kagenti_operator.controllers.agents.last_look import LastLook
+from kagenti_operator.controllers.agents.mlflow_turns import MLflowTurns, Postponed
 from kagenti_operator.controllers.agents.retry_after_denied import RetryAfterDenied
 from kagenti_operator.controllers.agents.rollout import SLOW_SECONDS
 from kagenti_operator.controllers.agents.rollout_slots import RolloutSlots
@@ -138,11 +139,12 @@ class AgentsReconciler:
         self._states = AgentStates(
             RolloutSlots(settings.max_concurrent_rolls, queue.add, bucket=namespace_of),
             RetryAfterDenied(queue.add, dependencies.rng),
+            MLflowTurns(queue.add, queue.others_wait),
             WriteBackoff[AgentKey](),
             Reporter[AgentKey](dependencies.events, __name__),
         )
         self._experiments = AgentExperiments(
-            settings, facts, dependencies.agents_mlflow, dependencies.rng, collectors
+            settings, facts, dependencies.agents_mlflow, dependencies.rng, collectors, self._states.turns
         )
         self._workloads = AgentWorkloads(dependencies, facts, self._states)
         self._last_look = LastLook(dependencies.client, facts)
@@ -162,6 +164,7 @@ class AgentsReconciler:
                 return await self._act(observed, decide(self._names, observed), found)
         finally:
             self._states.slots.pass_on(key)
+            self._states.turns.pass_on(key)
 
     def follow_rollout(self, kind: str, event: Event[Any]) -> None:
         """Give the place of an agent back when it is gone or its rollout is through."""
@@ -292,7 +295,7 @@ class AgentsReconciler:
             if wait is not None or reverted:
                 return wait
             return self._forget(observed)
-        if isinstance(found, CollectorsUnknown):
+        if isinstance(found, CollectorsUnknown | Postponed):
             # What it waits for wakes it.
             return CONFIRM_SECONDS
         if isinstance(found, MLflowError):

@@ -7,6 +7,7 @@ from kagenti_operator.contract import OPT_IN_WORDS, OPT_OUT_WORDS, Names
 from kagenti_operator.controllers.agents.experiments import CollectorsUnknown
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.agents.keys import AgentKey
+from kagenti_operator.controllers.agents.mlflow_turns import Postponed
 from kagenti_operator.controllers.failure_events import describe_failure
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.errors import MLflowError
@@ -36,8 +37,8 @@ _NAMED_IN_CODE = " An agent whose code names another server has to opt out: see 
 
 def report_denied(key: AgentKey, found: Injection | MLflowError | None) -> Iterable[Report]:
     """MLflow did not make, find or show the agent's experiment."""
-    # While it does not say which one is the collector's, an Event on its CR says why.
-    if isinstance(found, MLflowError) and not isinstance(found, CollectorsUnknown):
+    # While it does not say which one is the collector's, an Event on its CR says why; a slow one may answer.
+    if isinstance(found, MLflowError) and not isinstance(found, CollectorsUnknown | Postponed):
         yield Report(
             reason="ExperimentNotAvailable",
             message=f"Experiment '{key.name}' in workspace '{key.namespace}' could not be made or found: "

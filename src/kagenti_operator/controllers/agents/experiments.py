@@ -12,6 +12,7 @@ from kagenti_operator.controllers.agents.access import recorded_experiment
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.injection import injected
 from kagenti_operator.controllers.agents.keys import AgentKey
+from kagenti_operator.controllers.agents.mlflow_turns import MLflowTurns
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.kube.objects.agents import Agent
@@ -156,6 +157,7 @@ class AgentExperiments:
         mlflow: MLflowClient,
         rng: random.Random,
         collectors: CollectorsExperiments,
+        turns: MLflowTurns,
     ) -> None:
         self._settings = settings
         self._names = settings.names
@@ -163,6 +165,7 @@ class AgentExperiments:
         self._mlflow = mlflow
         self._rng = rng
         self._collectors = collectors
+        self._turns = turns
 
     async def resolve(
         self, key: AgentKey, agent: Agent, endpoint: Endpoint, before: KnownExperiment | None
@@ -179,7 +182,8 @@ class AgentExperiments:
         if known and known.due > now:
             return known
         try:
-            experiment = await self._ask(key, agent, endpoint, before)
+            async with self._turns.turn(key):
+                experiment = await self._ask(key, agent, endpoint, before)
         except MLflowError as error:
             if known is None or not known.experiment.name or not error.retryable:
                 raise

@@ -4,6 +4,7 @@ import msgspec
 
 from kagenti_operator.controllers.agents.experiments import KnownExperiment
 from kagenti_operator.controllers.agents.keys import AgentKey
+from kagenti_operator.controllers.agents.mlflow_turns import MLflowTurns
 from kagenti_operator.controllers.agents.retry_after_denied import RetryAfterDenied
 from kagenti_operator.controllers.agents.rollout import Pending
 from kagenti_operator.controllers.agents.rollout_slots import RolloutSlots
@@ -25,11 +26,13 @@ class AgentStates:
         self,
         slots: RolloutSlots,
         denied: RetryAfterDenied,
+        turns: MLflowTurns,
         writes: WriteBackoff[AgentKey],
         reporter: Reporter[AgentKey],
     ) -> None:
         self.slots = slots
         self.denied = denied
+        self.turns = turns
         self.writes = writes
         self.reporter = reporter
         self._states: dict[AgentKey, AgentState] = {}
@@ -53,5 +56,6 @@ class AgentStates:
         self._states.pop(key, None)
         self.slots.release(key)
         self.denied.forget(key)
+        self.turns.forget(key)
         self.writes.forget(key)
         self.reporter.forget(key)

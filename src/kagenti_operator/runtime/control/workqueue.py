@@ -83,6 +83,10 @@ class WorkQueue[K: Hashable]:
         self._alarm: asyncio.TimerHandle | None = None
         self._shut_down = False
 
+    def others_wait(self, bucket: Hashable) -> bool:
+        """Whether a key of another bucket waits for a worker, and not for one of its own bucket."""
+        return any(it != bucket and self._busy[it] < self._most_in_work for it in self._ready.buckets)
+
     @property
     def depth(self) -> int:
         """How many keys a worker could take now."""

@@ -22,6 +22,7 @@ from kagenti_operator.controllers.agents.experiments import (
 )
 from kagenti_operator.controllers.agents.facts import AgentFacts
 from kagenti_operator.controllers.agents.keys import AgentKey
+from kagenti_operator.controllers.agents.mlflow_turns import MLflowTurns
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments, Resolved
@@ -132,8 +133,9 @@ async def operator() -> AsyncIterator[Operator]:
         facts, mlflow = AgentFacts(dependencies), dependencies.agents_mlflow
         collectors = CollectorExperiments(settings, AccessFacts(dependencies))
         collectors.found(Resolved(URI, "team1", COLLECTORS), "kagenti-traces")
+        turns = MLflowTurns(lambda _: None, lambda _: False)
         yield Operator(
-            AgentExperiments(settings, facts, mlflow, dependencies.rng, collectors), facts, collectors
+            AgentExperiments(settings, facts, mlflow, dependencies.rng, collectors, turns), facts, collectors
         )
 
 

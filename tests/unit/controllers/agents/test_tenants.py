@@ -70,3 +70,28 @@ async def test_a_slow_workspace_does_not_hold_up_the_agent_of_another_namespace(
         cluster.api.make("other", "agent")
         await advance(10)
         assert cluster.api.configured_at["other", "agent"] - began <= 10
+
+
+async def test_seven_slow_workspaces_hold_up_no_agent_of_an_eighth_and_have_their_turns() -> None:
+    """They have all workers at first, and gave way; later six of the eight."""
+    async with running_cluster() as (cluster, _):
+        slow = [f"slow-{number}" for number in range(7)]
+        cluster.mlflow.seconds = dict.fromkeys(slow, 28.0)
+        for namespace in slow:
+            for number in range(20):
+                cluster.api.make(namespace, f"agent-{number}")
+        await advance(1)
+        for number in range(30):
+            began = clock.monotonic()
+            cluster.api.make("healthy", f"agent-{number}")
+            await advance(10)
+            assert cluster.api.configured_at["healthy", f"agent-{number}"] - began <= 5
+        # Six at a time in 28 s each.
+        await advance(100)
+        configured = [namespace for namespace, _ in cluster.api.configured_at if namespace in slow]
+        assert len(configured) >= 6 * (400 // 28 - 2)
+        assert {*configured} == {*slow}
+        # Who answers in time is slow no longer, and nobody has been left behind.
+        cluster.mlflow.seconds = {}
+        await advance(120)
+        assert len(cluster.api.configured_at) == 7 * 20 + 30
