@@ -246,6 +246,7 @@ class AgentsReconciler:
             binding=binding,
             experiments=names_to_grant(recalled, clock.monotonic()),
             common=common_experiment(recalled),
+            shared=any(recalled),
             doubtful=doubtful,
             unseen=unseen,
             foreign=facts.foreign_bindings(key),

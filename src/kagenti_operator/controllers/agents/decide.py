@@ -55,9 +55,10 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     `agent`: its workload, None where that is gone. `served`: it is an agent, and did not opt out. `grantees`:
     the workloads that share its Role, this one included, as far as they are served. `experiments`: the names
     that these have to be granted; `common`: the experiment, where all have the same one, and `mlflow_uid`: of
-    which MLflow's CR. `doubtful`: by the caches it is no agent, and the API server says otherwise. `unseen`:
-    one that shares its Role, and is in no cache. `foreign`: by these others grant its Role; `flapped`: for so
-    many seconds it is not filled again, as such came and went. `taken`: its experiment is another's.
+    which MLflow's CR; `shared`: one of them has an experiment, be it by its id only, as an emptied Role has
+    it. `doubtful`: by the caches it is no agent, and the API server says otherwise. `unseen`: one that shares
+    its Role, and is in no cache. `foreign`: by these others grant its Role; `flapped`: for so many seconds it
+    is not filled again, as such came and went. `taken`: its experiment is another's.
     `injection`: what it is to use, None while MLflow does not say. `gone`: nor will it, as MLflow is gone for
     good. `pending`: what was written into it and is not announced yet.
     """
@@ -74,6 +75,7 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
     injection: Injection | None
     mlflow_uid: str = ""
     doubtful: bool = False
+    shared: bool = False
     unseen: Unseen | None = None
     foreign: tuple[RoleBinding, ...] = ()
     flapped: float = 0.0
@@ -205,7 +207,7 @@ def _decide(names: Names, observed: Observed) -> Plan:
 
 def _may_revoke(observed: Observed) -> bool:
     """Whether nobody is left who shares the Role: a twin of which nothing is known has no right yet."""
-    return not observed.experiments and observed.unseen is None
+    return not (observed.experiments or observed.shared) and observed.unseen is None
 
 
 def _find_obstacles(agent: Agent, injection: Injection, plan: InjectionPlan) -> tuple[Report, ...]:

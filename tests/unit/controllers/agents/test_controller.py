@@ -398,6 +398,22 @@ async def test_the_role_of_a_kind_that_cannot_be_listed_is_emptied_where_others_
     assert emptied(cluster)
 
 
+async def test_an_emptied_role_stays_through_a_restart_whoever_else_of_its_name_is_looked_at(
+    cluster: Cluster,
+) -> None:
+    """The Role then says which experiment it is, and not its name; a RoleBinding's event is all kinds'."""
+    cluster.put(CONFIGURED)
+    role, binding = build_access(
+        KAGENTI, KEY, ("weather",), (grantee(NEW),), experiment=EXPERIMENT, empty=True
+    )
+    put(cluster.facts.roles, msgspec.convert(role, Role))
+    put(cluster.facts.bindings, msgspec.convert(binding, RoleBinding), build_binding("eves"))
+    await cluster.reconcile(
+        ("GET", f"{STATEFUL_SETS}/weather", HTTPStatus.NOT_FOUND), key=KEY._replace(kind="StatefulSet")
+    )
+    assert cluster.peer.idle
+
+
 async def test_who_grants_the_role_before_a_watch_shows_it_does_not_keep_what_it_is_filled_with(
     cluster: Cluster,
 ) -> None:
