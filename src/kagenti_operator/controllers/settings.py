@@ -23,6 +23,8 @@ class Settings:
     enable_mlflow: bool = False
     enable_otel_bootstrap: bool = False
     enable_console_link: bool = False
+    enable_authbridge: bool = False
+    enable_client_registration: bool = False
     # Off where people bring an MLflow CR of their own: ours would be there before it.
     mlflow_create_operand: bool = True
     mlflow_workspace: str | None = None
@@ -35,3 +37,9 @@ class Settings:
     mlflow_poll_seconds: float = contract.POLL_SECONDS
     # Agents whose environment changes are rolled, at most so many at once.
     max_concurrent_rolls: int = contract.MAX_CONCURRENT_ROLLOUTS
+    # What a namespace's `authbridge-config` is filled in with. Without a public address no issuer is made up.
+    keycloak_namespace: str = contract.KEYCLOAK_NAMESPACE
+    keycloak_public_url: str = ""
+    keycloak_realm: str = contract.KAGENTI.prefix
+    # The SecurityContextConstraints that pods with a sidecar may use on OpenShift; empty: none.
+    authbridge_scc: str = ""

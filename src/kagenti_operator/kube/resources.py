@@ -64,6 +64,9 @@ class Resource[T: KubeObject]:
 RBAC = "rbac.authorization.k8s.io"
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.ConfigMap)
+# With who owns which field.
+SHARED_CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.SharedConfigMap)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", KubeObject, namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod", workload_models.Pod)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", KubeObject)
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", KubeObject)
@@ -95,6 +98,7 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     namespaced=False,
     metadata_only=True,
 )
+CSI_DRIVERS = Resource("storage.k8s.io", "v1", "csidrivers", "CSIDriver", KubeObject, namespaced=False)
 AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", agent_models.AgentWorkload)
 AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", agent_models.AgentWorkload)
 # agent-sandbox serves v1alpha1 up to 0.4, both in 0.5, and v1beta1 only since 1.0.

@@ -227,3 +227,40 @@ class ConfigMap(LabelledObject):
     """Core ConfigMap."""
 
     data: dict[str, str] | None = None
+
+
+class ManagedFields(KubeStruct):
+    """Which fields a manager owns by one kind of operation."""
+
+    manager: str = ""
+    operation: str = ""
+    # The keys of `data` and of `labels`: of all that an entry names only these are read.
+    fields_v1: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        labels: dict[str, Any] = self.fields_v1.get("f:metadata", {}).get("f:labels", {})
+        data: dict[str, Any] = self.fields_v1.get("f:data", {})
+        kept = {"f:data": dict.fromkeys(data, 1), "f:metadata": {"f:labels": dict.fromkeys(labels, 1)}}
+        msgspec.structs.force_setattr(self, "fields_v1", kept)
+
+    @property
+    def data(self) -> frozenset[str]:
+        """The keys of `data`."""
+        return frozenset(key[2:] for key in self.fields_v1["f:data"] if key.startswith("f:"))
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The names of labels."""
+        return frozenset(key[2:] for key in self.fields_v1["f:metadata"]["f:labels"] if key.startswith("f:"))
+
+
+class SharedMeta(LabelledMeta):
+    """Metadata of an object whose fields belong to several."""
+
+    managed_fields: tuple[ManagedFields, ...] = ()
+
+
+class SharedConfigMap(ConfigMap):
+    """Core ConfigMap of which people have some keys, and the operator others."""
+
+    metadata: SharedMeta
