@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from kagenti_operator.runtime.telemetry.connections import AT_ONCE, Connections, open_sockets
+from kagenti_operator.runtime.telemetry.connections import AT_ONCE, Connections, Limits, open_sockets
 from kagenti_operator.runtime.telemetry.health import Health
 from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from kagenti_operator.runtime.telemetry.serving_certificate import build_self_signed_context
@@ -90,7 +90,7 @@ async def test_one_of_few_connections_stays_while_another_peer_has_too_many() ->
 async def test_who_says_nothing_is_let_go() -> None:
     [listening] = open_sockets("127.0.0.1", 0)
     listening.setblocking(False)
-    connections = Connections("test", asyncio.Protocol, None, request_seconds=0.05)
+    connections = Connections("test", asyncio.Protocol, None, Limits(request_seconds=0.05))
     accepting = asyncio.create_task(connections.accept(listening))
     stream = await asyncio.open_connection(*listening.getsockname())
     assert await is_closed(stream)
