@@ -22,23 +22,38 @@ class Published:
     host_port: int = 0
 
 
-def publish_mlflow(profile: Profile) -> tuple[Published, ...]:
-    """MLflow, where that platform has it."""
-    namespace = profile.applications
-    return (Published(name="mlflow", namespace=namespace, service="mlflow", port=8443, host_port=8443),)
+# Namespace and Service under which the platform has it.
+KEYCLOAK = Published(
+    name="keycloak", namespace="keycloak", service="keycloak-service", port=8080, host_port=8180
+)
+
+
+def publish(profile: Profile, *, mlflow: bool, keycloak: bool) -> tuple[Published, ...]:
+    """What the machine is to reach: MLflow, where that platform has it, and Keycloak."""
+    published: list[Published] = []
+    if mlflow:
+        namespace = profile.applications
+        published.append(
+            Published(name="mlflow", namespace=namespace, service="mlflow", port=8443, host_port=8443)
+        )
+    if keycloak:
+        published.append(KEYCLOAK)
+    return tuple(published)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterOptions:
     """Everything a cluster is started with.
 
-    `directory` is the state directory, `profile` the name of one. `bare` leaves the platform out. `images` is
-    a further table of images, looked at before the one that comes with the package.
+    `directory` is the state directory, `profile` the name of one. `bare` leaves the platform out,
+    `keycloak` puts a Keycloak beside it. `images` is a further table of images, looked at before the one that
+    comes with the package.
     """
 
     directory: Path
     profile: str = DEFAULT.name
     bare: bool = False
+    keycloak: bool = False
     images: Path | None = None
     published: tuple[Published, ...] = ()
 

@@ -64,7 +64,10 @@ def prepare(
 
 
 def _image_files(image: Image) -> list[Mount]:
-    return [Mount(path, source, "file", read_only=True) for path, source in image.files.items()]
+    return [
+        Mount(path, source, "dir" if Path(source).is_dir() else "file", read_only=True)
+        for path, source in image.files.items()
+    ]
 
 
 def _named_files(command: list[str], image: Image) -> list[str]:
