@@ -304,3 +304,9 @@ CREDENTIAL_TIMEOUT = "120s"
 SCC_BINDING = "agent-authbridge-scc"
 SCC_ROLE_PREFIX = "system:openshift:scc:"
 KUBERNETES_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+# On a Sandbox's pod template: the operator suspended it, and has not resumed it.
+AUTHBRIDGE_RESUME_ANNOTATION = "resume"
+# On a workload's file: which hash all of its pods have.
+AUTHBRIDGE_PODS_ANNOTATION = "pods-config-hash"
+TLS_BRIDGE_ISSUER = "authbridge-tls-bridge-selfsigned"
+TLS_BRIDGE_SUFFIX = "-tls-bridge-ca"

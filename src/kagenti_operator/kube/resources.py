@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from kagenti_operator.contract import Names
 from kagenti_operator.kube.objects import agents as agent_models
+from kagenti_operator.kube.objects import certificates as certificate_models
 from kagenti_operator.kube.objects import models
 from kagenti_operator.kube.objects import rbac as rbac_models
 from kagenti_operator.kube.objects import workloads as workload_models
@@ -66,6 +67,7 @@ RBAC = "rbac.authorization.k8s.io"
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.ConfigMap)
 # With who owns which field.
 SHARED_CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.SharedConfigMap)
+WORKLOAD_FILES = Resource("", "v1", "configmaps", "ConfigMap", models.WorkloadFile)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", KubeObject, namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod", workload_models.Pod)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", KubeObject)
@@ -99,6 +101,10 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     metadata_only=True,
 )
 CSI_DRIVERS = Resource("storage.k8s.io", "v1", "csidrivers", "CSIDriver", KubeObject, namespaced=False)
+CERTIFICATES = Resource(
+    "cert-manager.io", "v1", "certificates", "Certificate", certificate_models.Certificate
+)
+ISSUERS = Resource("cert-manager.io", "v1", "issuers", "Issuer", certificate_models.Issuer)
 AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", agent_models.AgentWorkload)
 AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", agent_models.AgentWorkload)
 # agent-sandbox serves v1alpha1 up to 0.4, both in 0.5, and v1beta1 only since 1.0.

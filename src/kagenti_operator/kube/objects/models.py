@@ -21,6 +21,7 @@ class KubeStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=F
 
 # Of what tenants write: longer than any value that means something, and short enough for ten thousand.
 LONGEST_TEXT = 1024
+LONGEST_FILE = 128
 MOST_ITEMS = 64
 
 
@@ -264,3 +265,11 @@ class SharedConfigMap(ConfigMap):
     """Core ConfigMap of which people have some keys, and the operator others."""
 
     metadata: SharedMeta
+
+
+class WorkloadFile(ConfigMap):
+    """A ConfigMap with files of a workload's sidecar. There are as many as agents: each text is a hash."""
+
+    def __post_init__(self) -> None:
+        kept = {key: shorten(text, LONGEST_FILE) for key, text in (self.data or {}).items()}
+        msgspec.structs.force_setattr(self, "data", kept)
