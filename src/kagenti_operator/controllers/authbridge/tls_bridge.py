@@ -86,8 +86,8 @@ def _report_no_cert_manager(namespace: str, secret: str) -> Report:
         reason="TLSBridgeWithoutCertificate",
         message="The TLS bridge needs a CA, which cert-manager would make, and cert-manager is not "
         f"installed: new pods wait for Secret {secret}. Install cert-manager, or make the Secret in "
-        f"namespace {namespace} with tls.crt, tls.key and ca.crt and restart the workload, or set tls_bridge.mode: "
-        f"disabled in ConfigMap {contract.AUTHBRIDGE_RUNTIME_CONFIG}.",
+        f"namespace {namespace} with tls.crt, tls.key and ca.crt and restart the workload, or set "
+        f"tls_bridge.mode: disabled in ConfigMap {contract.AUTHBRIDGE_RUNTIME_CONFIG}.",
     )
 
 
