@@ -275,6 +275,12 @@ CLIENT_AUTH_KEY = "CLIENT_AUTH_TYPE"
 JWT_AUDIENCE_KEY = "JWT_AUDIENCE"
 OUTBOUND_POLICY_KEY = "DEFAULT_OUTBOUND_POLICY"
 FEDERATED_JWT = "federated-jwt"
+CLIENT_SECRET_AUTH = "client-secret"
+# Plugins of the sidecar, and what it may be to Keycloak.
+JWT_VALIDATION = "jwt-validation"
+TOKEN_EXCHANGE = "token-exchange"
+SPIFFE_IDENTITY = "spiffe"
+OUTBOUND_POLICIES = ("passthrough", "exchange")
 # Of a workload's Secret with credentials.
 CLIENT_ID_FILE = "client-id.txt"
 CLIENT_SECRET_FILE = "client-secret.txt"
@@ -283,11 +289,14 @@ SIDECAR = "authbridge-proxy"
 ENVOY_SIDECAR = "envoy-proxy"
 PROXY_INIT = "proxy-init"
 SPIFFE_DRIVER = "csi.spiffe.io"
+TLS_BRIDGE_FOLDER = "/etc/authbridge/tls-bridge-ca"
+LOOPBACK = "127.0.0.1"
 # Ports that the sidecar itself listens on, beside the two that are chosen for each pod.
 TRANSPARENT_PORT = 8082
 TRANSPARENT_INBOUND_PORT = 8083
 HEALTH_PORT = 9091
 STATS_PORT = 9093
+EXT_PROC_PORT = 9090
 SESSION_PORT = 9094
 RESERVED_PORTS = (TRANSPARENT_PORT, TRANSPARENT_INBOUND_PORT, HEALTH_PORT, STATS_PORT, SESSION_PORT)
 # What keeps a namespace's `authbridge-config` filled in, and the RoleBinding to OpenShift's constraints.

@@ -1,17 +1,28 @@
 """Pure: what becomes of a pod, from what was observed. The webhook asks for it, and who keeps the files."""
 
-from typing import Any
+from dataclasses import replace
 
-from kagenti_operator.contract import SIDECAR
-from kagenti_operator.controllers.authbridge.agent_config import build_pipeline, listener_keys
+from kagenti_operator.contract import CLIENT_AUTH_KEY, CLIENT_SECRET_AUTH
+from kagenti_operator.controllers.authbridge.base import read_base
+from kagenti_operator.controllers.authbridge.credentials import secret_of, with_credentials
 from kagenti_operator.controllers.authbridge.gates import Gates
+from kagenti_operator.controllers.authbridge.injection import inject
 from kagenti_operator.controllers.authbridge.inputs import NamespaceConfig, Pod, Refusal, Surroundings
+from kagenti_operator.controllers.authbridge.observed import Observed, check_name
 from kagenti_operator.controllers.authbridge.outcome import Injected, Outcome, Refused, Unchanged
+from kagenti_operator.controllers.authbridge.pipeline import has_pipeline
 from kagenti_operator.controllers.authbridge.platform_config import PlatformConfig
-from kagenti_operator.controllers.authbridge.ports import Ports, plan_ports
-from kagenti_operator.controllers.authbridge.selection import is_injected, select
+from kagenti_operator.controllers.authbridge.resolve import resolve, resolve_mode
+from kagenti_operator.controllers.authbridge.selection import Selection, is_injected, select
 from kagenti_operator.controllers.authbridge.workload import Workload
-from kagenti_operator.controllers.authbridge.yaml_text import render
+
+_ON_THE_NODE = (
+    "AuthBridge is not injected: the pod has hostNetwork, so its ports and its firewall are the node's own"
+)
+_NO_CREDENTIALS = (
+    f"{CLIENT_AUTH_KEY} is {CLIENT_SECRET_AUTH}, and the operator registers no clients: until somebody puts "
+    f"client-id.txt and client-secret.txt into volume shared-data, the sidecar answers every call with 503"
+)
 
 
 def decide(
@@ -23,35 +34,59 @@ def decide(
     surroundings: Surroundings,
 ) -> Outcome:
     """Decide by sections 6.2 to 6.8 of the specification. The same arguments give the same bytes."""
-    if select(pod, gates, surroundings.names) is None:
+    selection = select(pod, gates, surroundings.names)
+    if selection is None:
         return Unchanged()
-    if pod["spec"].get("hostNetwork"):
-        return Unchanged(
-            ("AuthBridge is not injected: the pod has hostNetwork, and shares the node's ports",)
-        )
     if is_injected(pod):
-        return Unchanged()
+        return _complete(pod, workload, namespace, surroundings)
+    if pod["spec"].get("hostNetwork"):
+        return Unchanged((_ON_THE_NODE,))
     try:
-        ports = plan_ports(pod)
-        document = {
-            "pipeline": build_pipeline(namespace),
-            "mode": "proxy-sidecar",
-            "listener": listener_keys(ports),
-        }
+        return _decide_selected(pod, selection, workload, namespace, gates, platform, surroundings)
     except Refusal as refusal:
-        return Refused(f"AuthBridge: {refusal} (workload {workload.name})")
-    return Injected(pod=_inject(pod, ports, platform), config=render(document))
+        return Refused(f"AuthBridge cannot protect this pod: {refusal}")
 
 
-def _inject(pod: Pod, ports: Ports, platform: PlatformConfig) -> Pod:
-    sidecar: dict[str, Any] = {
-        "name": SIDECAR,
-        "image": platform.images.authbridge,
-        "imagePullPolicy": platform.images.pull_policy,
-        "args": ["--config", "/etc/authbridge/config.yaml"],
-        "ports": [
-            {"name": ports.name or "reverse-proxy", "containerPort": ports.agent},
-            {"name": "forward-proxy", "containerPort": ports.forward},
-        ],
-    }
-    return {**pod, "spec": {**pod["spec"], "containers": [*pod["spec"]["containers"], sidecar]}}
+def _complete(
+    pod: Pod, workload: Workload, namespace: NamespaceConfig, surroundings: Surroundings
+) -> Outcome:
+    """A pod that has its sidecar already: what another webhook added may lack the credentials."""
+    if not surroundings.client_registration:
+        return Unchanged()
+    secret = secret_of(pod, surroundings.names, namespace.namespace, workload.name)
+    completed = with_credentials(pod, surroundings.names, secret)
+    return Unchanged() if completed == pod else Injected(pod=completed, credentials_secret=secret)
+
+
+def _decide_selected(
+    pod: Pod,
+    selection: Selection,
+    workload: Workload,
+    namespace: NamespaceConfig,
+    gates: Gates,
+    platform: PlatformConfig,
+    surroundings: Surroundings,
+) -> Outcome:
+    base = read_base(namespace)
+    mode, warnings = resolve_mode(pod, base, surroundings)
+    if mode == "waypoint":
+        return Unchanged(warnings)
+    check_name(workload)
+    settings = resolve(mode, base, selection, namespace, platform, surroundings)
+    warnings += settings.warnings
+    client = namespace.config.get(CLIENT_AUTH_KEY)
+    if client == CLIENT_SECRET_AUTH and not has_pipeline(base) and not surroundings.client_registration:
+        warnings += (_NO_CREDENTIALS,)
+    observed = Observed(
+        pod=pod,
+        workload=workload,
+        namespace=namespace,
+        gates=gates,
+        platform=platform,
+        surroundings=surroundings,
+        base=base,
+        settings=settings,
+        envoy=selection.envoy,
+    )
+    injected = inject(observed)
+    return replace(injected, warnings=(*warnings, *injected.warnings))

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from kagenti_operator.controllers.authbridge.yaml_text import read_mapping
+from kagenti_operator.controllers.authbridge.yaml_text import read_settings
 
 
 class Gates(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -22,7 +22,7 @@ def parse_gates(text: str) -> Gates:
     wants no injection sets `globalEnabled` alone to false.
     """
     try:
-        gates = msgspec.convert(read_mapping(text), Gates, strict=False)
+        gates = msgspec.convert(read_settings(text), Gates, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"has a value that is no true or false: {error}") from error
     return gates if any(msgspec.structs.astuple(gates)) else Gates()

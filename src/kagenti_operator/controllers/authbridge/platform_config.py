@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from kagenti_operator.contract import TRANSPARENT_INBOUND_PORT, TRANSPARENT_PORT
-from kagenti_operator.controllers.authbridge.yaml_text import read_mapping
+from kagenti_operator.controllers.authbridge.yaml_text import read_settings
 
 type Port = Annotated[int, Meta(ge=1, le=65535)]
 type Egress = Literal["enforce-redirect", "none"]
@@ -96,6 +96,6 @@ class PlatformConfig(_Section, frozen=True, kw_only=True):
 def parse_platform(text: str) -> PlatformConfig:
     """Read it; what is not there has its default. Raises ValueError with what goes on from a name."""
     try:
-        return msgspec.convert(read_mapping(text), PlatformConfig, strict=False)
+        return msgspec.convert(read_settings(text), PlatformConfig, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"cannot be used: {error}") from error

@@ -48,14 +48,14 @@ def _controller(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _of_replica_set(name: str, metadata: Mapping[str, Any]) -> Workload:
-    suffix = f"-{(metadata.get('labels') or {}).get(_HASH_LABEL, '')}"
+    suffix = f"-{mapping_at(metadata, 'labels').get(_HASH_LABEL, '')}"
     if suffix != "-" and name.endswith(suffix) and name != suffix:
         return Workload("Deployment", name.removesuffix(suffix))
     return Workload("", name)
 
 
 def _derived_name(metadata: Mapping[str, Any]) -> str:
-    generated = (metadata.get("generateName") or "").removesuffix("-")
+    generated = str(metadata.get("generateName") or "").removesuffix("-")
     head, _, tail = generated.rpartition("-")
     if head and (_HASH.fullmatch(tail) or tail == mapping_at(metadata, "labels").get(_HASH_LABEL)):
         return head

@@ -1,8 +1,8 @@
 """YAML that somebody else wrote, read and written again with every scalar as it was.
 
-The collector reads YAML 1.2 and we YAML 1.1, so what a scalar means is not decided here: `1e3`, `on` and
-`"7"` are written back as they came. Aliases, tags and duplicate keys are refused, and so is what is too deep
-or has too many parts: a few bytes of YAML can otherwise become gigabytes.
+Collector and sidecar read YAML 1.2 and we YAML 1.1, so what a scalar means is not decided here: `1e3`, `on`
+and `"7"` are written back as they came. Aliases, tags and duplicate keys are refused, and so is what is too
+deep or has too many parts: a few bytes of YAML can otherwise become gigabytes.
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,8 @@ class Scalar(str):
     def of(cls, node: yaml.ScalarNode) -> "Scalar":
         """Keep the text and the style of a node."""
         scalar = cls(node.value)
-        # What we take for a time, or for a default value, is a text for the collector.
-        scalar.plain = node.style is None and node.tag not in (_TIMESTAMP, _DEFAULT)
+        # What we take for a time, or for a default value, is a text for those who read it.
+        scalar.plain = not node.style and node.tag not in (_TIMESTAMP, _DEFAULT)
         scalar.tag = node.tag
         return scalar
 
@@ -43,14 +43,14 @@ class Scalar(str):
         return yaml.ScalarNode(_STRING, str(self), style="|" if "\n" in self else '"')
 
 
-def read_verbatim(text: str) -> dict[str, Any] | None:
+def read_verbatim(text: str, most_nodes: int = _MAX_NODES) -> dict[str, Any] | None:
     """The mapping that the text is, its scalars as `Scalar` or None; None where the text is empty.
 
     Raises VerbatimError.
     """
     try:
-        _bound(text)
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        _bound(text, most_nodes)
+        node = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f" in line {mark.line + 1}" if mark else ""
@@ -64,9 +64,9 @@ def read_verbatim(text: str) -> dict[str, Any] | None:
     return cast("dict[str, Any]", _value(node))
 
 
-def _bound(text: str) -> None:
+def _bound(text: str, most_nodes: int) -> None:
     depth = nodes = documents = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
         match event:
             case yaml.AliasEvent():
                 raise VerbatimError(f"has an alias{_line(event)}: write out what it stands for")
@@ -82,8 +82,8 @@ def _bound(text: str) -> None:
                 pass
         if documents > 1:
             raise VerbatimError("holds more than one document: use a key for each")
-        if depth > _MAX_DEPTH or nodes > _MAX_NODES:
-            raise VerbatimError(f"is nested deeper than {_MAX_DEPTH}, or has more than {_MAX_NODES} parts")
+        if depth > _MAX_DEPTH or nodes > most_nodes:
+            raise VerbatimError(f"is nested deeper than {_MAX_DEPTH}, or has more than {most_nodes} parts")
 
 
 def _value(node: yaml.Node) -> Any:
@@ -95,7 +95,7 @@ def _value(node: yaml.Node) -> Any:
         case yaml.ScalarNode() if node.tag in _SCALARS:
             return None if node.tag == _NULL else Scalar.of(node)
         case _:
-            raise VerbatimError(f"has the tag {node.tag}{_line(node)}, which the collector does not know")
+            raise VerbatimError(f"has the tag {node.tag}{_line(node)}, which is not supported")
 
 
 def _mapping(node: yaml.MappingNode) -> dict[str, Any]:
