@@ -103,6 +103,26 @@ class Names:
         """An object or label that begins with the platform's name, such as `kagenti-feature-gates`."""
         return f"{self.prefix}-{name}"
 
+    @property
+    def webhook_name(self) -> str:
+        """The webhook in its configuration."""
+        return f"inject.{self.domain}"
+
+    @property
+    def webhook_configuration(self) -> str:
+        """The MutatingWebhookConfiguration, as the chart names it."""
+        return f"{self.deployment}-webhook"
+
+    @property
+    def webhook_service(self) -> str:
+        """The Service of the webhook, as the chart names it."""
+        return f"{self.deployment}-webhook-service"
+
+    @property
+    def webhook_secret(self) -> str:
+        """The Secret with the webhook's certificate, as the chart names it."""
+        return f"{self.operator or f'{self.prefix}-operator'}-webhook-server-cert"
+
     def mlflow_annotation(self, name: str) -> str:
         """An annotation of agents and of their Roles."""
         return f"mlflow.{self.domain}/{name}"
@@ -229,6 +249,8 @@ LOG_BOOTSTRAP_COMPLETE = "OTel collector bootstrap complete"
 
 # --- 6. AuthBridge ----------------------------------------------------------------------------------------
 
+WEBHOOK_PORT = 9443
+WEBHOOK_PATH = "/mutate-workloads-authbridge"
 # Labels, by `Names.key`.
 TYPE_LABEL = "type"
 AGENT_TYPE = "agent"
@@ -307,7 +329,6 @@ KEYCLOAK_NAMESPACE_KEY = "KEYCLOAK_NAMESPACE"
 SPIFFE_ALIAS_KEY = "SPIFFE_IDP_ALIAS"
 CREDENTIAL_TIMEOUT_KEY = "CREDENTIAL_WAIT_TIMEOUT"
 EXPECTED_AUDIENCE_KEY = "EXPECTED_AUDIENCE"
-CLIENT_SECRET_AUTH = "client-secret"
 SPIFFE_ALIAS = "spire-spiffe"
 CREDENTIAL_TIMEOUT = "120s"
 SCC_BINDING = "agent-authbridge-scc"

@@ -104,3 +104,15 @@ true
 - --platform-name={{ include "kagenti-operator.prefix" . }}
 - --platform-namespace={{ include "kagenti-operator.platformNamespace" . }}
 {{- end }}
+
+{{- /* The Secret with the webhook's certificate, as the operator names it too. */}}
+{{- define "kagenti-operator.webhookCertificate" -}}
+{{ .Values.fullnameOverride | default (printf "%s-operator" (include "kagenti-operator.prefix" .)) }}-webhook-server-cert
+{{- end }}
+
+{{- /* Name of that Secret where somebody else fills it and the pod mounts it, else empty. */}}
+{{- define "kagenti-operator.mountedWebhookCertificate" -}}
+{{- if and (.Values.authbridge).enable (ne (.Values.authbridge.certificate | default "own") "own") -}}
+{{ include "kagenti-operator.webhookCertificate" . }}
+{{- end }}
+{{- end }}

@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from kagenti_operator import contract
-from kagenti_operator.cli import metrics_server
+from kagenti_operator.cli import metrics_server, webhook_server
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import (
     Commands,
@@ -62,7 +62,7 @@ from kagenti_operator.runtime.election.lease import LeaseClient
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.health import Health
 from kagenti_operator.runtime.telemetry.informer_metrics import InformerMetrics
-from kagenti_operator.runtime.telemetry.listener import CannotListenError, Listener
+from kagenti_operator.runtime.telemetry.listener import BindAddress, CannotListenError, Listener
 from kagenti_operator.runtime.telemetry.logging import configure
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from kagenti_operator.runtime.telemetry.serving_certificate import CertificateError
@@ -90,6 +90,12 @@ def add_parser(commands: Commands) -> None:
         "--enable-console-link",
         default=False,
         text="keep a link to MLflow in OpenShift's web console, with --enable-mlflow",
+    )
+    add_boolean(
+        parser,
+        "--enable-authbridge",
+        default=False,
+        text="serve the admission webhook that gives agents' pods their authentication sidecar",
     )
     add_boolean(
         parser,
@@ -172,6 +178,7 @@ def add_parser(commands: Commands) -> None:
         metavar="NAME",
         help="the lease, in the operator's namespace (default: b7c4ae34.kagenti.dev, by the platform's name)",
     )
+    webhook_server.add_flags(parser)
     metrics_server.add_flags(parser)
     parser.add_argument(
         "--health-probe-bind-address",
@@ -191,6 +198,7 @@ def main(args: argparse.Namespace) -> int:
     settings = build_settings(args)
     # Told before anything is asked of a cluster.
     metrics_server.load_certificate(args)
+    webhook_server.check_flags(args)
     try:
         connection = load_connection(os.environ)
         return asyncio.run(_run(args, settings, connection))
@@ -221,6 +229,9 @@ def build_settings(args: argparse.Namespace) -> Settings:
         enable_mlflow=args.enable_mlflow,
         enable_otel_bootstrap=args.enable_otel_bootstrap,
         enable_console_link=args.enable_console_link,
+        enable_authbridge=args.enable_authbridge,
+        webhook_address=args.webhook_bind_address or BindAddress("", contract.WEBHOOK_PORT),
+        webhook_cert_path=args.webhook_cert_path,
         mlflow_create_operand=args.mlflow_create_operand,
         mlflow_workspace=args.mlflow_workspace or None,
         mlflow_experiment_name=(experiment or names.default_experiment).strip(),
@@ -289,10 +300,12 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         dependencies = Dependencies(
             settings=settings,
             client=client,
+            unfenced=plain,
             informers=SharedInformers(client, rng),
             mlflow=mlflow,
             agents_mlflow=agents_mlflow,
             events=events,
+            unfenced_events=EventRecorder(plain, instance=instance, rng=rng, controller=manager_name),
             metrics=metrics,
             rng=rng,
         )
@@ -353,8 +366,11 @@ def _build_manager(
     informers = tuple(dict.fromkeys(informer for feature in features for informer in feature.informers))
     metrics.registry.register(InformerMetrics(informers))
     for feature in features:
+        health.ready.update(feature.ready)
         health.notes.update(feature.notes)
     always: dict[str, Runnable] = {"events": dependencies.events.run}
+    for feature in features:
+        always.update(feature.always)
     if args.health_probe_bind_address:
         always["probes"] = Listener("probes", health.build_app(), args.health_probe_bind_address).run
     if args.metrics_bind_address:

@@ -21,15 +21,18 @@ from kagenti_operator.runtime.telemetry.metrics import Metrics
 class Dependencies:
     """Clients, caches and recorders; `agents_mlflow` gives up sooner than `mlflow`: queues move on.
 
-    `budget`: what each namespace may cost, for every controller that works for tenants.
+    `unfenced`: writes from replicas that do not lead too, with an Event recorder of its own: for what every
+    replica serves. `budget`: what each namespace may cost, for every controller that works for tenants.
     """
 
     settings: Settings
     client: KubeClient
+    unfenced: KubeClient
     informers: SharedInformers
     mlflow: MLflowClient
     agents_mlflow: MLflowClient
     events: EventRecorder
+    unfenced_events: EventRecorder
     metrics: Metrics
     rng: random.Random
     suspended: Suspended = field(default_factory=Suspended)

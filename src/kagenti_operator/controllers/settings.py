@@ -5,6 +5,9 @@ from pathlib import Path
 
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
+from kagenti_operator.runtime.telemetry.listener import BindAddress
+
+_WEBHOOK_ADDRESS = BindAddress("", contract.WEBHOOK_PORT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +28,9 @@ class Settings:
     enable_console_link: bool = False
     enable_authbridge: bool = False
     enable_client_registration: bool = False
+    # Folder with tls.crt and tls.key for the webhook, where somebody else makes and announces them.
+    webhook_cert_path: Path | None = None
+    webhook_address: BindAddress = _WEBHOOK_ADDRESS
     # Off where people bring an MLflow CR of their own: ours would be there before it.
     mlflow_create_operand: bool = True
     mlflow_workspace: str | None = None

@@ -3,6 +3,7 @@
 from kagenti_operator.controllers import openshift, platform_operator
 from kagenti_operator.controllers.agents import feature as agents
 from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.authbridge import feature as authbridge
 from kagenti_operator.controllers.collector import feature as collector
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
@@ -24,11 +25,14 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
     features = [
         Feature(name="operator", metrics=(BuildMetrics(),), leading={"leading": leading.run}),
     ]
+    is_openshift = Observable[bool | None](None)
+    if settings.enable_authbridge or settings.enable_mlflow or settings.enable_otel_bootstrap:
+        features.append(openshift.build_feature(dependencies, is_openshift))
+    if settings.enable_authbridge:
+        features += authbridge.build_features(dependencies)
     if not (settings.enable_mlflow or settings.enable_otel_bootstrap):
         return tuple(features)
     features.append(platform_operator.build_feature(dependencies))
-    is_openshift = Observable[bool | None](None)
-    features.append(openshift.build_feature(dependencies, is_openshift))
     found = MLflowFacts(dependencies.informers)
     traces = Observable[TracesURL | None](None)
     access = Access(AccessFacts(dependencies), AgentFacts(dependencies)) if settings.enable_mlflow else None

@@ -68,12 +68,17 @@ CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.ConfigMap)
 # With who owns which field.
 SHARED_CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.SharedConfigMap)
 WORKLOAD_FILES = Resource("", "v1", "configmaps", "ConfigMap", models.WorkloadFile)
+SECRETS = Resource("", "v1", "secrets", "Secret", models.Secret)
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", KubeObject, namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod", workload_models.Pod)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", KubeObject)
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", KubeObject)
 SERVICES = Resource("", "v1", "services", "Service", KubeObject)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", models.EndpointSlice)
+# Only to know which there are.
+STATEFUL_SET_NAMES = Resource("apps", "v1", "statefulsets", "StatefulSet", KubeObject, metadata_only=True)
+# Only to know whose they are.
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", models.LabelledObject, metadata_only=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", workload_models.Workload)
 CLUSTER_ROLES = Resource(RBAC, "v1", "clusterroles", "ClusterRole", KubeObject, namespaced=False)
 ROLES = Resource(RBAC, "v1", "roles", "Role", rbac_models.Role)
@@ -100,6 +105,14 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     namespaced=False,
     metadata_only=True,
 )
+MUTATING_WEBHOOK_CONFIGURATIONS = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    models.MutatingWebhookConfiguration,
+    namespaced=False,
+)
 CSI_DRIVERS = Resource("storage.k8s.io", "v1", "csidrivers", "CSIDriver", KubeObject, namespaced=False)
 CERTIFICATES = Resource(
     "cert-manager.io", "v1", "certificates", "Certificate", certificate_models.Certificate
@@ -116,3 +129,4 @@ AGENT_SANDBOXES = Resource(
     agent_models.AgentSandbox,
     older_versions=("v1alpha1",),
 )
+SANDBOX_NAMES = replace(AGENT_SANDBOXES, model=KubeObject, metadata_only=True)

@@ -273,3 +273,31 @@ class WorkloadFile(ConfigMap):
     def __post_init__(self) -> None:
         kept = {key: shorten(text, LONGEST_FILE) for key, text in (self.data or {}).items()}
         msgspec.structs.force_setattr(self, "data", kept)
+
+
+class Secret(LabelledObject):
+    """Core Secret."""
+
+    data: dict[str, bytes] | None = None
+
+
+# --- admission -----------------------------------------------------------------------------------------
+
+
+class WebhookClientConfig(KubeStruct):
+    """How the API server reaches a webhook."""
+
+    ca_bundle: bytes = b""
+
+
+class Webhook(KubeStruct):
+    """One webhook of a configuration."""
+
+    name: str
+    client_config: WebhookClientConfig = WebhookClientConfig()
+
+
+class MutatingWebhookConfiguration(LabelledObject):
+    """`admissionregistration.k8s.io/v1`."""
+
+    webhooks: tuple[Webhook, ...] = ()

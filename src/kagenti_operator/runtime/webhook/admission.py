@@ -31,10 +31,19 @@ _MOST_WARNINGS = 16
 _LONGEST_WARNING = 256
 
 
+class GroupVersionKind(KubeStruct):
+    """What an object is."""
+
+    group: str = ""
+    version: str = ""
+    kind: str = ""
+
+
 class AdmissionRequest(KubeStruct):
     """What is asked: the object as it would be made."""
 
     uid: str
+    kind: GroupVersionKind = GroupVersionKind()
     operation: str = ""
     namespace: str = ""
     dry_run: bool | None = None
