@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from kagenti_operator.contract import CLIENT_AUTH_KEY, CLIENT_SECRET_AUTH
+from kagenti_operator.contract import CLIENT_AUTH_KEY, CLIENT_SECRET_AUTH, OUTBOUND_POLICY_KEY
 from kagenti_operator.controllers.authbridge.base import read_base
 from kagenti_operator.controllers.authbridge.credentials import secret_of, with_credentials
 from kagenti_operator.controllers.authbridge.gates import Gates
@@ -12,7 +12,7 @@ from kagenti_operator.controllers.authbridge.observed import Observed, check_nam
 from kagenti_operator.controllers.authbridge.outcome import Injected, Outcome, Refused, Unchanged
 from kagenti_operator.controllers.authbridge.pipeline import has_pipeline
 from kagenti_operator.controllers.authbridge.platform_config import PlatformConfig
-from kagenti_operator.controllers.authbridge.resolve import resolve, resolve_mode
+from kagenti_operator.controllers.authbridge.resolve import Settings, resolve, resolve_mode
 from kagenti_operator.controllers.authbridge.selection import Selection, is_injected, select
 from kagenti_operator.controllers.authbridge.workload import Workload
 
@@ -22,6 +22,10 @@ _ON_THE_NODE = (
 _NO_CREDENTIALS = (
     f"{CLIENT_AUTH_KEY} is {CLIENT_SECRET_AUTH}, and the operator registers no clients: until somebody puts "
     f"client-id.txt and client-secret.txt into volume shared-data, the sidecar answers every call with 503"
+)
+_GRPC_EXCHANGED = (
+    f"{OUTBOUND_POLICY_KEY} is exchange and egressEnforcement enforce-redirect: what the agent sends past "
+    f"HTTP_PROXY, such as traces over gRPC, is exchanged or refused; let it send traces over HTTP"
 )
 
 
@@ -74,9 +78,8 @@ def _decide_selected(
     check_name(workload)
     settings = resolve(mode, base, selection, namespace, platform, surroundings)
     warnings += settings.warnings
-    client = namespace.config.get(CLIENT_AUTH_KEY)
-    if client == CLIENT_SECRET_AUTH and not has_pipeline(base) and not surroundings.client_registration:
-        warnings += (_NO_CREDENTIALS,)
+    if not has_pipeline(base):
+        warnings += _warn_of_synthesised(namespace, settings, surroundings)
     observed = Observed(
         pod=pod,
         workload=workload,
@@ -90,3 +93,15 @@ def _decide_selected(
     )
     injected = inject(observed)
     return replace(injected, warnings=(*warnings, *injected.warnings))
+
+
+def _warn_of_synthesised(
+    namespace: NamespaceConfig, settings: Settings, surroundings: Surroundings
+) -> tuple[str, ...]:
+    """What of a pipeline that is synthesised will not work as its namespace may think."""
+    config = namespace.config
+    waits = config.get(CLIENT_AUTH_KEY) == CLIENT_SECRET_AUTH and not surroundings.client_registration
+    # The sidecar's list of hosts to skip does not hold for what iptables lead to it.
+    led = settings.mode != "envoy-sidecar" and settings.redirect
+    exchanged = led and config.get(OUTBOUND_POLICY_KEY) == "exchange"
+    return (*((_NO_CREDENTIALS,) if waits else ()), *((_GRPC_EXCHANGED,) if exchanged else ()))

@@ -5,10 +5,18 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from kagenti_operator.contract import TRANSPARENT_INBOUND_PORT, TRANSPARENT_PORT
+from kagenti_operator.contract import (
+    EXT_PROC_PORT,
+    HEALTH_PORT,
+    SESSION_PORT,
+    STATS_PORT,
+    TRANSPARENT_INBOUND_PORT,
+    TRANSPARENT_PORT,
+)
 from kagenti_operator.controllers.authbridge.yaml_text import read_settings
 
 type Port = Annotated[int, Meta(ge=1, le=65535)]
+type Quantity = Annotated[str, Meta(pattern=r"^([0-9.]+([eE][+-]?[0-9]+|[numkKMGTPE]i?)?)?$")]
 type Egress = Literal["enforce-redirect", "none"]
 type Interception = Literal["reverse-proxy", "transparent"]
 
@@ -36,7 +44,7 @@ class Proxy(_Section, frozen=True, kw_only=True):
     uid: Annotated[int, Meta(ge=1, le=2**31 - 1)] = 1337
     transparent_port: Port = TRANSPARENT_PORT
     transparent_inbound_port: Port = TRANSPARENT_INBOUND_PORT
-    iptables_cmd: str = ""
+    iptables_cmd: Annotated[str, Meta(pattern=r"^[\w./-]*$")] = ""
     allowed_egress_enforcement: Annotated[tuple[Egress, ...], Meta(min_length=1)] = (
         "enforce-redirect",
         "none",
@@ -50,8 +58,8 @@ class Proxy(_Section, frozen=True, kw_only=True):
 class Amounts(_Section, frozen=True, kw_only=True):
     """Of CPU and memory, as Kubernetes writes them."""
 
-    cpu: str = ""
-    memory: str = ""
+    cpu: Quantity = ""
+    memory: Quantity = ""
 
 
 class ContainerResources(_Section, frozen=True, kw_only=True):
@@ -78,7 +86,7 @@ class Resources(_Section, frozen=True, kw_only=True):
 class Spiffe(_Section, frozen=True, kw_only=True):
     """Where workloads get their identity."""
 
-    trust_domain: str = ""
+    trust_domain: Annotated[str, Meta(pattern=r"^[a-z0-9._-]*$")] = ""
     socket_path: Annotated[str, Meta(pattern=r"^unix:///[^/]+/[^\s]+$")] = (
         "unix:///spiffe-workload-api/spire-agent.sock"
     )
@@ -96,6 +104,29 @@ class PlatformConfig(_Section, frozen=True, kw_only=True):
 def parse_platform(text: str) -> PlatformConfig:
     """Read it; what is not there has its default. Raises ValueError with what goes on from a name."""
     try:
-        return msgspec.convert(read_settings(text), PlatformConfig, strict=False)
+        config = msgspec.convert(read_settings(text), PlatformConfig, strict=False)
     except msgspec.ValidationError as error:
         raise ValueError(f"cannot be used: {error}") from error
+    _check_ports(config.proxy)
+    return config
+
+
+def _check_ports(proxy: Proxy) -> None:
+    """Raise ValueError where two listeners of a sidecar would have the same port."""
+    others = {HEALTH_PORT: "health", STATS_PORT: "statistics", SESSION_PORT: "sessions"}
+    transparent = {
+        "transparentPort": proxy.transparent_port,
+        "transparentInboundPort": proxy.transparent_inbound_port,
+    }
+    envoy = {
+        "port": proxy.port,
+        "inboundProxyPort": proxy.inbound_proxy_port,
+        "adminPort": proxy.admin_port,
+    }
+    for ports, taken in ((transparent, dict(others)), (envoy, {**others, EXT_PROC_PORT: "ext_proc"})):
+        for name, port in ports.items():
+            if port in taken:
+                raise ValueError(
+                    f"cannot be used: proxy.{name} is {port}, which the sidecar's {taken[port]} has"
+                )
+            taken[port] = name
