@@ -26,13 +26,14 @@ class Overlay:
     """What is laid over a base.
 
     `listener`: where the sidecar listens. `socket`: of SPIRE's agent. `unbridged`: hosts whose TLS is left
-    alone by the TLS bridge.
+    alone by the TLS bridge. `unexchanged`: hosts that calls go to with the tokens that they have.
     """
 
     mode: str
     listener: Mapping[str, str]
     socket: str
     unbridged: tuple[str, ...] = ()
+    unexchanged: tuple[str, ...] = ()
 
 
 def build_document(
@@ -74,7 +75,7 @@ def _build_listener(base: Base, overlay: Overlay, surroundings: Surroundings) ->
         # It serves what users said, without authentication.
         "session_api_addr": f"{LOOPBACK}:{SESSION_PORT}",
         # Else the agent's traces would be refused where calls out are exchanged by default.
-        "skip_hosts": collector_hosts(surroundings),
+        "skip_hosts": [*collector_hosts(surroundings), *overlay.unexchanged],
     }
     return {**ours, **theirs, **overlay.listener}
 

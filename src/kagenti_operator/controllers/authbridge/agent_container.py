@@ -62,6 +62,16 @@ def move(container: Container, ports: Ports) -> Container:
     return with_env(changed, {"PORT": {"value": str(ports.moved)}})
 
 
+def mlflow_hosts(pod: Pod) -> tuple[str, ...]:
+    """The MLflow servers that containers log to: they take the pod's own token, none in exchange for it."""
+    hosts: dict[str, None] = {}
+    for container in containers_of(pod):
+        for var in list_at(container, "env"):
+            if var["name"] == URI_VARIABLE and (host := _host(var.get("value") or "")):
+                hosts[host] = None
+    return tuple(hosts)
+
+
 def unbridged_hosts(pod: Pod) -> tuple[str, ...]:
     """MLflow, where a container checks its certificate against a CA of its own: the bridge's would not do."""
     hosts: dict[str, None] = {}

@@ -25,9 +25,9 @@ type Part = Mapping[str, Any]
 
 @lru_cache(maxsize=8)
 def render_envoy_config(proxy: Proxy, mtls: Mtls, collector: tuple[str, ...]) -> str:
-    """The whole configuration, as YAML. `collector`: the hosts under which the collector is reached.
+    """The whole configuration, as YAML. `collector`: the hosts of the collector, and of the agent's MLflow.
 
-    It is the same for all pods of a cluster, but for the mode of mTLS.
+    It is the same for all pods of a cluster, but for the mode of mTLS and their MLflow.
     """
     return render(
         {

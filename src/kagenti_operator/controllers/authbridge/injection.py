@@ -9,7 +9,11 @@ import msgspec
 
 from kagenti_operator.contract import TRANSPARENT_PORT
 from kagenti_operator.controllers.authbridge.agent_config import Overlay, build_document, collector_hosts
-from kagenti_operator.controllers.authbridge.agent_container import change_containers, unbridged_hosts
+from kagenti_operator.controllers.authbridge.agent_container import (
+    change_containers,
+    mlflow_hosts,
+    unbridged_hosts,
+)
 from kagenti_operator.controllers.authbridge.credentials import secret_of, with_credentials
 from kagenti_operator.controllers.authbridge.envoy_config import render_envoy_config
 from kagenti_operator.controllers.authbridge.envoy_sidecar import build_envoy, build_redirect, check_ports
@@ -83,6 +87,7 @@ def _proxy_parts(observed: Observed) -> _Parts:
         listener=_listener(observed, ports),
         socket=observed.platform.spiffe.socket_path,
         unbridged=unbridged_hosts(observed.pod),
+        unexchanged=mlflow_hosts(observed.pod),
     )
     return _Parts(
         containers=change_containers(observed.pod, ports, bridged=settings.tls_bridge),
@@ -122,12 +127,18 @@ def _listener(observed: Observed, ports: Ports) -> Mapping[str, str]:
 
 
 def _envoy_parts(observed: Observed) -> _Parts:
-    overlay = Overlay(mode="envoy-sidecar", listener={}, socket=observed.platform.spiffe.socket_path)
+    overlay = Overlay(
+        mode="envoy-sidecar",
+        listener={},
+        socket=observed.platform.spiffe.socket_path,
+        unexchanged=mlflow_hosts(observed.pod),
+    )
     document = build_document(
         observed.base, observed.namespace, observed.settings, overlay, observed.surroundings
     )
     # Envoy compares whole names, and needs no pattern for the short one.
-    hosts = tuple(host for host in collector_hosts(observed.surroundings) if not host.endswith("*"))
+    collector = (host for host in collector_hosts(observed.surroundings) if not host.endswith("*"))
+    hosts = tuple(dict.fromkeys((*collector, *mlflow_hosts(observed.pod))))
     config = render_envoy_config(observed.platform.proxy, observed.settings.mtls, hosts)
     unchanged = containers_of(observed.pod)
     if not observed.envoy:

@@ -112,6 +112,13 @@ def build_copy(settings: Settings, template: SharedConfigMap, namespace: str) ->
     return build_config_map(template.metadata.name, namespace, template.data or {}, labels=labels)
 
 
+def is_complete(settings: Settings, namespaces: EnabledNamespaces, namespace: str) -> bool:
+    """Whether a namespace has all that is copied and filled in: what is decided before is soon outdated."""
+    if any(namespaces.lacks(template, namespace) for template in namespaces.templates):
+        return False
+    return build_namespace_config(settings, namespace, namespaces.config(namespace)) is None
+
+
 class NamespaceConfigReconciler:
     """Keyed by namespace. What it wrote stays when the label goes: pods that run read it again on restart."""
 
@@ -131,7 +138,7 @@ class NamespaceConfigReconciler:
         if self._namespaces.get(namespace) is None:
             return None
         for template in self._namespaces.templates:
-            if not self._is_there(template.metadata.name, namespace):
+            if self._namespaces.lacks(template, namespace):
                 await self._copy(template, namespace)
                 # Its event brings the namespace back; lost, this does.
                 return CONFIRM_SECONDS
@@ -144,11 +151,6 @@ class NamespaceConfigReconciler:
             # What another writer set a moment ago is theirs, and nothing of this is written then.
             await self._applier.ensure(SHARED_CONFIG_MAPS, desired, current, force=False)
         return CONFIRM_SECONDS
-
-    def _is_there(self, name: str, namespace: str) -> bool:
-        found = self._namespaces
-        informer = found.configs if name == contract.AUTHBRIDGE_CONFIG else found.runtime_configs
-        return (namespace, name) in informer.cache
 
     async def _copy(self, template: SharedConfigMap, namespace: str) -> None:
         name = template.metadata.name

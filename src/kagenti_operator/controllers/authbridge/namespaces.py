@@ -49,6 +49,12 @@ class EnabledNamespaces:
         """The two ConfigMaps of the operator's namespace, as far as they are there."""
         return tuple(filter(None, (self.config(self._own), self.runtime_config(self._own))))
 
+    def lacks(self, template: SharedConfigMap, namespace: str) -> bool:
+        """Whether a namespace has no ConfigMap of a template's name."""
+        name = template.metadata.name
+        informer = self.configs if name == contract.AUTHBRIDGE_CONFIG else self.runtime_configs
+        return (namespace, name) not in informer.cache
+
     def concerned(self, event: Event[SharedConfigMap]) -> Iterable[str]:
         """The namespaces that a ConfigMap matters to: a template matters to all."""
         namespace = event.object.metadata.namespace

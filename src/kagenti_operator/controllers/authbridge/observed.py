@@ -2,7 +2,12 @@
 
 from dataclasses import dataclass
 
-from kagenti_operator.contract import PLATFORM_CONFIG, WORKLOAD_CONFIG_PREFIX, WORKLOAD_ENVOY_PREFIX
+from kagenti_operator.contract import (
+    PLATFORM_CONFIG,
+    TLS_BRIDGE_SUFFIX,
+    WORKLOAD_CONFIG_PREFIX,
+    WORKLOAD_ENVOY_PREFIX,
+)
 from kagenti_operator.controllers.authbridge.base import Base
 from kagenti_operator.controllers.authbridge.gates import Gates
 from kagenti_operator.controllers.authbridge.inputs import NamespaceConfig, Pod, Refusal, Surroundings
@@ -50,7 +55,7 @@ class Observed:
     @property
     def tls_bridge_secret(self) -> str:
         """The Secret with the workload's CA of the TLS bridge."""
-        return f"{self.workload.name}-tls-bridge-ca"
+        return f"{self.workload.name}{TLS_BRIDGE_SUFFIX}"
 
     def image(self, key: str, image: str) -> str:
         """An image of the platform's. Raises Refusal where it is not set."""

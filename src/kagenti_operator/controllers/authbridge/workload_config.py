@@ -12,6 +12,7 @@ from kagenti_operator.controllers.agents.keys import AgentKey, key_of_agent, nam
 from kagenti_operator.controllers.agents.rollout_slots import PATIENCE_SECONDS, RolloutSlots
 from kagenti_operator.controllers.authbridge.decide import decide
 from kagenti_operator.controllers.authbridge.facts import AuthBridgeFacts, Inputs
+from kagenti_operator.controllers.authbridge.namespace_config import is_complete
 from kagenti_operator.controllers.authbridge.outcome import Injected, Outcome
 from kagenti_operator.controllers.authbridge.restart import (
     SANDBOX,
@@ -52,6 +53,8 @@ log = structlog.get_logger(__name__)
 NAME = "authbridge-workloads"
 WORKERS = 8
 WORKERS_OF_NAMESPACE = 6
+# Of owner references.
+_NOT_READ = ("controller", "blockOwnerDeletion")
 
 
 def setup(
@@ -78,7 +81,8 @@ def setup(
         controller.watches(needed, lambda _: ())
     for value in (facts.gates.value, facts.platform.value, facts.is_openshift):
         controller.follows(value, workloads.all)
-    controller.follows(bridge.certificates.cache.served, workloads.all)
+    for informer in (bridge.certificates, bridge.issuers):
+        controller.follows(informer.cache.served, workloads.all)
     return controller
 
 
@@ -94,6 +98,7 @@ class WorkloadConfigReconciler:
         queue: WorkQueue[AgentKey],
     ) -> None:
         settings = dependencies.settings
+        self._settings = settings
         self._names = settings.names
         self._client = dependencies.client
         self._events = dependencies.events
@@ -138,6 +143,9 @@ class WorkloadConfigReconciler:
             return await self._resume(key, workload)
         if not enabled:
             self._forget(key)
+            return None
+        if not is_complete(self._settings, self._facts.namespaces, key.namespace):
+            # It comes again with what is being filled in.
             return None
         inputs = self._facts.observe(key.namespace)
         outcome = _decide(workload, key, inputs)
@@ -322,7 +330,13 @@ def _decide(workload: Raw, key: AgentKey, inputs: Inputs) -> Outcome:
 
 def _as_kept(desired: Manifest) -> Manifest:
     """What the cache has of a file once it is written."""
-    return {**desired, "data": {key: shorten(text, LONGEST_FILE) for key, text in desired["data"].items()}}
+    metadata = dict(desired["metadata"])
+    metadata["ownerReferences"] = [
+        {key: value for key, value in owner.items() if key not in _NOT_READ}
+        for owner in metadata.get("ownerReferences", ())
+    ]
+    data = {key: shorten(text, LONGEST_FILE) for key, text in desired["data"].items()}
+    return {**desired, "metadata": metadata, "data": data}
 
 
 def _owner(workload: Raw) -> Mapping[str, str]:

@@ -79,12 +79,14 @@ def owners_of(obj: LabelledObject) -> Iterator[AgentKey]:
 
 
 def key_of_change(kind: str, event: Event[Any]) -> Iterable[AgentKey]:
-    """The workload, unless only its status changed: that says nothing of its pods' sidecar.
+    """The workload, unless only its status changed, which says when its first pods come.
 
     A Sandbox's status says when its pod is gone.
     """
     if isinstance(event, Updated) and kind != "Sandbox":
-        before, after = event.old.metadata, event.object.metadata
-        if (before.uid, before.generation) == (after.uid, after.generation):
-            return ()
+        before, after = event.old, event.object
+        same = before.metadata.uid == after.metadata.uid
+        if same and before.metadata.generation == after.metadata.generation:
+            if before.status.replicas or not after.status.replicas:
+                return ()
     return (key_of_agent(kind, event.object),)
