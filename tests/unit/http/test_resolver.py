@@ -10,10 +10,10 @@ import pytest
 from trustme import CA
 
 from kagenti_devcluster.cluster.pki import serving_context
+from kagenti_operator.http import resolver
+from kagenti_operator.http.resolver import absolute_name, cluster_domain
 from kagenti_operator.kube.auth.rotation import FixedToken
-from kagenti_operator.mlflow import resolver
 from kagenti_operator.mlflow.client import MLflowClient
-from kagenti_operator.mlflow.resolver import absolute_name, cluster_domain
 from tests.support.misbehaving_server import Answer, serving
 
 HOST = "mlflow.opendatahub.svc"

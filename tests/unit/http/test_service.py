@@ -1,6 +1,6 @@
 import pytest
 
-from kagenti_operator.mlflow.service import Service, needs_service_ca, service_of
+from kagenti_operator.http.service import Service, needs_service_ca, service_of
 
 
 @pytest.mark.parametrize(

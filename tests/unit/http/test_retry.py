@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kagenti_operator.mlflow.retry import parse_retry_after
+from kagenti_operator.http.retry import parse_retry_after
 
 NOW = "Mon, 05 Jan 2026 10:00:00 GMT"
 

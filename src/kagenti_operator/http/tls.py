@@ -8,7 +8,7 @@ from kagenti_operator.kube.auth.rotation import FileStamp, tolerate_old_authorit
 
 
 class TrustStore:
-    """TLS settings for MLflow's certificate.
+    """TLS settings for a server's certificate.
 
     A service CA rotates while the operator runs; a file may also be missing, for ever or until somebody
     mounts it, so each use looks whether one has changed (a stat per file).

@@ -12,7 +12,7 @@ from pathlib import Path
 from aiohttp.abc import ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from kagenti_operator.mlflow.service import service_of
+from kagenti_operator.http.service import service_of
 
 _RESOLV_CONF = Path("/etc/resolv.conf")
 # The kubelet's list: NAMESPACE.svc.DOMAIN svc.DOMAIN DOMAIN, and the node's.
