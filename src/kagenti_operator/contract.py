@@ -324,6 +324,8 @@ RESERVED_PORTS = (TRANSPARENT_PORT, TRANSPARENT_INBOUND_PORT, HEALTH_PORT, STATS
 # What keeps a namespace's `authbridge-config` filled in, and the RoleBinding to OpenShift's constraints.
 KEYCLOAK_NAMESPACE = "keycloak"
 KEYCLOAK_SERVICE = "keycloak-service"
+# Keys `username` and `password` of the administrator, as Keycloak's own operator makes it.
+KEYCLOAK_ADMIN_SECRET = "keycloak-initial-admin"
 KEYCLOAK_PORT = 8080
 KEYCLOAK_NAMESPACE_KEY = "KEYCLOAK_NAMESPACE"
 SPIFFE_ALIAS_KEY = "SPIFFE_IDP_ALIAS"

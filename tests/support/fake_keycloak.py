@@ -26,7 +26,8 @@ class FakeKeycloak:
 
     def add(self, realm: str, representation: dict[str, Any]) -> dict[str, Any]:
         """Make a client, as its administrator would."""
-        made = {"id": str(uuid4()), "secret": f"secret-{uuid4()}", "attributes": {}, **representation}
+        made: dict[str, Any] = {"id": str(uuid4()), "secret": f"secret-{uuid4()}", "attributes": {}}
+        made |= representation
         self.realms[realm][made["id"]] = made
         return made
 

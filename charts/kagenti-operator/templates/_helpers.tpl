@@ -116,3 +116,27 @@ true
 {{ include "kagenti-operator.webhookCertificate" . }}
 {{- end }}
 {{- end }}
+
+{{/* What is known of Keycloak, as arguments. */}}
+{{- define "kagenti-operator.keycloakArguments" -}}
+{{- $keycloak := .Values.keycloak | default dict -}}
+- --keycloak-namespace={{ $keycloak.namespace | default "keycloak" }}
+{{- if ((.Values.authbridge).clientRegistration).enable }}
+- --enable-client-registration
+{{- end }}
+{{- with $keycloak.url }}
+- {{ printf "--keycloak-url=%s" . | quote }}
+{{- end }}
+{{- with $keycloak.publicURL }}
+- {{ printf "--keycloak-public-url=%s" . | quote }}
+{{- end }}
+{{- with $keycloak.realm }}
+- {{ printf "--keycloak-realm=%s" . | quote }}
+{{- end }}
+{{- range $keycloak.furtherRealms }}
+- {{ printf "--keycloak-further-realm=%s" . | quote }}
+{{- end }}
+{{- with $keycloak.caFile }}
+- {{ printf "--keycloak-ca-file=%s" . | quote }}
+{{- end }}
+{{- end }}

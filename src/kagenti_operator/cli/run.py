@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from kagenti_operator import contract
-from kagenti_operator.cli import metrics_server, webhook_server
+from kagenti_operator.cli import keycloak_flags, metrics_server, webhook_server
 from kagenti_operator.cli.errors import UsageError
 from kagenti_operator.cli.flags import (
     Commands,
@@ -30,6 +30,7 @@ from kagenti_operator.cli.flags import (
     seconds,
 )
 from kagenti_operator.controllers.agents.experiments import RETRIES
+from kagenti_operator.controllers.authbridge import registration_feature
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.mlflow.client_token import ClientToken
@@ -179,6 +180,7 @@ def add_parser(commands: Commands) -> None:
         help="the lease, in the operator's namespace (default: b7c4ae34.kagenti.dev, by the platform's name)",
     )
     webhook_server.add_flags(parser)
+    keycloak_flags.add_flags(parser)
     metrics_server.add_flags(parser)
     parser.add_argument(
         "--health-probe-bind-address",
@@ -240,6 +242,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         mlflow_poll_seconds=args.mlflow_poll_interval,
         agents_mlflow_address=args.agents_mlflow_address,
         max_concurrent_rolls=args.max_concurrent_rolls,
+        **keycloak_flags.build_settings(args, names),
     )
 
 
@@ -297,6 +300,10 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         mlflow, agents_mlflow = build_mlflow(), build_mlflow(policy=RETRIES)
         for opened in (mlflow, agents_mlflow):
             open_things.push_async_callback(opened.close)
+        keycloak = None
+        if settings.enable_client_registration:
+            keycloak = registration_feature.build_keycloak(settings, client, rng)
+            open_things.push_async_callback(keycloak.close)
         dependencies = Dependencies(
             settings=settings,
             client=client,
@@ -308,6 +315,7 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
             unfenced_events=EventRecorder(plain, instance=instance, rng=rng, controller=manager_name),
             metrics=metrics,
             rng=rng,
+            keycloak=keycloak,
         )
         features = build_features(dependencies)
         if asks_mlflow:

@@ -47,5 +47,20 @@ class Settings:
     keycloak_namespace: str = contract.KEYCLOAK_NAMESPACE
     keycloak_public_url: str = ""
     keycloak_realm: str = contract.KAGENTI.prefix
+    # The operator's own Keycloak where it is no Service of that namespace, and what clients may be made in.
+    keycloak_url: str = ""
+    keycloak_further_realms: tuple[str, ...] = ()
+    keycloak_ca_file: Path | None = None
     # The SecurityContextConstraints that pods with a sidecar may use on OpenShift; empty: none.
     authbridge_scc: str = ""
+
+    @property
+    def keycloak_address(self) -> str:
+        """Keycloak, as pods and the operator reach it."""
+        service = f"{contract.KEYCLOAK_SERVICE}.{self.keycloak_namespace}.svc:{contract.KEYCLOAK_PORT}"
+        return self.keycloak_url or f"http://{service}"
+
+    @property
+    def keycloak_realms(self) -> tuple[str, ...]:
+        """The realms in which clients may be made, the default one first."""
+        return tuple(dict.fromkeys((self.keycloak_realm, *self.keycloak_further_realms)))

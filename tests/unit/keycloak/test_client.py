@@ -85,9 +85,10 @@ async def test_a_token_that_keycloak_has_forgotten_is_replaced_at_once(keycloak:
 
 async def test_a_wrong_password_is_not_tried_again_and_again(keycloak: FakeKeycloak) -> None:
     async with connected(keycloak.url, ["wrong"]) as client:
-        for _ in range(3):
-            with pytest.raises(KeycloakError, match="Invalid user credentials") as raised:
-                await client.find("kagenti", "any")
+        with pytest.raises(KeycloakError, match="Invalid user credentials"):
+            await client.find("kagenti", "any")
+        with pytest.raises(KeycloakError, match="Invalid user credentials") as raised:
+            await client.find("kagenti", "any")
         assert raised.value.retry_after == pytest.approx(60.0, abs=1)
         assert keycloak.logins == 1
         await asyncio.sleep(61)

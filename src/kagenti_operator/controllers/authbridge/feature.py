@@ -2,7 +2,7 @@
 
 from kagenti_operator import contract
 from kagenti_operator.controllers import openshift
-from kagenti_operator.controllers.authbridge import own_certificate, upkeep_feature
+from kagenti_operator.controllers.authbridge import own_certificate, registration_feature, upkeep_feature
 from kagenti_operator.controllers.authbridge.admission import PodAdmission
 from kagenti_operator.controllers.authbridge.admission_metrics import AdmissionMetrics
 from kagenti_operator.controllers.authbridge.admission_writes import AdmissionWrites
@@ -19,10 +19,13 @@ WEBHOOK = "webhook"
 
 
 def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
-    """Build the webhook, and what is kept around it."""
+    """Build the webhook, what is kept around it, and, where that is switched on, client registration."""
     # Each replica decides, so each has to know by itself.
     facts = AuthBridgeFacts(dependencies, openshift.follow_definitions(dependencies))
-    return (build_webhook_feature(dependencies, facts), upkeep_feature.build_feature(dependencies, facts))
+    features = (build_webhook_feature(dependencies, facts), upkeep_feature.build_feature(dependencies, facts))
+    if dependencies.keycloak is None:
+        return features
+    return (*features, registration_feature.build_feature(dependencies, facts, dependencies.keycloak))
 
 
 def build_webhook_feature(dependencies: Dependencies, facts: AuthBridgeFacts) -> Feature:

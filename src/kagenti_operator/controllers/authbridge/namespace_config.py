@@ -37,8 +37,11 @@ def build_defaults(settings: Settings, theirs: Mapping[str, str]) -> Mapping[str
     """
     namespace = theirs.get(contract.KEYCLOAK_NAMESPACE_KEY) or settings.keycloak_namespace
     realm = theirs.get(contract.KEYCLOAK_REALM_KEY) or settings.keycloak_realm
+    # A namespace that names another one has its Service; the address of --keycloak-url is the operator's own.
+    ours = namespace == settings.keycloak_namespace
+    service = f"http://{contract.KEYCLOAK_SERVICE}.{namespace}.svc:{contract.KEYCLOAK_PORT}"
     defaults = {
-        contract.KEYCLOAK_URL_KEY: f"http://{contract.KEYCLOAK_SERVICE}.{namespace}.svc:{contract.KEYCLOAK_PORT}",
+        contract.KEYCLOAK_URL_KEY: settings.keycloak_address if ours else service,
         contract.KEYCLOAK_REALM_KEY: realm,
         contract.KEYCLOAK_NAMESPACE_KEY: namespace,
         contract.CLIENT_AUTH_KEY: contract.CLIENT_SECRET_AUTH,

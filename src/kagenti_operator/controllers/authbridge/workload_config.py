@@ -155,7 +155,7 @@ class WorkloadConfigReconciler:
         try:
             return await self._carry_out(key, workload, outcome, plan, reports)
         finally:
-            self._reporter.report(key, _reference(workload), reports)
+            self._reporter.report(key, reference_of(workload), reports)
 
     async def _look_up(self, key: AgentKey) -> Raw | None:
         """The whole workload: of its pod template more decides than is kept of ten thousand."""
@@ -197,13 +197,13 @@ class WorkloadConfigReconciler:
     ) -> float | None:
         if not isinstance(outcome, Injected):
             return None
-        about = _reference(workload)
+        about = reference_of(workload)
         may_roll, wait = True, None
         if outcome.tls_bridge_secret and outcome.config is not None:
             consequence = "The TLS bridge's CA could not be asked for"
             with failures_recorded(self._events, about, "TLSBridgeNotReady", consequence):
                 may_roll, found = await self._bridge.ensure(
-                    key.namespace, outcome.tls_bridge_secret, _owner(workload)
+                    key.namespace, outcome.tls_bridge_secret, owner_of(workload)
                 )
             reports += found
         consequence = "The sidecar's configuration could not be written"
@@ -224,7 +224,7 @@ class WorkloadConfigReconciler:
 
     async def _make(self, key: AgentKey, workload: Raw, outcome: Injected) -> None:
         """Make the file of a workload whose pods have no sidecar, which is recorded on it from the first."""
-        file, *_ = build_files(self._names, key.namespace, key.name, outcome, _owner(workload))
+        file, *_ = build_files(self._names, key.namespace, key.name, outcome, owner_of(workload))
         metadata = file["metadata"]
         record = {self._names.key(contract.AUTHBRIDGE_PODS_ANNOTATION): NO_SIDECAR}
         annotations = {**metadata["annotations"], **record}
@@ -235,7 +235,7 @@ class WorkloadConfigReconciler:
     async def _write(self, key: AgentKey, workload: Raw, outcome: Injected) -> bool:
         """Write the files that differ; return whether any did."""
         wrote = False
-        for desired in build_files(self._names, key.namespace, key.name, outcome, _owner(workload)):
+        for desired in build_files(self._names, key.namespace, key.name, outcome, owner_of(workload)):
             name = desired["metadata"]["name"]
             current = self._workloads.file(key.namespace, name)
             if not differs(_as_kept(desired), current):
@@ -295,7 +295,7 @@ class WorkloadConfigReconciler:
             return CONFIRM_SECONDS
         body = build_resume(self._names, workload)
         about, consequence = (
-            _reference(workload),
+            reference_of(workload),
             "The Sandbox was suspended to replace its pod, and stays so",
         )
         with failures_recorded(self._events, about, "AuthBridgeNotResumed", consequence):
@@ -339,7 +339,8 @@ def _as_kept(desired: Manifest) -> Manifest:
     return {**desired, "metadata": metadata, "data": data}
 
 
-def _owner(workload: Raw) -> Mapping[str, str]:
+def owner_of(workload: Raw) -> Mapping[str, str]:
+    """The workload as an owner reference."""
     metadata = workload["metadata"]
     return {
         "apiVersion": workload["apiVersion"],
@@ -349,7 +350,8 @@ def _owner(workload: Raw) -> Mapping[str, str]:
     }
 
 
-def _reference(workload: Raw) -> ObjectRef:
+def reference_of(workload: Raw) -> ObjectRef:
+    """The workload, as Events point at it."""
     metadata = workload["metadata"]
     return ObjectRef(
         api_version=workload["apiVersion"],
