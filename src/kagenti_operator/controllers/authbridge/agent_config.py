@@ -11,7 +11,7 @@ from kagenti_operator.controllers.authbridge.pipeline import build_pipeline, che
 from kagenti_operator.controllers.authbridge.resolve import Settings
 
 # Where the sidecar is reached, and reaches the agent: chosen for each pod, so what a base says of it goes.
-PLACED_KEYS = (
+_PLACED_KEYS = (
     "reverse_proxy_addr",
     "reverse_proxy_backend",
     "forward_proxy_addr",
@@ -65,7 +65,7 @@ def collector_hosts(surroundings: Surroundings) -> list[str]:
 
 
 def _build_listener(base: Base, overlay: Overlay, surroundings: Surroundings) -> Mapping[str, Any]:
-    theirs = {key: value for key, value in base.section("listener").items() if key not in PLACED_KEYS}
+    theirs = {key: value for key, value in base.section("listener").items() if key not in _PLACED_KEYS}
     roles = cast("object", theirs.get("roles"))
     if roles and not (isinstance(roles, list) and set(_ROLES) <= {*cast("list[object]", roles)}):
         raise Refusal(

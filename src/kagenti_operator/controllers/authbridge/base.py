@@ -25,11 +25,13 @@ class Base:
         return as_mapping(self.document.get(name))
 
     def text(self, *path: str) -> str:
-        """A text at a path of keys, empty where there is none."""
+        """A text at a path of keys, empty where there is none. Raises Refusal where something else is."""
         *sections, key = path
         parent = self.section(sections[0]) if sections else self.document
         value = parent.get(key)
-        return str(value) if isinstance(value, str) else ""
+        if value is not None and not isinstance(value, str):
+            raise Refusal(f"{'.'.join(path)} of {self.where} is no text")
+        return str(value or "")
 
 
 def read_base(namespace: NamespaceConfig) -> Base:

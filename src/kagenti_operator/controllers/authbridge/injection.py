@@ -34,6 +34,7 @@ from kagenti_operator.controllers.authbridge.ports import (
     plan_transparent,
     taken_ports,
 )
+from kagenti_operator.controllers.authbridge.resolve import give_way
 from kagenti_operator.controllers.authbridge.sidecar import build_guard, build_sidecar
 from kagenti_operator.controllers.authbridge.volumes import build_volumes
 from kagenti_operator.controllers.authbridge.yaml_text import render
@@ -67,7 +68,7 @@ def _settle_interception(observed: Observed) -> tuple[Observed, tuple[str, ...]]
     taken = taken_ports(observed.base, observed.platform)
     if not observed.settings.transparent or not (blocked := blocked_port(observed.pod, taken)):
         return observed, ()
-    warning = f"inboundInterception transparent cannot be had, as {blocked}: reverse-proxy is used"
+    warning = give_way(blocked, observed.platform, observed.surroundings)
     return replace(observed, settings=replace(observed.settings, transparent=False)), (warning,)
 
 
@@ -117,7 +118,7 @@ def _listener(observed: Observed, ports: Ports) -> Mapping[str, str]:
         backend = f"http://127.0.0.1:{ports.moved}"
         places = {"reverse_proxy_addr": f":{ports.agent}", "reverse_proxy_backend": backend, **places}
     theirs = observed.base.text("listener", "transparent_proxy_addr")
-    if observed.settings.redirect and (theirs or proxy.transparent_port != TRANSPARENT_PORT):
+    if theirs or proxy.transparent_port != TRANSPARENT_PORT:
         # Where iptables lead calls, the sidecar has to listen.
         places["transparent_proxy_addr"] = f":{proxy.transparent_port}"
     return places

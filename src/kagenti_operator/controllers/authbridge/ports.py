@@ -12,7 +12,6 @@ from kagenti_operator.contract import (
     SESSION_PORT,
     STATS_PORT,
 )
-from kagenti_operator.controllers.authbridge.agent_config import PLACED_KEYS
 from kagenti_operator.controllers.authbridge.base import Base
 from kagenti_operator.controllers.authbridge.inputs import Pod, Refusal
 from kagenti_operator.controllers.authbridge.platform_config import PlatformConfig
@@ -22,6 +21,12 @@ DEFAULT_PORT = 8000
 FIRST_FORWARD_PORT = 8081
 HIGHEST_PORT = 65535
 _PORT = re.compile(r":([0-9]{1,5})$")
+# Where a base may have moved them, and where they are otherwise.
+_OWN_PORTS = {
+    ("listener", "health_addr"): HEALTH_PORT,
+    ("stats", "address"): STATS_PORT,
+    ("listener", "session_api_addr"): SESSION_PORT,
+}
 
 
 @dataclass(frozen=True)
@@ -54,16 +59,17 @@ def tcp_ports(container: Container) -> list[Mapping[str, Any]]:
 
 
 def taken_ports(base: Base, platform: PlatformConfig) -> Taken:
-    """The sidecar's own ports, where a base moved them as well."""
-    listener = {key: value for key, value in base.section("listener").items() if key not in PLACED_KEYS}
-    moved = {
-        int(found[1])
-        for value in (*listener.values(), base.text("stats", "address"))
-        if (isinstance(value, str) and (found := _PORT.search(value)))
-    }
-    own = {platform.proxy.transparent_port, *moved}
-    reserved = {*RESERVED_PORTS, platform.proxy.transparent_inbound_port, *own}
-    bound = {HEALTH_PORT, STATS_PORT, SESSION_PORT, *own}
+    """The sidecar's own ports. Raises Refusal where a base gives two of them the same one."""
+    bound: dict[int, str] = {platform.proxy.transparent_port: "its transparent proxy"}
+    for path, default in _OWN_PORTS.items():
+        found = _PORT.search(base.text(*path))
+        port, name = int(found[1]) if found else default, ".".join(path)
+        if port in bound:
+            raise Refusal(
+                f"{name} of {base.where} is port {port}, where the sidecar has {bound[port]} already"
+            )
+        bound[port] = name
+    reserved = {*RESERVED_PORTS, platform.proxy.transparent_inbound_port, *bound}
     return Taken(frozenset(reserved), frozenset(bound))
 
 

@@ -170,9 +170,19 @@ def _resolve_transparent(
         return False
     if not redirect:
         chooser.warnings.append(
-            "inboundInterception transparent needs egressEnforcement enforce-redirect: reverse-proxy is used"
+            give_way("it needs egressEnforcement enforce-redirect", platform, surroundings)
         )
     return redirect
+
+
+def give_way(reason: str, platform: PlatformConfig, surroundings: Surroundings) -> str:
+    """The warning that transparent interception gives way. Raises Refusal where nothing else is allowed."""
+    if "reverse-proxy" in platform.proxy.allowed_inbound_interception:
+        return f"inboundInterception transparent cannot be had, as {reason}: reverse-proxy is used"
+    name = surroundings.names.prefixed(PLATFORM_CONFIG)
+    raise Refusal(
+        f"ConfigMap {name} allows only inboundInterception transparent, which cannot be had: {reason}"
+    )
 
 
 def _resolve_tls_bridge(chooser: _Chooser, base: Base, mode: Mode) -> bool:

@@ -10,8 +10,8 @@ from kagenti_operator.controllers.authbridge.pod import list_at, mapping_at
 
 SANDBOX_GROUP = "agents.x-k8s.io"
 _HASH_LABEL = "pod-template-hash"
-# Kubernetes makes hashes of these letters: no vowels, so that no word looks like one.
-_HASH = re.compile(r"[bcdfghjklmnpqrstvwxz2456789]{4,10}")
+# Kubernetes makes hashes of these letters, and practically never short ones: no word looks like one.
+_HASH = re.compile(r"[bcdfghjklmnpqrstvwxz2456789]{6,10}")
 
 
 @dataclass(frozen=True)

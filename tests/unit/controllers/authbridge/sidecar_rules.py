@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from kagenti_operator.mappings import as_mapping
 
-ALWAYS_BOUND = {8082: "transparent proxy", 9091: "health", 9093: "statistics"}
+DEFAULTS = {"transparent_proxy_addr": ":8082", "health_addr": ":9091"}
 KEYS = {
     "jwt-validation": {"issuer", "keycloak_url", "keycloak_realm"},
     "token-exchange": {"keycloak_url", "keycloak_realm", "default_policy", "identity"},
@@ -20,7 +20,7 @@ def faults(file: Mapping[str, Any]) -> Iterator[str]:
         yield "open proxy"
     for plugin in (*inbound, *outbound):
         yield from _plugin_faults(plugin["name"], plugin["config"])
-    yield from _listener_faults(as_mapping(file.get("listener")))
+    yield from _listener_faults(file)
     if "mtls" in file and not as_mapping(file.get("spiffe")).get("socket"):
         yield "listens nowhere: mtls without a SPIRE agent"
     if file.get("mode") not in ("proxy-sidecar", "envoy-sidecar"):
@@ -48,14 +48,16 @@ def _plugin_faults(name: str, config: Mapping[str, Any]) -> Iterator[str]:
             yield "unknown default_policy"
 
 
-def _listener_faults(listener: Mapping[str, Any]) -> Iterator[str]:
-    bound = dict(ALWAYS_BOUND)
-    for key, value in listener.items():
-        if key.endswith("_addr"):
-            port = int(str(value).rpartition(":")[2])
-            if port in bound:
-                yield f"{key} listen on {port}: in use by {bound[port]}"
-            bound[port] = key
+def _listener_faults(file: Mapping[str, Any]) -> Iterator[str]:
+    listener = {**DEFAULTS, **as_mapping(file.get("listener"))}
+    addresses = {key: value for key, value in listener.items() if key.endswith("_addr")}
+    addresses["stats"] = as_mapping(file.get("stats")).get("address") or ":9093"
+    bound: dict[int, str] = {}
+    for key, value in addresses.items():
+        port = int(str(value).rpartition(":")[2])
+        if port in bound:
+            yield f"{key} listen on {port}: in use by {bound[port]}"
+        bound[port] = key
     backend = str(listener.get("reverse_proxy_backend", ":0"))
     if int(backend.rpartition(":")[2]) in bound:
         yield "the agent's port is in use"

@@ -154,6 +154,7 @@ BASES = st.fixed_dictionaries(
             max_size=1,
         ),
         "pipeline": st.sampled_from((None, {}, [])),
+        "stats": st.sampled_from((None, {"address": ":9091"}, {"address": ":8001"})),
         "spiffe": st.sampled_from(({"socket": "unix:///x/y"}, None)),
     },
 )

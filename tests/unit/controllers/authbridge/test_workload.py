@@ -47,6 +47,7 @@ def test_an_owner_that_is_no_controller_or_of_another_group_owns_nothing() -> No
     [
         ({"generateName": "weather-7d4b9c8f5-"}, "weather"),
         ({"generateName": "weather-agent-"}, "weather-agent"),
+        ({"generateName": "weather-grpc-"}, "weather-grpc"),
         ({"generateName": "weather-a1-", "labels": {"pod-template-hash": "a1"}}, "weather"),
         ({"generateName": "7d4b9c8f5-"}, "7d4b9c8f5"),
         ({"name": "weather"}, "weather"),
