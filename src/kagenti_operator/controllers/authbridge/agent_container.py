@@ -1,5 +1,6 @@
 """The containers of an agent beside its sidecar: its port that moves, its probes, its proxy and CA."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -23,6 +24,8 @@ _ACTIONS = ("httpGet", "tcpSocket", "grpc")
 # What leads from outside to a port of the pod: it goes to the sidecar, or it would lead past it.
 LEADS = ("name", "hostPort", "hostIP")
 CA_VOLUME = "tls-bridge-ca-cert"
+# Hosts become patterns of the sidecar's, which does not start on one that is true of all.
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _CA_FILE = f"{TLS_BRIDGE_FOLDER}/ca.crt"
 _CA_VARIABLES = (
     "NODE_EXTRA_CA_CERTS",
@@ -84,9 +87,10 @@ def unbridged_hosts(pod: Pod) -> tuple[str, ...]:
 
 def _host(uri: str) -> str:
     try:
-        return urlsplit(uri).hostname or ""
+        host = urlsplit(uri).hostname or ""
     except ValueError:
         return ""
+    return host if _HOST.fullmatch(host) else ""
 
 
 def _redirect(handler: Mapping[str, Any], ports: Ports, name: str | None) -> Mapping[str, Any]:

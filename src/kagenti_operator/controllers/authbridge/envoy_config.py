@@ -23,7 +23,7 @@ _TLS_MATCH, _PLAINTEXT_MATCH = ({"transport_protocol": name} for name in ("tls",
 type Part = Mapping[str, Any]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=32)
 def render_envoy_config(proxy: Proxy, mtls: Mtls, collector: tuple[str, ...]) -> str:
     """The whole configuration, as YAML. `collector`: the hosts of the collector, and of the agent's MLflow.
 
