@@ -14,9 +14,17 @@ from kagenti_operator.contract import (
     STATS_PORT,
 )
 from kagenti_operator.controllers.authbridge.agent_container import LEADS
+from kagenti_operator.controllers.authbridge.inputs import Refusal
 from kagenti_operator.controllers.authbridge.observed import Observed
 from kagenti_operator.controllers.authbridge.platform_config import Amounts, ContainerResources
-from kagenti_operator.controllers.authbridge.pod import Container, annotations_of, field_env, with_env
+from kagenti_operator.controllers.authbridge.pod import (
+    Container,
+    annotations_of,
+    containers_of,
+    field_env,
+    mapping_at,
+    with_env,
+)
 from kagenti_operator.controllers.authbridge.port_lists import join_ports, parse_ports
 from kagenti_operator.controllers.authbridge.ports import Ports
 from kagenti_operator.controllers.authbridge.volumes import build_mounts
@@ -93,6 +101,7 @@ def build_guard(observed: Observed, ports: Ports) -> tuple[Container, tuple[str,
 
 def build_init(observed: Observed, variables: Mapping[str, Mapping[str, Any]]) -> Container:
     """The init container that sets iptables up, with no more rights than that takes."""
+    _refuse_same_user(observed)
     command = observed.platform.proxy.iptables_cmd
     container = {
         "name": PROXY_INIT,
@@ -109,6 +118,18 @@ def build_init(observed: Observed, variables: Mapping[str, Mapping[str, Any]]) -
         },
     }
     return with_env(container, {**variables, **({"IPTABLES_CMD": {"value": command}} if command else {})})
+
+
+def _refuse_same_user(observed: Observed) -> None:
+    """What the sidecar's user sends is redirected for nobody, or the sidecar would call itself."""
+    uid = observed.platform.proxy.uid
+    of_all = mapping_at(observed.pod["spec"], "securityContext").get("runAsUser")
+    for container in containers_of(observed.pod):
+        if mapping_at(container, "securityContext").get("runAsUser", of_all) == uid:
+            raise Refusal(
+                f"container {container['name']} has runAsUser {uid}, which is the sidecar's user, whose calls "
+                f"go past the sidecar: choose another user"
+            )
 
 
 def identity_variables(observed: Observed) -> Mapping[str, Mapping[str, Any]]:

@@ -86,7 +86,7 @@ def key_of_change(kind: str, event: Event[Any]) -> Iterable[AgentKey]:
     if isinstance(event, Updated) and kind != "Sandbox":
         before, after = event.old, event.object
         same = before.metadata.uid == after.metadata.uid
-        if same and before.metadata.generation == after.metadata.generation:
-            if before.status.replicas or not after.status.replicas:
-                return ()
+        unchanged = same and before.metadata.generation == after.metadata.generation
+        if unchanged and (before.status.replicas or not after.status.replicas):
+            return ()
     return (key_of_agent(kind, event.object),)
