@@ -26,10 +26,12 @@ class Published:
 KEYCLOAK = Published(
     name="keycloak", namespace="keycloak", service="keycloak-service", port=8080, host_port=8180
 )
+# The API server's proxy keeps tokens of its own callers to itself, and this agent wants to see one.
+WEATHER_AGENT = Published(name="weather-agent", namespace="team1", service="weather-agent", port=8000)
 
 
 def publish(profile: Profile, *, mlflow: bool, keycloak: bool) -> tuple[Published, ...]:
-    """What the machine is to reach: MLflow, where that platform has it, and Keycloak."""
+    """What the machine is to reach: MLflow, where that platform has it, Keycloak and an agent behind it."""
     published: list[Published] = []
     if mlflow:
         namespace = profile.applications
@@ -37,7 +39,7 @@ def publish(profile: Profile, *, mlflow: bool, keycloak: bool) -> tuple[Publishe
             Published(name="mlflow", namespace=namespace, service="mlflow", port=8443, host_port=8443)
         )
     if keycloak:
-        published.append(KEYCLOAK)
+        published += [KEYCLOAK, WEATHER_AGENT]
     return tuple(published)
 
 

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from kagenti_devcluster.cluster.kubectl import Manifest, packaged_manifests, read_manifests
+from kagenti_devcluster.demo.steps_operator import SIDECAR_IMAGE
 from kagenti_devcluster.node import images
 from kagenti_devcluster.profiles import DEFAULT, PROFILES
 from kagenti_devcluster.standins.mlflow_server import image_of
@@ -28,7 +29,7 @@ def used_images() -> set[str]:
     used = {c["image"] for c in containers(read_manifests(*PACKAGED, *EXAMPLES))}
     values = yaml.safe_load((PROJECT / "charts/kagenti-operator/values.yaml").read_text())
     served = {image_of(profile) for profile in PROFILES.values()}
-    return used | served | {values["controllerManager"]["container"]["image"]["repository"]}
+    return used | served | {SIDECAR_IMAGE} | {values["controllerManager"]["container"]["image"]["repository"]}
 
 
 @pytest.mark.parametrize("image", sorted(used_images()))
