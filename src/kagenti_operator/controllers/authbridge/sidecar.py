@@ -127,8 +127,8 @@ def _refuse_same_user(observed: Observed) -> None:
     for container in containers_of(observed.pod):
         if mapping_at(container, "securityContext").get("runAsUser", of_all) == uid:
             raise Refusal(
-                f"container {container['name']} has runAsUser {uid}, which is the sidecar's user, whose calls "
-                f"go past the sidecar: choose another user"
+                f"container {container['name']} has runAsUser {uid}, which is the sidecar's user, whose "
+                f"calls go past the sidecar: choose another user"
             )
 
 
