@@ -140,3 +140,11 @@ true
 - {{ printf "--keycloak-ca-file=%s" . | quote }}
 {{- end }}
 {{- end }}
+
+{{- /* The SecurityContextConstraints that pods with a sidecar may use, on OpenShift; empty: none. */}}
+{{- define "kagenti-operator.authbridgeConstraints" -}}
+{{- $scc := (.Values.authbridge).scc | default dict }}
+{{- if and (.Values.authbridge).enable (include "kagenti-operator.openshift" .) -}}
+{{ $scc.name | default (ternary (printf "%s-authbridge" (include "kagenti-operator.prefix" .)) "" (eq $scc.create true)) }}
+{{- end }}
+{{- end }}

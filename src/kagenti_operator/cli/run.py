@@ -98,6 +98,13 @@ def add_parser(commands: Commands) -> None:
         default=False,
         text="serve the admission webhook that gives agents' pods their authentication sidecar",
     )
+    parser.add_argument(
+        "--authbridge-scc",
+        default="",
+        metavar="NAME",
+        help="SecurityContextConstraints that pods with a sidecar may use on OpenShift; without them their "
+        "calls are not redirected there (default: none)",
+    )
     add_boolean(
         parser,
         "--mlflow-create-operand",
@@ -232,6 +239,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         enable_otel_bootstrap=args.enable_otel_bootstrap,
         enable_console_link=args.enable_console_link,
         enable_authbridge=args.enable_authbridge,
+        authbridge_scc=args.authbridge_scc,
         webhook_address=args.webhook_bind_address or BindAddress("", contract.WEBHOOK_PORT),
         webhook_cert_path=args.webhook_cert_path,
         mlflow_create_operand=args.mlflow_create_operand,

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from kagenti_devcluster.testing.platform import (
-    CRDS,
     RBAC,
     SYSTEM,
     Object,
@@ -118,9 +117,9 @@ def unfenced(client: KubeClient, events: EventRecorder) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def upkeep(cluster: Cluster, platform: Platform) -> AsyncIterator[Upkeep]:
+async def upkeep(cluster: Cluster, platform: Platform) -> Upkeep:
     await platform.config_map(SYSTEM, "kagenti-platform-config", {"config.yaml": json.dumps(PLATFORM_CONFIG)})
-    yield Upkeep(cluster)
+    return Upkeep(cluster)
 
 
 @pytest.fixture
@@ -394,6 +393,8 @@ async def test_the_bridges_authority_is_asked_for_where_cert_manager_is(
         build_crd("cert-manager.io", "v1", kind, plural, scope="Namespaced")
         for kind, plural in (("Certificate", "certificates"), ("Issuer", "issuers"))
     ]
+    for crd in crds:
+        await platform.remove_crd(crd)
     async with upkeep.running():
         await expect_event(
             platform, team, "weather", "TLSBridgeWithoutCertificate", "cert-manager is not installed"
@@ -421,4 +422,4 @@ async def test_the_bridges_authority_is_asked_for_where_cert_manager_is(
         await eventually(lambda: rolled(platform, path))
         await expect_rest(upkeep)
     for crd in crds:
-        await platform.delete(f"{CRDS}/{crd['metadata']['name']}")
+        await platform.remove_crd(crd)

@@ -31,7 +31,14 @@ def build_feature(
     others = OtherLabels(dependencies, agents)
     return Feature(
         name="agents",
-        informers=(mlflow.mlflows, *agents.informers, agents.roles, agents.bindings, others.own.informer),
+        informers=(
+            mlflow.mlflows,
+            *agents.informers,
+            agents.roles,
+            agents.bindings,
+            others.own.informer,
+            *(further.informers if further else ()),
+        ),
         controllers=(
             *((gateway_trust.setup(dependencies, mlflow, trust),) if tries else ()),
             tracking_endpoint.setup(dependencies, mlflow, is_openshift, trust, endpoint),

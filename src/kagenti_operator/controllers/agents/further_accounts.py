@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kagenti_operator.kube.objects.models import KubeObject
-from kagenti_operator.runtime.control.controller import Watched
+from kagenti_operator.runtime.cache.informer import Informer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,11 @@ class FurtherAccounts:
     """
 
     is_given: Callable[[str, str], bool]
-    of_cluster: Watched[KubeObject]
-    of_namespace: Watched[Any]
-    within_namespace: Watched[KubeObject]
+    of_cluster: Informer[KubeObject]
+    of_namespace: Informer[Any]
+    within_namespace: Informer[KubeObject]
+
+    @property
+    def informers(self) -> tuple[Informer[Any], ...]:
+        """All of them."""
+        return (self.of_cluster, self.of_namespace, self.within_namespace)

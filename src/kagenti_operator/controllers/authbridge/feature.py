@@ -18,14 +18,17 @@ from kagenti_operator.runtime.webhook.admission import LIMITS, build_admission_a
 WEBHOOK = "webhook"
 
 
-def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
+def build_features(dependencies: Dependencies, facts: AuthBridgeFacts) -> tuple[Feature, ...]:
     """Build the webhook, what is kept around it, and, where that is switched on, client registration."""
-    # Each replica decides, so each has to know by itself.
-    facts = AuthBridgeFacts(dependencies, openshift.follow_definitions(dependencies))
     features = (build_webhook_feature(dependencies, facts), upkeep_feature.build_feature(dependencies, facts))
     if dependencies.keycloak is None:
         return features
     return (*features, registration_feature.build_feature(dependencies, facts, dependencies.keycloak))
+
+
+def build_facts(dependencies: Dependencies) -> AuthBridgeFacts:
+    """Build what decides. Each replica decides, so each has to know by itself whether this is OpenShift."""
+    return AuthBridgeFacts(dependencies, openshift.follow_definitions(dependencies))
 
 
 def build_webhook_feature(dependencies: Dependencies, facts: AuthBridgeFacts) -> Feature:
