@@ -250,3 +250,29 @@ async def test_a_new_authority_is_trusted_before_it_is_used(
         assert await webhook.bundle() == after
 
     await eventually(restored)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "managed"),
+    [
+        ("ConfigMap", "settings-of-the-team", True),
+        ("ConfigMap", "authbridge-config-weather", False),
+        ("ServiceAccount", "weather", False),
+    ],
+)
+async def test_the_operators_token_makes_nothing_but_what_admission_writes(
+    platform: Platform, cluster: Cluster, team: str, kind: str, name: str, managed: bool
+) -> None:
+    async with granted_account(platform, ACCOUNT, openshift=False, more=VALUES):
+        labels = {"kagenti.io/managed-by": "webhook"} if managed else {}
+        body = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "labels": labels}}
+        collection = f"/api/v1/namespaces/{team}/{kind.lower()}s"
+        async with cluster.as_service_account(SYSTEM, ACCOUNT) as operator:
+
+            async def refused() -> None:
+                made = Platform(operator).request("POST", collection, body, params={"dryRun": "All"})
+                [answer] = await asyncio.gather(made, return_exceptions=True)
+                assert "the operator" in str(answer)
+
+            # The API server takes a moment to compile a policy.
+            await eventually(refused)
