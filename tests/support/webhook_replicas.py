@@ -1,6 +1,8 @@
 """Replicas of the operator that serve AuthBridge's webhook, and what stands for their Service."""
 
 import asyncio
+import base64
+import ssl
 import subprocess
 import tempfile
 import urllib.request
@@ -11,11 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from trustme import CA
 
 from kagenti_devcluster.testing.platform import SYSTEM, Object, Platform, eventually
 from kagenti_devcluster.testing.ports import free_port
 from kagenti_devcluster.toolchain import binaries
 from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
+from kagenti_operator.runtime.telemetry.serving_certificate import load_certificate
+from kagenti_operator.runtime.webhook.admission import Review, build_admission_app
 from tests.support.chart_permissions import ADMISSION, CHART
 from tests.support.operator_process import OperatorProcess
 
@@ -91,6 +97,15 @@ class Replica:
 
     process: OperatorProcess
     probes: int
+    metrics: int
+
+    async def admissions(self) -> int:
+        """How often it was asked about a pod."""
+        text = await asyncio.to_thread(_read, f"http://127.0.0.1:{self.metrics}/metrics")
+        series = "kagenti_authbridge_admissions_total{"
+        return sum(
+            int(float(line.rsplit(" ", 1)[1])) for line in text.splitlines() if line.startswith(series)
+        )
 
     async def wait_ready(self) -> None:
         async def ready() -> None:
@@ -108,6 +123,11 @@ def _status(url: str) -> int:
         return 0
 
 
+def _read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
 class Webhook:
     """The registered webhook, and its replicas."""
 
@@ -119,17 +139,19 @@ class Webhook:
 
     async def start(self, *flags: str) -> Replica:
         """Start one more replica, and wait until it is ready."""
-        port, probes = free_port(), free_port()
+        port, probes, metrics = free_port(), free_port(), free_port()
         process = OperatorProcess(
             self._kubeconfig,
             "--leader-elect",
             f"--webhook-bind-address=127.0.0.1:{port}",
             f"--health-probe-bind-address=127.0.0.1:{probes}",
+            f"--metrics-bind-address=127.0.0.1:{metrics}",
+            "--metrics-secure=false",
             *flags,
             features=("--enable-authbridge",),
             environ={"POD_NAMESPACE": SYSTEM},
         )
-        replica = Replica(process, probes)
+        replica = Replica(process, probes, metrics)
         self.replicas.append(replica)
         await replica.wait_ready()
         self.service.ports.append(port)
@@ -246,3 +268,42 @@ async def registered_webhook(platform: Platform, kubeconfig: Path) -> AsyncGener
             await asyncio.to_thread(replica.process.__exit__)
         server.close()
         await service.close()
+
+
+@asynccontextmanager
+async def another_webhook(platform: Platform, review: Review) -> AsyncGenerator[None]:
+    """Somebody else's webhook for pods, served here and asked after AuthBridge's."""
+    authority, path = CA(), "/mutate"
+    leaf = authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+
+    async def provide() -> ssl.SSLContext:
+        return load_certificate(leaf.bytes())
+
+    app = build_admission_app(path, review)
+    listener = Listener("another webhook", app, BindAddress("127.0.0.1", 0), tls=provide)
+    serving = asyncio.create_task(listener.run())
+    await listener.ready.wait()
+    bundle = base64.b64encode(authority.cert_pem.bytes()).decode()
+    hook = {
+        "name": "mesh.example.org",
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": {"url": f"https://127.0.0.1:{listener.port}{path}", "caBundle": bundle},
+        "rules": [
+            {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+        ],
+        "sideEffects": "None",
+    }
+    # They are asked in the order of their names.
+    where = f"{ADMISSION}/mutatingwebhookconfigurations/zz-mesh"
+    kind = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "metadata": {"name": "zz-mesh"},
+    }
+    try:
+        await platform.put(where, {**kind, "webhooks": [hook]})
+        yield
+    finally:
+        await platform.delete(where)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)

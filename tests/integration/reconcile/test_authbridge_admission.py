@@ -16,6 +16,7 @@ from kagenti_devcluster.testing.platform import (
     workload_path,
 )
 from kagenti_operator.kube.errors import ApiError
+from kagenti_operator.runtime.webhook.admission import AdmissionRequest, AdmissionResponse, allow
 from tests.support.chart_permissions import granted_account
 from tests.support.cluster import Cluster
 from tests.support.expectations import expect_event
@@ -24,6 +25,7 @@ from tests.support.webhook_replicas import (
     SECRET,
     VALUES,
     Webhook,
+    another_webhook,
     build_deployment,
     build_pod,
     containers_of,
@@ -70,7 +72,6 @@ async def test_an_agents_pod_gets_its_sidecar_and_the_file_that_it_reads(
     await webhook.enable(space)
     made = await platform.put(workload_path(space, "weather"), build_deployment(space, "weather"))
     [pod] = await expect_pods(platform, space, 1)
-    # The API server asked again after other plugins had changed the pod, and there is still one sidecar.
     assert containers_of(pod) == ["agent", "authbridge-proxy"]
     file = await platform.request("GET", config_map_path(space, "authbridge-config-weather"))
     [owner] = file["metadata"]["ownerReferences"]
@@ -106,6 +107,30 @@ async def test_a_dry_run_shows_the_pod_and_writes_nothing(
     await webhook.make_pod(space, build_pod("lonely"))
     file = await platform.request("GET", config_map_path(space, "authbridge-config-lonely"))
     assert "ownerReferences" not in file["metadata"]
+
+
+async def test_a_pod_that_another_webhook_changes_is_asked_about_again_and_gets_one_sidecar(
+    webhook: Webhook, platform: Platform, space: str
+) -> None:
+    replica = await webhook.start()
+    await webhook.wait_trusted()
+    await webhook.enable(space)
+
+    async def add_mesh(request: AdmissionRequest) -> AdmissionResponse:
+        mesh = {"name": "mesh", "image": "example.org/mesh:1"}
+        return allow(request, patch=[{"op": "add", "path": "/spec/containers/-", "value": mesh}])
+
+    async with another_webhook(platform, add_mesh):
+
+        async def meshed() -> Object:
+            pod = await webhook.make_pod(space, build_pod("agent"), dry_run=True)
+            assert "mesh" in containers_of(pod)
+            return pod
+
+        assert containers_of(await eventually(meshed)) == ["agent", "authbridge-proxy", "mesh"]
+        asked = await replica.admissions()
+        await meshed()
+        assert await replica.admissions() == asked + 2
 
 
 async def test_what_would_not_protect_is_refused_with_what_to_mend_and_an_event(
