@@ -6,6 +6,7 @@ Decoding drops every other field, so a decoded object is never written back whol
 import hashlib
 from collections.abc import Mapping
 from functools import cache
+from itertools import islice
 from typing import Any, cast, dataclass_transform
 
 import msgspec
@@ -22,6 +23,8 @@ class KubeStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=F
 # Of what tenants write: longer than any value that means something, and short enough for ten thousand.
 LONGEST_TEXT = 1024
 LONGEST_FILE = 128
+# Of the values of one ConfigMap, in characters; a base of a sidecar may be as large.
+LARGEST_SHARED = 64 * 2**10
 MOST_ITEMS = 64
 
 
@@ -241,7 +244,10 @@ class ManagedFields(KubeStruct):
     def __post_init__(self) -> None:
         labels: dict[str, Any] = self.fields_v1.get("f:metadata", {}).get("f:labels", {})
         data: dict[str, Any] = self.fields_v1.get("f:data", {})
-        kept = {"f:data": dict.fromkeys(data, 1), "f:metadata": {"f:labels": dict.fromkeys(labels, 1)}}
+        kept = {
+            "f:data": dict.fromkeys(islice(data, MOST_ITEMS), 1),
+            "f:metadata": {"f:labels": dict.fromkeys(islice(labels, MOST_ITEMS), 1)},
+        }
         msgspec.structs.force_setattr(self, "fields_v1", kept)
 
     @property
@@ -260,11 +266,34 @@ class SharedMeta(LabelledMeta):
 
     managed_fields: tuple[ManagedFields, ...] = ()
 
+    def __post_init__(self) -> None:
+        # Nobody reads the annotations, and of the rest nobody means as much as tenants may write.
+        labels = dict(islice(sorted(self.labels.items()), MOST_ITEMS))
+        msgspec.structs.force_setattr(self, "annotations", {})
+        msgspec.structs.force_setattr(self, "labels", labels)
+        msgspec.structs.force_setattr(self, "owner_references", self.owner_references[:MOST_ITEMS])
+        msgspec.structs.force_setattr(self, "managed_fields", self.managed_fields[:MOST_ITEMS])
+
 
 class SharedConfigMap(ConfigMap):
-    """Core ConfigMap of which people have some keys, and the operator others."""
+    """Core ConfigMap of which people have some keys, and the operator others.
+
+    There is one in any namespace whose people like: what is larger than anything that means something is cut
+    off, and so is still too large for whoever reads it.
+    """
 
     metadata: SharedMeta
+
+    def __post_init__(self) -> None:
+        kept: dict[str, str] = {}
+        left = LARGEST_SHARED + 1
+        # What all else depends on comes first.
+        keys = sorted(self.data or (), key=lambda key: (key != "config.yaml", key))
+        for key in keys[:MOST_ITEMS]:
+            kept[key] = (self.data or {})[key][:left]
+            left = max(left - len(kept[key]), 0)
+        if kept != (self.data or {}):
+            msgspec.structs.force_setattr(self, "data", kept)
 
 
 class WorkloadFile(ConfigMap):
