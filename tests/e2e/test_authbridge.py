@@ -19,21 +19,21 @@ from kagenti_devcluster.host.options import KEYCLOAK, ClusterOptions, publish
 from kagenti_devcluster.host.status import Status
 from kagenti_devcluster.profiles import DEFAULT
 from kagenti_devcluster.standins.keycloak import AGENT_CLIENT
-from tests.support.recorded_requests import RecordRequests, operator_of
+from tests.support.chart_permissions import collect_permissions, render_permissions
+from tests.support.recorded_requests import collect_requests, operator_of, read_audit_log
 
+REGISTRATION = "authbridge.clientRegistration.enable=true"
 _SECONDS = 60.0
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, record_requests: RecordRequests) -> Iterator[tuple[ClusterOptions, Status]]:
+def cluster(tmp_path: Path) -> Iterator[tuple[ClusterOptions, Status]]:
     options = ClusterOptions(
         directory=tmp_path, keycloak=True, published=publish(DEFAULT, mlflow=True, keycloak=True)
     )
     status = start(options, die_with_parent=True)
     yield options, status
     stop(tmp_path)
-    stage = Stage(options, Console(StringIO()), AsyncExitStack(), {})
-    record_requests(stage.paths.audit_log, operator_of(DEFAULT.names))
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ async def test_an_agent_is_called_with_good_tokens_only_and_its_client_goes_with
     await steps_agent.read_trace(stage)
     assert AGENT_CLIENT in await read_clients(stage)
     await expect_all_gone_with_the_workload(stage)
+    expect_no_more_permissions_than_were_used(stage)
 
 
 async def expect_all_gone_with_the_workload(stage: Stage) -> None:
@@ -70,6 +71,20 @@ async def expect_all_gone_with_the_workload(stage: Stage) -> None:
             raise NotYet("its client is there")
 
     await stage.until("the agent's client and Secret gone", gone, seconds=_SECONDS, hop=Hop.OPERATOR)
+
+
+def expect_no_more_permissions_than_were_used(stage: Stage) -> None:
+    """Of what registration adds each permission was used, and nothing that was asked for was refused."""
+    before, after = (
+        set(collect_permissions(render_permissions(more=values)))
+        for values in (("authbridge.enable=true",), ("authbridge.enable=true", REGISTRATION))
+    )
+    operator = operator_of(stage.names)
+    requests = collect_requests(read_audit_log(stage.paths.audit_log, operator))
+    assert {str(request) for request in requests if request.refusal} == set()
+    added = after - before
+    assert added
+    assert {str(p) for p in added if not any(map(p.allows, requests))} == set()
 
 
 async def read_clients(stage: Stage) -> list[str]:
