@@ -47,7 +47,9 @@ async def stage(cluster: tuple[ClusterOptions, Status]) -> AsyncGenerator[Stage]
 
 
 async def test_an_agent_is_called_with_good_tokens_only_and_its_client_goes_with_it(stage: Stage) -> None:
+    await steps_operator.install(stage)
     await steps_cluster.prepare_team(stage)
+    # By an upgrade: who leads before it knows nothing of AuthBridge.
     await steps_authbridge.switch_on(stage)
     await steps_operator.read_messages(stage)
     await steps_operator.read_configuration(stage)

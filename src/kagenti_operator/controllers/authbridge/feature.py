@@ -53,7 +53,7 @@ def build_webhook_feature(dependencies: Dependencies, facts: AuthBridgeFacts) ->
             ready={WEBHOOK: lambda: _check(listener)},
         )
     objects = CertificateObjects(dependencies)
-    own = OwnCertificate(objects)
+    own = OwnCertificate(dependencies.unfenced, objects)
     listener = listen(own)
     return Feature(
         name=WEBHOOK,

@@ -1,7 +1,9 @@
 """The webhook's certificate of the operator's own making.
 
 One Secret of the operator's namespace holds authority and certificate for all replicas. The replica that
-leads makes and renews them, and puts the bundle of authorities into the webhook configuration. Each replica
+leads makes and renews them, and puts the bundle of authorities into the webhook configuration. Only the first
+ones are made by whoever misses them: where AuthBridge is switched on by an upgrade, a replica that knows
+nothing of it leads until the new one is ready, and without a certificate that would be never. Each replica
 serves what is in the Secret: a renewed certificate only once the configuration has trusted its authority for
 long enough that every API server knows it.
 """
@@ -17,6 +19,8 @@ from kagenti_operator import clock
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.permissions import Permission, permit
 from kagenti_operator.controllers.singleton import build_singleton
+from kagenti_operator.kube.client import KubeClient
+from kagenti_operator.kube.errors import KubeError
 from kagenti_operator.kube.manifests import Manifest, build_manifest, build_patch
 from kagenti_operator.kube.objects.models import MutatingWebhookConfiguration, Secret
 from kagenti_operator.kube.resources import MUTATING_WEBHOOK_CONFIGURATIONS, SECRETS
@@ -40,6 +44,8 @@ _END = b"-----END CERTIFICATE-----"
 SETTLE_SECONDS = 10.0
 # A clock that was put right, or a machine that slept, must not keep a certificate from being renewed.
 _LOOK_AGAIN_SECONDS = 3600.0
+# The replica that leads is faster, where it knows of AuthBridge.
+FIRST_SECONDS = 5.0
 
 
 class CertificateObjects:
@@ -74,6 +80,28 @@ class CertificateObjects:
         return next((h.client_config.ca_bundle for h in hooks if h.name == self.names.webhook_name), b"")
 
     @property
+    def dns_names(self) -> tuple[str, ...]:
+        """Under which names API servers reach the webhook."""
+        service = f"{self.names.webhook_service}.{self.namespace}.svc"
+        return (service, f"{service}.cluster.local")
+
+    def build_secret(self, wanted: Credentials) -> Manifest:
+        """Build the Secret; the chart makes it, empty, so that it goes with the release."""
+        return build_manifest(
+            SECRETS,
+            self.names.webhook_secret,
+            self.namespace,
+            # Its labels are Helm's.
+            labels={},
+            data={
+                CA_BUNDLE: wanted.bundle,
+                CA_KEY: wanted.ca_key,
+                CERTIFICATE: wanted.certificate,
+                KEY: wanted.key,
+            },
+        )
+
+    @property
     def permissions(self) -> tuple[Permission, ...]:
         """What keeping them takes."""
         names = self.names
@@ -94,9 +122,6 @@ class CertificateReconciler:
 
     def __init__(self, dependencies: Dependencies, objects: CertificateObjects) -> None:
         self._objects = objects
-        names = objects.names
-        service = f"{names.webhook_service}.{objects.namespace}.svc"
-        self._dns_names = (service, f"{service}.cluster.local")
         self._applier = Applier(dependencies.client)
         self._missing = Standing[str]()
         # What the Secret was looked at as, and until when that holds.
@@ -111,7 +136,7 @@ class CertificateReconciler:
         if secret is None or secret.metadata.resource_version != version or now >= until:
             wanted = await _renew(
                 Request(
-                    names=self._dns_names,
+                    names=objects.dns_names,
                     bundle=data.get(CA_BUNDLE, b""),
                     ca_key=data.get(CA_KEY, b""),
                     certificate=data.get(CERTIFICATE, b""),
@@ -119,7 +144,7 @@ class CertificateReconciler:
                     trusted=objects.trusted,
                 )
             )
-            if await self._applier.ensure(SECRETS, self._build_secret(wanted), secret):
+            if await self._applier.ensure(SECRETS, objects.build_secret(wanted), secret):
                 log.info("Webhook certificate renewed", renewed=list(wanted.renewed))
                 # Its event comes with what the API server has now.
                 return CONFIRM_SECONDS
@@ -128,21 +153,6 @@ class CertificateReconciler:
         if await self._announce(data.get(CA_BUNDLE, b"")):
             return CONFIRM_SECONDS
         return until - now
-
-    def _build_secret(self, wanted: Credentials) -> Manifest:
-        return build_manifest(
-            SECRETS,
-            self._objects.names.webhook_secret,
-            self._objects.namespace,
-            # The chart makes it, empty, so that it goes with the release; its labels are Helm's.
-            labels={},
-            data={
-                CA_BUNDLE: wanted.bundle,
-                CA_KEY: wanted.ca_key,
-                CERTIFICATE: wanted.certificate,
-                KEY: wanted.key,
-            },
-        )
 
     async def _announce(self, bundle: bytes) -> bool:
         configuration, names = self._objects.configuration, self._objects.names
@@ -183,7 +193,9 @@ async def _renew(request: Request) -> Credentials:
 class OwnCertificate:
     """What this replica shows: follows the Secret, and waits with what is not trusted yet."""
 
-    def __init__(self, objects: CertificateObjects) -> None:
+    def __init__(self, client: KubeClient, objects: CertificateObjects) -> None:
+        """`client` writes from replicas that do not lead too."""
+        self._client = client
         self._objects = objects
         self._changed = asyncio.Event()
         self._loaded = asyncio.Event()
@@ -208,14 +220,37 @@ class OwnCertificate:
                 async with asyncio.timeout(seconds):
                     await self._changed.wait()
             except TimeoutError:
-                continue
+                if not self._loaded.is_set():
+                    await self._make_first()
+
+    async def _make_first(self) -> None:
+        """Fill the Secret, unless somebody else does meanwhile."""
+        objects = self._objects
+        secret = objects.secret
+        if not objects.secrets.synced or (secret and (secret.data or {}).get(CERTIFICATE)):
+            return
+        try:
+            made = await _renew(Request(names=objects.dns_names, trusted=objects.trusted))
+            manifest = objects.build_secret(made)
+            if secret is None:
+                await self._client.create(SECRETS, manifest)
+            else:
+                version = {"resourceVersion": secret.metadata.resource_version}
+                metadata = {**manifest["metadata"], **version}
+                await self._client.apply(SECRETS, {**manifest, "metadata": metadata})
+        except (KubeError, CertificateError) as error:
+            log.warning("The webhook's first certificate could not be made, trying again", error=str(error))
+        else:
+            log.info("Made the webhook's first certificate")
 
     def _look(self) -> float | None:
         """Serve what is to be served; return after how many seconds that may be something else."""
         secret = self._objects.secret
         data = (secret.data if secret else None) or {}
         pem = data.get(KEY, b"") + data.get(CERTIFICATE, b"")
-        if not pem or pem == self._pem:
+        if not pem:
+            return None if self._loaded.is_set() else FIRST_SECONDS
+        if pem == self._pem:
             return None
         if self._loaded.is_set() and (wait := self._seconds_until_trusted(data.get(CA_BUNDLE, b""))):
             return wait if wait > 0 else None
