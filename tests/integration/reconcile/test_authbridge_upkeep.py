@@ -3,9 +3,10 @@
 import asyncio
 import json
 import random
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,9 +43,12 @@ from kagenti_operator.runtime.telemetry.health import Health
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from tests.integration.reconcile.test_sandboxes import build_crd as build_sandbox_crd
 from tests.integration.reconcile.test_sandboxes import sandbox_path
+from tests.support.chart_permissions import granted_account
 from tests.support.cluster import Cluster
 from tests.support.expectations import expect_event
 
+ACCOUNT = "upkeep"
+VALUES = ("authbridge.enable=true", "authbridge.scc.name=kagenti-authbridge")
 PLATFORM_CONFIG = {"images": {"authbridge": "r/a:1", "authbridgeLite": "r/l:1", "proxyInit": "r/i:1"}}
 HASH = "kagenti.io/config-hash"
 SCC = "system:openshift:scc:kagenti-authbridge"
@@ -55,7 +59,7 @@ CERTIFICATES = "/apis/cert-manager.io/v1/namespaces/{}/certificates/{}"
 class Upkeep:
     """The feature at work in this process, and the writes that it sent."""
 
-    cluster: Cluster
+    kubeconfig: Path
     is_openshift: bool = False
     writes: list[str] = field(default_factory=list[str])
 
@@ -70,7 +74,7 @@ class Upkeep:
             authbridge_scc="kagenti-authbridge" if self.is_openshift else "",
         )
         rng, metrics = random.Random(3), Metrics()
-        connection = load_connection({"KUBECONFIG": str(self.cluster.admin_kubeconfig)})
+        connection = load_connection({"KUBECONFIG": str(self.kubeconfig)})
         mlflow = MLflowClient(token=FixedToken("unused"), rng=rng)
         async with (
             KubeClient(connection, observer=self.observe, rng=rng) as client,
@@ -117,9 +121,11 @@ def unfenced(client: KubeClient, events: EventRecorder) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def upkeep(cluster: Cluster, platform: Platform) -> Upkeep:
+async def upkeep(cluster: Cluster, platform: Platform) -> AsyncIterator[Upkeep]:
+    """With what the chart grants, and under its policies."""
     await platform.config_map(SYSTEM, "kagenti-platform-config", {"config.yaml": json.dumps(PLATFORM_CONFIG)})
-    return Upkeep(cluster)
+    async with granted_account(platform, ACCOUNT, openshift=True, more=VALUES):
+        yield Upkeep(await cluster.service_account_kubeconfig(SYSTEM, ACCOUNT))
 
 
 @pytest.fixture

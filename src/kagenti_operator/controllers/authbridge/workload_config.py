@@ -36,6 +36,7 @@ from kagenti_operator.controllers.authbridge.workload_facts import (
 from kagenti_operator.controllers.authbridge.workload_files import build_files, hash_of
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
+from kagenti_operator.controllers.list_now import list_now
 from kagenti_operator.kube.errors import ApiError, KubeError
 from kagenti_operator.kube.manifests import Manifest
 from kagenti_operator.kube.objects.models import LONGEST_FILE, WorkloadFile, shorten
@@ -174,7 +175,7 @@ class WorkloadConfigReconciler:
         with_pods = has_pods(workload)
         if file is None and with_pods and isinstance(outcome, Injected):
             # Admission writes it before there is a pod, but the cache may not have it yet.
-            file = await self._client.get(WORKLOAD_FILES, name, key.namespace)
+            file = next(iter(await list_now(self._client, WORKLOAD_FILES, key.namespace, name=name)), None)
         wanted = outcome.restart_hash if isinstance(outcome, Injected) else ""
         digest = hashlib.sha256(repr(inputs).encode()).hexdigest()
         before = self._decided.get(key)
