@@ -36,13 +36,14 @@ preflight: $(STAMP)
 	@$(BIN)/python -m kagenti_devcluster.toolchain.preflight
 
 .PHONY: binaries
-binaries: $(STAMP) ## Build what is missing of etcd, kube-apiserver, kubectl, ..., once per user
+binaries: $(STAMP) ## Build what is missing of etcd, kube-apiserver, kubectl, ..., and get Keycloak, once per user
 	@$(BIN)/python tools/build.py
 
-# What judges chart, bundle and workflows is for tests and lint only.
+# What judges chart, bundle and workflows is for tests and lint only; Keycloak takes a Maven client.
 .PHONY: demo-binaries
 demo-binaries: $(STAMP)
-	@$(BIN)/python tools/build.py --without kube-score --without actionlint --without bundle-validate
+	@$(BIN)/python tools/build.py --without kube-score --without actionlint --without bundle-validate \
+	  $(if $(KEYCLOAK),,--without keycloak)
 
 .PHONY: envs
 envs: $(STAMP) ## Make the Python environments of MLflow and of the weather agent, once per user
@@ -53,8 +54,8 @@ all-envs: $(STAMP) ## The same for every version of MLflow that platforms ship, 
 	@$(BIN)/python -m kagenti_devcluster.toolchain.environments --all
 
 .PHONY: demo
-demo: preflight demo-binaries $(if $(PROFILE),all-envs,envs) ## Run the whole job on a local cluster (ONCE=1: and leave nothing; PROFILE=name)
-	@$(BIN)/kagenti-devcluster demo $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONCE),--once)
+demo: preflight demo-binaries $(if $(PROFILE),all-envs,envs) ## Run the whole job on a local cluster (ONCE=1: and leave nothing; PROFILE=name; KEYCLOAK=1)
+	@$(BIN)/kagenti-devcluster demo $(if $(PROFILE),--profile $(PROFILE)) $(if $(KEYCLOAK),--keycloak) $(if $(ONCE),--once)
 
 # In the order in which they are named: what waits long comes first, and the unit tests fill the end.
 LONGEST_FIRST := --dist loadfile --no-loadscope-reorder

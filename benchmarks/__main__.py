@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import report
+from benchmarks.admission import measure_admission
 from benchmarks.agents import measure_agents
 from benchmarks.fleet import Size
 from benchmarks.fleets import measure_configured, measure_fleet
@@ -38,6 +39,7 @@ MEASUREMENTS: Mapping[str, Measure] = {
     "configured": lambda python, folder, profile: measure_configured(python, folder, LARGE, profile=profile),
     "100000-mock": lambda python, folder, profile: measure_large_fleet(python, folder, HUGE, profile=profile),
     "agents": lambda python, folder, profile: measure_agents(python, folder, profile=profile),
+    "admission": lambda python, folder, profile: measure_admission(python, folder, profile=profile),
     "labels": lambda _, folder, __: measure_labels(folder),
     "troubles": lambda python, folder, profile: measure_troubles(python, folder, LARGE, profile=profile),
     "soak": lambda python, folder, profile: measure_soak(python, folder, profile=profile),

@@ -15,7 +15,7 @@ from kagenti_devcluster.demo import steps_cluster, steps_operator
 from kagenti_devcluster.demo.report import Console
 from kagenti_devcluster.demo.stage import TEAM, Stage
 from kagenti_devcluster.host.launcher import start, stop
-from kagenti_devcluster.host.options import ClusterOptions, publish_mlflow
+from kagenti_devcluster.host.options import ClusterOptions, publish
 from kagenti_devcluster.profiles import PROFILES, Profile
 from kagenti_operator.contract import KAGENTI, Names
 from kagenti_operator.kube.auth.credentials import load_connection
@@ -97,7 +97,9 @@ def build_workload(name: str) -> Manifest:
 @asynccontextmanager
 async def open_stage(profile: Profile, directory: Path) -> AsyncGenerator[Stage]:
     """A cluster that looks like that platform, for as long as this lasts."""
-    options = ClusterOptions(directory=directory, profile=profile.name, published=publish_mlflow(profile))
+    options = ClusterOptions(
+        directory=directory, profile=profile.name, published=publish(profile, mlflow=True, keycloak=False)
+    )
     status = await asyncio.to_thread(start, options, die_with_parent=True)
     try:
         async with AsyncExitStack() as exits:

@@ -99,6 +99,9 @@ def _render(results: Results) -> str:
         parts.append(_table((title, ""), _huge(huge)))
     if "agents" in results:
         parts.append(_table(("configuring agents", ""), _agents(results["agents"])))
+    if "admission" in results:
+        head = ("AuthBridge's webhook, 100 pods per second in 1,000 namespaces", "p50 / p99 / max, ms")
+        parts.append(_table(head, _admission(results["admission"])))
     if "labels" in results:
         head = ("from a workload's label to its environment, on the local cluster", "p50 / max, s")
         parts.append(_table(head, _labels(results["labels"])))
@@ -153,6 +156,13 @@ def _agents(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "experiments per second by a bare client of MLflow, in the same run", f"{found['bare_per_second']}"
     yield "process start to the last agent, s", f"{found['last_agent_seconds']}"
     yield "CPU per agent, ms", f"{1000 * found['cpu_seconds'] / found['agents']:.1f}"
+
+
+def _admission(found: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    yield "from the caches (goal: p99 under 10 ms)", _reaction(found["known"])
+    yield "the first pod of a workload, whose file is written", _reaction(found["first"])
+    yield "CPU per pod, ms", f"{found['cpu_ms_per_pod']}"
+    yield "peak memory, MiB", f"{found['memory']['peak_mib']}"
 
 
 def _labels(found: dict[str, Any]) -> Iterable[tuple[str, str]]:

@@ -5,8 +5,10 @@ Usage: build.py [TOOL ...]          build what is missing (all tools without arg
        build.py --where             only tell where each binary is
        build.py --vet               have Go look through the programs here that are our own
 
-Each tool is a Go module of its own in this folder, and its binary goes into the user's cache under a digest
-of that module and the build flags, so nothing is built twice. Needs the standard library of Python 3.13 only.
+Each tool but Keycloak is a Go module of its own in this folder, and its binary goes into the user's cache
+under a digest of that module and the build flags, so nothing is built twice. Keycloak comes as its Maven
+artifact.
+Needs the standard library of Python 3.13 only.
 """
 
 import argparse
@@ -26,7 +28,7 @@ from pathlib import Path
 TOOLS_FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(TOOLS_FOLDER.parent / "src"))
 
-from kagenti_devcluster.toolchain import binaries, environments  # noqa: E402
+from kagenti_devcluster.toolchain import binaries, environments, keycloak  # noqa: E402
 from kagenti_devcluster.toolchain.cache import cache_dir, exclusive  # noqa: E402
 
 # Seconds from cold, downloads included, in this order: later ones find packages of earlier ones compiled.
@@ -42,6 +44,9 @@ MEASURED_SECONDS = {
     "bundle-validate": 60,
 }
 MEASURED_CORES = 2
+# Keycloak: 177 MB, then its own optimisation, which is one process.
+KEYCLOAK_SECONDS = 45
+NAMES = (*binaries.TOOLS, keycloak.NAME)
 # Linking is one process, so more cores than these no longer help.
 USEFUL_CORES = 8
 
@@ -53,22 +58,22 @@ class BuildFailed(Exception):
 def main() -> int:
     """Build the tools that are asked for and not there."""
     parser = argparse.ArgumentParser(description="Build the binaries of the local cluster and of the tests.")
-    parser.add_argument("tools", nargs="*", metavar="TOOL", help=f"one of {', '.join(binaries.TOOLS)}")
+    parser.add_argument("tools", nargs="*", metavar="TOOL", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("--without", metavar="TOOL", action="append", default=[], help="not this one")
     parser.add_argument("--where", action="store_true", help="only tell where each binary is")
     parser.add_argument("--vet", action="store_true", help="only go vet and gofmt for the Go code here")
     options = parser.parse_args()
-    if unknown := {*options.tools, *options.without} - set(binaries.TOOLS):
+    if unknown := {*options.tools, *options.without} - set(NAMES):
         parser.error(f"no such tool: {', '.join(sorted(unknown))}")
-    wanted = set(options.tools or binaries.TOOLS) - set(options.without)
-    names = [name for name in binaries.TOOLS if name in wanted]
+    wanted = set(options.tools or NAMES) - set(options.without)
+    names = [name for name in NAMES if name in wanted]
     if options.where:
         return where(names)
     try:
         if options.vet:
             return vet(toolchain())
-        build_missing(names)
-    except (BuildFailed, environments.EnvironmentFailed) as failure:
+        get_missing(names)
+    except (BuildFailed, environments.EnvironmentFailed, keycloak.KeycloakFailed) as failure:
         print(f"make binaries: {failure}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -84,11 +89,31 @@ def where(names: Sequence[str]) -> int:
     missing = 0
     for name in names:
         try:
-            print(f"{name:24} {binaries.find(name)}")
+            print(f"{name:24} {keycloak.find() if name == keycloak.NAME else binaries.find(name)}")
         except binaries.BinaryMissing as problem:
             missing = 1
             print(f"{name:24} {problem}")
     return missing
+
+
+def get_missing(names: Sequence[str]) -> None:
+    """Build what is missing, and get Keycloak, where it is wanted; that it cannot be is said first."""
+    wants_keycloak = keycloak.NAME in names
+    if wants_keycloak and not keycloak.home().is_dir():
+        keycloak.check_maven()
+    build_missing([name for name in names if name != keycloak.NAME])
+    if wants_keycloak:
+        get_keycloak()
+
+
+def get_keycloak() -> None:
+    """Get Keycloak by Maven and prepare it, once; both say little, and last less than a minute."""
+    folder = keycloak.home()
+    if not folder.is_dir():
+        with exclusive(cache_dir() / keycloak.NAME / ".lock", say):
+            say(f"{keycloak.NAME}: getting {keycloak.VERSION} by Maven, about {spell(KEYCLOAK_SECONDS)}")
+            keycloak.ensure(say)
+    say(f"{keycloak.NAME}: {keycloak.VERSION} at {folder}")
 
 
 def build_missing(names: Sequence[str]) -> None:

@@ -18,7 +18,7 @@ lock() {
 lock run pyproject.toml
 # What both distributions need, and the tools of development.
 lock dev pyproject.toml devcluster/pyproject.toml --group dev --no-emit-package kagenti-operator --constraints requirements/run.txt
-for list in build image agent go plot; do
+for list in build image agent go java plot; do
   lock "$list" "requirements/$list.in"
 done
 for list in mlflow-3.10 mlflow-3.14 mlflow-3.17; do

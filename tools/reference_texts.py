@@ -35,6 +35,16 @@ EVENTS: Mapping[str, tuple[str, str]] = {
         "operator's Deployment",
         "no workload has the configured labels, and some have others that agents are known by",
     ),
+    "AuthBridgeConfigNotWritten": (
+        "Namespace, ConfigMap, workload",
+        "a ConfigMap that AuthBridge needs was refused: the namespace's inputs, or a workload's file",
+    ),
+    "AuthBridgeNotResumed": ("workload", "a Sandbox was scaled down for its new file, and not up again"),
+    "AuthBridgeNotRolledOut": ("workload", "its file is new, and its pods could not be replaced"),
+    "AuthBridgeNotWritten": ("workload, pod", "what its pod needs could not be written: the pod is refused"),
+    "AuthBridgeRefused": ("workload, pod", "its pods are refused, or will be; the key to mend is named"),
+    "AuthBridgeWarning": ("workload, pod", "a setting is not followed, and what is done instead"),
+    "ClientNotRegistered": ("workload", "its client in Keycloak, or the Secret of it, could not be made"),
     "ClusterRoleMissing": ("MLflow CR", "there is no ClusterRole that the collector could be bound to"),
     "CollectorTokenRenewed": (
         "Deployment `otel-collector`",
@@ -48,6 +58,10 @@ EVENTS: Mapping[str, tuple[str, str]] = {
         "Deployment `otel-collector`",
         "a configuration that somebody else wrote stays until the operator's is complete",
     ),
+    "ConfigurationNotUsable": (
+        "ConfigMap `kagenti-feature-gates` or `kagenti-platform-config`",
+        "it does not parse: what it said last goes on to hold",
+    ),
     "ConfigurationNotWritten": (
         "Deployment `otel-collector`",
         "the collector's ConfigMap or its rollout was refused",
@@ -58,6 +72,12 @@ EVENTS: Mapping[str, tuple[str, str]] = {
     ),
     "ConsoleLinkNotDeleted": ("ConsoleLink", "the link to MLflow could not be deleted"),
     "ConsoleLinkNotWritten": ("MLflow CR", "the link to MLflow in OpenShift's console could not be written"),
+    "ConstraintsMissing": (
+        "operator's Deployment",
+        "OpenShift has no SecurityContextConstraints of that name for the sidecar",
+    ),
+    "ConstraintsNotGranted": ("Namespace", "RoleBinding `agent-authbridge-scc` could not be written"),
+    "ConstraintsNotRevoked": ("Namespace", "RoleBinding `agent-authbridge-scc` could not be deleted"),
     "DashboardAddressNotWritten": (
         "ConfigMap `kagenti-ui-config`",
         "MLflow's address could not be written for the platform's interface",
@@ -120,6 +140,11 @@ EVENTS: Mapping[str, tuple[str, str]] = {
         "Deployment `otel-collector`",
         "its first rollout waits for an MLflow that is on its way",
     ),
+    "TLSBridgeNotReady": ("workload", "the Issuer or the Certificate of its TLS bridge was refused"),
+    "TLSBridgeWithoutCertificate": (
+        "workload",
+        "the TLS bridge needs cert-manager, which is not there, or has issued no certificate yet",
+    ),
     "TokenNotSent": ("MLflow CR", "its address is `http://`, so the collector sends no token"),
     "TokenSentUnencrypted": ("MLflow CR", "its address is `http://`, and the token is sent all the same"),
     "WorkspaceNotConfigured": ("MLflow CR", "`mlflow.workspace` is empty: MLflow refuses every span"),
@@ -132,9 +157,13 @@ EVENTS: Mapping[str, tuple[str, str]] = {
 # Words of the controllers that look like reasons and are none.
 NO_EVENTS = {
     "ApplicationMenu",
+    "IfNotPresent",
     "OnDelete",
     "ReadWriteOnce",
+    "ReplicaSet",
     "ServiceAccount",
+    "StatefulSet",
+    "TlsContext",
     "TokenRequest",
     # Of the metric kagenti_spans_refused; the Event of it is AccessNotGranted.
     "WorkspaceNotGranted",

@@ -95,6 +95,34 @@ class Names:
         """On the collector's pod template: when it was last rolled for a new token."""
         return f"{self.domain}/otel-token-renewed-at"
 
+    def key(self, name: str) -> str:
+        """A label or annotation of the platform, such as `kagenti.io/inject`."""
+        return f"{self.domain}/{name}"
+
+    def prefixed(self, name: str) -> str:
+        """An object or label that begins with the platform's name, such as `kagenti-feature-gates`."""
+        return f"{self.prefix}-{name}"
+
+    @property
+    def webhook_name(self) -> str:
+        """The webhook in its configuration."""
+        return f"inject.{self.domain}"
+
+    @property
+    def webhook_configuration(self) -> str:
+        """The MutatingWebhookConfiguration, as the chart names it."""
+        return f"{self.deployment}-webhook"
+
+    @property
+    def webhook_service(self) -> str:
+        """The Service of the webhook, as the chart names it."""
+        return f"{self.deployment}-webhook-service"
+
+    @property
+    def webhook_secret(self) -> str:
+        """The Secret with the webhook's certificate, as the chart names it."""
+        return f"{self.operator or f'{self.prefix}-operator'}-webhook-server-cert"
+
     def mlflow_annotation(self, name: str) -> str:
         """An annotation of agents and of their Roles."""
         return f"mlflow.{self.domain}/{name}"
@@ -218,3 +246,99 @@ LOG_CRD_DETECTED = "MLflow CRD detected, discovering MLflow CR"
 LOG_CR_AVAILABLE = "Found available MLflow CR"
 LOG_EXPERIMENT = "Created/found MLflow experiment"
 LOG_BOOTSTRAP_COMPLETE = "OTel collector bootstrap complete"
+
+# --- 6. AuthBridge ----------------------------------------------------------------------------------------
+
+WEBHOOK_PORT = 9443
+WEBHOOK_PATH = "/mutate-workloads-authbridge"
+# Labels, by `Names.key`.
+TYPE_LABEL = "type"
+AGENT_TYPE = "agent"
+TOOL_TYPE = "tool"
+INJECT_LABEL = "inject"
+INJECT_DISABLED = "disabled"
+ENVOY_INJECT_LABEL = "envoy-proxy-inject"
+SPIFFE_INJECT_LABEL = "spiffe-helper-inject"
+# On what admission wrote, with this value.
+AUTHBRIDGE_MANAGED_LABEL = "managed-by"
+AUTHBRIDGE_MANAGED = "webhook"
+# On a namespace's `authbridge-config` that was filled in: "true".
+AUTHBRIDGE_DEFAULTS_LABEL = "defaults"
+# Annotations, by `Names.key`.
+AUTHBRIDGE_MODE_ANNOTATION = "authbridge-mode"
+CREDENTIALS_ANNOTATION = "keycloak-client-credentials-secret-name"
+INBOUND_EXCLUDE_ANNOTATION = "inbound-ports-exclude"
+OUTBOUND_EXCLUDE_ANNOTATION = "outbound-ports-exclude"
+AUTHBRIDGE_HASH_ANNOTATION = "config-hash"
+# By `Names.prefixed`: the label of namespaces, two ConfigMaps, the field manager, the beginning of Secrets.
+ENABLED_LABEL = "enabled"
+FEATURE_GATES = "feature-gates"
+FEATURE_GATES_KEY = "feature-gates.yaml"
+PLATFORM_CONFIG = "platform-config"
+AUTHBRIDGE_MANAGER = "webhook"
+CLIENT_CREDENTIALS = "keycloak-client-credentials"
+# ConfigMaps of an agent's namespace.
+AUTHBRIDGE_CONFIG = "authbridge-config"
+AUTHBRIDGE_RUNTIME_CONFIG = "authbridge-runtime-config"
+AUTHPROXY_ROUTES = "authproxy-routes"
+SPIFFE_HELPER_CONFIG = "spiffe-helper-config"
+ENVOY_CONFIG = "envoy-config"
+# The key of `platform-config`, of `authbridge-runtime-config`, and of a workload's own file.
+CONFIG_KEY = "config.yaml"
+ENVOY_CONFIG_KEY = "envoy.yaml"
+# The two files of a workload: ConfigMaps.
+WORKLOAD_CONFIG_PREFIX = "authbridge-config-"
+WORKLOAD_ENVOY_PREFIX = "envoy-config-"
+# Keys of `authbridge-config`.
+KEYCLOAK_URL_KEY = "KEYCLOAK_URL"
+KEYCLOAK_REALM_KEY = "KEYCLOAK_REALM"
+ISSUER_KEY = "ISSUER"
+CLIENT_AUTH_KEY = "CLIENT_AUTH_TYPE"
+JWT_AUDIENCE_KEY = "JWT_AUDIENCE"
+OUTBOUND_POLICY_KEY = "DEFAULT_OUTBOUND_POLICY"
+FEDERATED_JWT = "federated-jwt"
+CLIENT_SECRET_AUTH = "client-secret"
+# Plugins of the sidecar, and what it may be to Keycloak.
+JWT_VALIDATION = "jwt-validation"
+TOKEN_EXCHANGE = "token-exchange"
+SPIFFE_IDENTITY = "spiffe"
+OUTBOUND_POLICIES = ("passthrough", "exchange")
+# Of a workload's Secret with credentials.
+CLIENT_ID_FILE = "client-id.txt"
+CLIENT_SECRET_FILE = "client-secret.txt"
+# Containers and volumes of an injected pod.
+SIDECAR = "authbridge-proxy"
+ENVOY_SIDECAR = "envoy-proxy"
+PROXY_INIT = "proxy-init"
+SPIFFE_DRIVER = "csi.spiffe.io"
+TLS_BRIDGE_FOLDER = "/etc/authbridge/tls-bridge-ca"
+LOOPBACK = "127.0.0.1"
+# Ports that the sidecar itself listens on, beside the two that are chosen for each pod.
+TRANSPARENT_PORT = 8082
+TRANSPARENT_INBOUND_PORT = 8083
+HEALTH_PORT = 9091
+STATS_PORT = 9093
+EXT_PROC_PORT = 9090
+SESSION_PORT = 9094
+RESERVED_PORTS = (TRANSPARENT_PORT, TRANSPARENT_INBOUND_PORT, HEALTH_PORT, STATS_PORT, SESSION_PORT)
+# What keeps a namespace's `authbridge-config` filled in, and the RoleBinding to OpenShift's constraints.
+KEYCLOAK_NAMESPACE = "keycloak"
+KEYCLOAK_SERVICE = "keycloak-service"
+# Keys `username` and `password` of the administrator, as Keycloak's own operator makes it.
+KEYCLOAK_ADMIN_SECRET = "keycloak-initial-admin"
+KEYCLOAK_PORT = 8080
+KEYCLOAK_NAMESPACE_KEY = "KEYCLOAK_NAMESPACE"
+SPIFFE_ALIAS_KEY = "SPIFFE_IDP_ALIAS"
+CREDENTIAL_TIMEOUT_KEY = "CREDENTIAL_WAIT_TIMEOUT"
+EXPECTED_AUDIENCE_KEY = "EXPECTED_AUDIENCE"
+SPIFFE_ALIAS = "spire-spiffe"
+CREDENTIAL_TIMEOUT = "120s"
+SCC_BINDING = "agent-authbridge-scc"
+SCC_ROLE_PREFIX = "system:openshift:scc:"
+KUBERNETES_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+# On a Sandbox's pod template: the operator suspended it, and has not resumed it.
+AUTHBRIDGE_RESUME_ANNOTATION = "resume"
+# On a workload's file: which hash all of its pods have.
+AUTHBRIDGE_PODS_ANNOTATION = "pods-config-hash"
+TLS_BRIDGE_ISSUER = "authbridge-tls-bridge-selfsigned"
+TLS_BRIDGE_SUFFIX = "-tls-bridge-ca"

@@ -18,7 +18,7 @@ from kagenti_devcluster.demo.stage import COLLECTOR, TEAM, Stage
 from kagenti_devcluster.demo.waiting import NotYet
 from kagenti_devcluster.demo.workloads import environment, is_rolled_out, workload_path
 from kagenti_devcluster.host.launcher import start, stop
-from kagenti_devcluster.host.options import ClusterOptions, publish_mlflow
+from kagenti_devcluster.host.options import ClusterOptions, publish
 from kagenti_devcluster.host.status import Status
 from kagenti_devcluster.profiles import PROFILES
 from tests.e2e.reading import read
@@ -51,7 +51,9 @@ def cluster(
 ) -> Iterator[tuple[ClusterOptions, Status]]:
     """A cluster that looks like one of the platforms."""
     profile = PROFILES[request.param]
-    options = ClusterOptions(directory=tmp_path, profile=profile.name, published=publish_mlflow(profile))
+    options = ClusterOptions(
+        directory=tmp_path, profile=profile.name, published=publish(profile, mlflow=True, keycloak=False)
+    )
     status = start(options, die_with_parent=True)
     yield options, status
     stop(tmp_path)

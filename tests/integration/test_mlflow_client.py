@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from kagenti_devcluster.testing.mlflow_server import MLflowServer, running_mlflow
+from kagenti_operator.http.retry import RetryPolicy
 from kagenti_operator.kube.auth.rotation import FixedToken
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
-from kagenti_operator.mlflow.retry import RetryPolicy
 from tests.support.cluster import Cluster
 from tests.support.mlflow_tenants import EXPERIMENTS, Tenants, ask
 

@@ -5,13 +5,13 @@ import random
 
 import pytest
 
+from kagenti_operator.http.retry import RetryPolicy
 from kagenti_operator.kube.auth.connection import Connection
 from kagenti_operator.kube.auth.rotation import FixedToken
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.mlflow.retry import RetryPolicy
 from kagenti_operator.requests_sent import count_request, counting
 from tests.support.misbehaving_server import Answer, serving
 from tests.support.peer import running_peer

@@ -115,3 +115,47 @@ true
 - --platform-name={{ include "kagenti-operator.prefix" . }}
 - --platform-namespace={{ include "kagenti-operator.platformNamespace" . }}
 {{- end }}
+
+{{- /* The Secret with the webhook's certificate, as the operator names it too. */}}
+{{- define "kagenti-operator.webhookCertificate" -}}
+{{ .Values.fullnameOverride | default (printf "%s-operator" (include "kagenti-operator.prefix" .)) }}-webhook-server-cert
+{{- end }}
+
+{{- /* Name of that Secret where somebody else fills it and the pod mounts it, else empty. */}}
+{{- define "kagenti-operator.mountedWebhookCertificate" -}}
+{{- if and (.Values.authbridge).enable (ne (.Values.authbridge.certificate | default "own") "own") -}}
+{{ include "kagenti-operator.webhookCertificate" . }}
+{{- end }}
+{{- end }}
+
+{{/* What is known of Keycloak, as arguments. */}}
+{{- define "kagenti-operator.keycloakArguments" -}}
+{{- $keycloak := .Values.keycloak | default dict -}}
+- --keycloak-namespace={{ $keycloak.namespace | default "keycloak" }}
+{{- if ((.Values.authbridge).clientRegistration).enable }}
+- --enable-client-registration
+{{- end }}
+{{- with $keycloak.url }}
+- {{ printf "--keycloak-url=%s" . | quote }}
+{{- end }}
+{{- with $keycloak.publicURL }}
+- {{ printf "--keycloak-public-url=%s" . | quote }}
+{{- end }}
+{{- with $keycloak.realm }}
+- {{ printf "--keycloak-realm=%s" . | quote }}
+{{- end }}
+{{- range $keycloak.furtherRealms }}
+- {{ printf "--keycloak-further-realm=%s" . | quote }}
+{{- end }}
+{{- with $keycloak.caFile }}
+- {{ printf "--keycloak-ca-file=%s" . | quote }}
+{{- end }}
+{{- end }}
+
+{{- /* The SecurityContextConstraints that pods with a sidecar may use, on OpenShift; empty: none. */}}
+{{- define "kagenti-operator.authbridgeConstraints" -}}
+{{- $scc := (.Values.authbridge).scc | default dict }}
+{{- if and (.Values.authbridge).enable (include "kagenti-operator.openshift" .) -}}
+{{ $scc.name | default (ternary (printf "%s-authbridge" (include "kagenti-operator.prefix" .)) "" (eq $scc.create true)) }}
+{{- end }}
+{{- end }}

@@ -6,6 +6,9 @@ said by values.schema.json, which has no words for why two do not go together. *
 {{- $grafana := .Values.grafanaDashboard | default dict }}
 {{- $console := .Values.openshiftConsole | default dict }}
 {{- $said := list }}
+{{- if and (.Values.authbridge).enable (eq (int $metrics.port) 9443) }}
+{{- $said = append $said "metrics.port is 9443, where the webhook of authbridge.enable is: take another" }}
+{{- end }}
 {{- if and $console.link (not .Values.mlflow.enable) }}
 {{- $said = append $said "openshiftConsole.link is a link to MLflow, but mlflow.enable is false" }}
 {{- end }}

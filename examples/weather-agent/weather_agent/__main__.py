@@ -1,4 +1,7 @@
-"""`python -m weather_agent`: serve on PORT (8000), as AGENT_URL for whoever reads the agent's card."""
+"""`python -m weather_agent`: serve on PORT (8000), as AGENT_URL for whoever reads the agent's card.
+
+With WEATHER_URL the weather comes from a server, which is asked with the caller's token.
+"""
 
 import os
 import sys
@@ -17,7 +20,8 @@ def main() -> int:
     except KeyError as missing:
         print(f"weather-agent: {missing.args[0]} is not set: it names the model to ask", file=sys.stderr)
         return 1
-    app = build_app(model, os.environ.get("AGENT_URL", f"http://localhost:{port}/"))
+    url = os.environ.get("AGENT_URL", f"http://localhost:{port}/")
+    app = build_app(model, url, os.environ.get("WEATHER_URL", ""))
     # Every interface of the pod's own network.
     uvicorn.run(app, host=os.environ.get("HOST", "0.0.0.0"), port=port, log_level="info")
     return 0

@@ -51,15 +51,19 @@ class Model:
 class WeatherAgent:
     """Answers one question at a time, or many at once; holds nothing between them."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, tool_url: str = "") -> None:
+        """With a `tool_url` the tool is a server, which is called with the caller's own token."""
         self._model = model
+        self._tool_url = tool_url
+        self._http = httpx.AsyncClient(timeout=_TIMEOUT_SECONDS)
         transport = httpx.AsyncClient(verify=model.verify, timeout=_TIMEOUT_SECONDS)
         # Clients insist on a key, also where the server asks for none.
         self._client = AsyncOpenAI(base_url=model.url, api_key=model.token or "none", http_client=transport)
 
     async def close(self) -> None:
-        """Close the connections to the model."""
+        """Close the connections to the model and the tool."""
         await self._client.close()
+        await self._http.aclose()
 
     async def answer(self, question: str, headers: Mapping[str, str], *, conversation: str) -> str:
         """Return the answer in words; `headers` are the request's, for its `traceparent`.
@@ -69,11 +73,11 @@ class WeatherAgent:
         with telemetry.agent_span(
             question, headers, conversation=conversation, model=self._model.name
         ) as span:
-            text = await self._converse(question)
+            text = await self._converse(question, headers.get("authorization", ""))
             telemetry.tell_answer(span, text)
         return text
 
-    async def _converse(self, question: str) -> str:
+    async def _converse(self, question: str, authorization: str) -> str:
         messages: list[Any] = [
             {"role": "system", "content": _INSTRUCTIONS},
             {"role": "user", "content": question},
@@ -84,7 +88,7 @@ class WeatherAgent:
             if not calls:
                 return message.get("content") or ""
             messages.append(message)
-            messages += [self._call(call) for call in calls]
+            messages += [await self._call(call, authorization) for call in calls]
         raise NoAnswer(f"the model called tools {_MAX_TURNS} times and did not answer")
 
     async def _ask(self, messages: list[Any]) -> dict[str, Any]:
@@ -101,10 +105,14 @@ class WeatherAgent:
             telemetry.tell_completion(span, found)
         return found["choices"][0]["message"]
 
-    def _call(self, call: Mapping[str, Any]) -> dict[str, Any]:
+    async def _call(self, call: Mapping[str, Any], authorization: str) -> dict[str, Any]:
         name, arguments = call["function"]["name"], call["function"]["arguments"]
         with telemetry.tool_span(name, weather.DESCRIPTION, call["id"], arguments) as span:
-            known = name == weather.NAME
-            result = weather.get_weather(arguments) if known else {"error": f"there is no tool {name}"}
+            if name != weather.NAME:
+                result = {"error": f"there is no tool {name}"}
+            elif self._tool_url:
+                result = await weather.ask_server(self._http, self._tool_url, arguments, authorization)
+            else:
+                result = weather.get_weather(arguments)
             telemetry.tell_result(span, result)
         return {"role": "tool", "tool_call_id": call["id"], "content": json.dumps(result)}

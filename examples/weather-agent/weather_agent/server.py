@@ -69,9 +69,9 @@ def build_card(url: str) -> AgentCard:
     )
 
 
-def build_app(model: Model, url: str) -> Starlette:
+def build_app(model: Model, url: str, tool_url: str = "") -> Starlette:
     """The whole server; spans left over at its end are still sent."""
-    agent = WeatherAgent(model)
+    agent = WeatherAgent(model, tool_url)
     card = build_card(url)
     handler = DefaultRequestHandler(
         agent_executor=Executor(agent), task_store=InMemoryTaskStore(), agent_card=card

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import httpx
+
 _WEATHER = {
     "berlin": ("Berlin", 14, "light rain", 19),
     "boston": ("Boston", 17, "clear", 11),
@@ -46,3 +48,19 @@ def get_weather(arguments: str) -> dict[str, Any]:
         return {"error": f"no weather station in {city}", "cities": [name for name, *_ in _WEATHER.values()]}
     name, celsius, sky, wind = found
     return {"city": name, "temperature_celsius": celsius, "conditions": sky, "wind_kmh": wind}
+
+
+async def ask_server(
+    client: httpx.AsyncClient, url: str, arguments: str, authorization: str
+) -> dict[str, Any]:
+    """Have a server answer the model's call, in the caller's name; a failure is an `error` as above."""
+    headers = {
+        "Content-Type": "application/json",
+        **({"Authorization": authorization} if authorization else {}),
+    }
+    try:
+        answer = await client.post(url, content=arguments, headers=headers)
+        found = answer.json()
+    except (httpx.HTTPError, ValueError) as error:
+        return {"error": f"the weather server does not answer: {error}"}
+    return found if isinstance(found, dict) else {"error": "the weather server answers with no object"}

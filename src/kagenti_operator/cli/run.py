@@ -16,7 +16,7 @@ from pathlib import Path
 import structlog
 
 from kagenti_operator import contract
-from kagenti_operator.cli import metrics_server
+from kagenti_operator.cli import keycloak_flags, metrics_server, webhook_server
 from kagenti_operator.cli.errors import ExitStatus, UsageError
 from kagenti_operator.cli.flags import (
     Commands,
@@ -30,6 +30,7 @@ from kagenti_operator.cli.flags import (
     seconds,
 )
 from kagenti_operator.controllers.agents.experiments import RETRIES
+from kagenti_operator.controllers.authbridge import registration_feature
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.mlflow.client_token import ClientToken
@@ -62,7 +63,7 @@ from kagenti_operator.runtime.election.lease import LeaseClient
 from kagenti_operator.runtime.telemetry.events import EventRecorder
 from kagenti_operator.runtime.telemetry.health import Health
 from kagenti_operator.runtime.telemetry.informer_metrics import InformerMetrics
-from kagenti_operator.runtime.telemetry.listener import CannotListenError, Listener
+from kagenti_operator.runtime.telemetry.listener import BindAddress, CannotListenError, Listener
 from kagenti_operator.runtime.telemetry.logging import configure
 from kagenti_operator.runtime.telemetry.metrics import Metrics
 from kagenti_operator.runtime.telemetry.serving_certificate import CertificateError
@@ -90,6 +91,19 @@ def add_parser(commands: Commands) -> None:
         "--enable-console-link",
         default=False,
         text="keep a link to MLflow in OpenShift's web console, with --enable-mlflow",
+    )
+    add_boolean(
+        parser,
+        "--enable-authbridge",
+        default=False,
+        text="serve the admission webhook that gives agents' pods their authentication sidecar",
+    )
+    parser.add_argument(
+        "--authbridge-scc",
+        default="",
+        metavar="NAME",
+        help="SecurityContextConstraints that pods with a sidecar may use on OpenShift; without them their "
+        "calls are not redirected there (default: none)",
     )
     add_boolean(
         parser,
@@ -172,6 +186,8 @@ def add_parser(commands: Commands) -> None:
         metavar="NAME",
         help="the lease, in the operator's namespace (default: b7c4ae34.kagenti.dev, by the platform's name)",
     )
+    webhook_server.add_flags(parser)
+    keycloak_flags.add_flags(parser)
     metrics_server.add_flags(parser)
     parser.add_argument(
         "--health-probe-bind-address",
@@ -196,6 +212,7 @@ def main(args: argparse.Namespace) -> int:
     settings = build_settings(args)
     # Told before anything is asked of a cluster.
     metrics_server.load_certificate(args)
+    webhook_server.check_flags(args)
     try:
         connection = load_connection(os.environ)
         return asyncio.run(_run(args, settings, connection))
@@ -226,6 +243,10 @@ def build_settings(args: argparse.Namespace) -> Settings:
         enable_mlflow=args.enable_mlflow,
         enable_otel_bootstrap=args.enable_otel_bootstrap,
         enable_console_link=args.enable_console_link,
+        enable_authbridge=args.enable_authbridge,
+        authbridge_scc=args.authbridge_scc,
+        webhook_address=args.webhook_bind_address or BindAddress("", contract.WEBHOOK_PORT),
+        webhook_cert_path=args.webhook_cert_path,
         mlflow_create_operand=args.mlflow_create_operand,
         mlflow_workspace=args.mlflow_workspace or None,
         mlflow_experiment_name=(experiment or names.default_experiment).strip(),
@@ -234,6 +255,7 @@ def build_settings(args: argparse.Namespace) -> Settings:
         mlflow_poll_seconds=args.mlflow_poll_interval,
         agents_mlflow_address=args.agents_mlflow_address,
         max_concurrent_rolls=args.max_concurrent_rolls,
+        **keycloak_flags.build_settings(args, names),
     )
 
 
@@ -291,15 +313,22 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
         mlflow, agents_mlflow = build_mlflow(), build_mlflow(policy=RETRIES)
         for opened in (mlflow, agents_mlflow):
             open_things.push_async_callback(opened.close)
+        keycloak = None
+        if settings.enable_client_registration:
+            keycloak = registration_feature.build_keycloak(settings, client, rng)
+            open_things.push_async_callback(keycloak.close)
         dependencies = Dependencies(
             settings=settings,
             client=client,
+            unfenced=plain,
             informers=SharedInformers(client, rng),
             mlflow=mlflow,
             agents_mlflow=agents_mlflow,
             events=events,
+            unfenced_events=EventRecorder(plain, instance=instance, rng=rng, controller=manager_name),
             metrics=metrics,
             rng=rng,
+            keycloak=keycloak,
         )
         features = build_features(dependencies)
         if asks_mlflow:
@@ -358,8 +387,11 @@ def _build_manager(
     informers = tuple(dict.fromkeys(informer for feature in features for informer in feature.informers))
     metrics.registry.register(InformerMetrics(informers))
     for feature in features:
+        health.ready.update(feature.ready)
         health.notes.update(feature.notes)
     always: dict[str, Runnable] = {"events": dependencies.events.run}
+    for feature in features:
+        always.update(feature.always)
     if args.health_probe_bind_address:
         always["probes"] = Listener("probes", health.build_app(), args.health_probe_bind_address).run
     if args.metrics_bind_address:

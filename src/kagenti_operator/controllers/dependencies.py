@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from kagenti_operator.controllers.settings import Settings
 from kagenti_operator.controllers.suspended import Suspended
+from kagenti_operator.keycloak.client import KeycloakClient
+from kagenti_operator.keycloak.errors import KeycloakError
 from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.mlflow.client import MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
@@ -21,17 +23,22 @@ from kagenti_operator.runtime.telemetry.metrics import Metrics
 class Dependencies:
     """Clients, caches and recorders; `agents_mlflow` gives up sooner than `mlflow`: queues move on.
 
-    `budget`: what each namespace may cost, for every controller that works for tenants.
+    `unfenced`: writes from replicas that do not lead too, with an Event recorder of its own: for what every
+    replica serves. `keycloak`: None where clients are not registered. `budget`: what each namespace may cost,
+    for every controller that works for tenants.
     """
 
     settings: Settings
     client: KubeClient
+    unfenced: KubeClient
     informers: SharedInformers
     mlflow: MLflowClient
     agents_mlflow: MLflowClient
     events: EventRecorder
+    unfenced_events: EventRecorder
     metrics: Metrics
     rng: random.Random
+    keycloak: KeycloakClient | None = None
     suspended: Suspended = field(default_factory=Suspended)
     budget: RequestBudget = field(default_factory=RequestBudget)
 
@@ -45,8 +52,8 @@ class Dependencies:
     def controller[K: Hashable](
         self, name: str, reconcile: Reconcile[K], *, queue: WorkQueue[K] | None = None, workers: int = 1
     ) -> Controller[K]:
-        """A controller whose failures to reach MLflow are expected ones."""
-        expected = (MLflowError,)
+        """A controller whose failures to reach MLflow and Keycloak are expected ones."""
+        expected = (MLflowError, KeycloakError)
         return build_controller(
             name, reconcile, self.metrics, self.rng, queue=queue, workers=workers, expected=expected
         )

@@ -17,8 +17,9 @@ from kagenti_operator.runtime.telemetry.health import Check
 class Feature:
     """What a feature owns; several may share an informer.
 
-    `permissions`: what it surely writes; what its informers read follows from these. `leading`: tasks that
-    run beside the controllers, on the replica that leads. `notes`: what `/readyz` says though all is well.
+    `permissions`: what it surely writes; what its informers read follows from these. `always`: tasks of
+    every replica. `leading`: tasks that run beside the controllers, on the replica that leads. `ready`: what
+    `/readyz` waits for. `notes`: what it says though all is well.
     """
 
     name: str
@@ -26,5 +27,7 @@ class Feature:
     controllers: tuple[Controller[Any], ...] = ()
     permissions: tuple[Permission, ...] = ()
     metrics: tuple[MetricsCollector, ...] = ()
+    always: Mapping[str, Runnable] = field(default_factory=dict[str, Runnable])
+    ready: Mapping[str, Check] = field(default_factory=dict[str, Check])
     leading: Mapping[str, Runnable] = field(default_factory=dict[str, Runnable])
     notes: Mapping[str, Check] = field(default_factory=dict[str, Check])

@@ -10,6 +10,7 @@ from kagenti_operator.kube.client import KubeClient
 from kagenti_operator.kube.errors import ApiError
 from kagenti_operator.kube.objects.models import KubeObject
 from kagenti_operator.kube.resources import CUSTOM_RESOURCE_DEFINITIONS
+from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Added, Event, ObjectCache, Selection
 from kagenti_operator.runtime.cache.shared_informers import SharedInformers
 from kagenti_operator.runtime.observable import Observable
@@ -29,11 +30,23 @@ def _crd_group(obj: KubeObject) -> tuple[str, ...]:
     return (obj.metadata.name.partition(".")[2],)
 
 
-def build_feature(dependencies: Dependencies, openshift: Observable[bool | None]) -> Feature:
-    """Follow CRDs; what is found goes into `openshift`."""
-    crds = dependencies.informers.get(
+def follow_definitions(dependencies: Dependencies) -> Observable[bool | None]:
+    """Whether CRDs of OpenShift's are defined: what a replica knows of it that does not lead."""
+    crds = _crds(dependencies)
+    defined = Observable[bool | None](None)
+    crds.subscribe(lambda _: defined.set(bool(crds.cache.by_index(BY_GROUP, OPENSHIFT))))
+    return defined
+
+
+def _crds(dependencies: Dependencies) -> Informer[KubeObject]:
+    return dependencies.informers.get(
         Selection(resource=CUSTOM_RESOURCE_DEFINITIONS, indexes=((BY_GROUP, _crd_group),))
     )
+
+
+def build_feature(dependencies: Dependencies, openshift: Observable[bool | None]) -> Feature:
+    """Follow CRDs; what is found goes into `openshift`."""
+    crds = _crds(dependencies)
     # Replicas that wait for the lease follow CRDs too, so that they can take over at once.
     crds.subscribe(lambda event: retry_informers(dependencies.informers, event))
     reconciler = OpenShiftReconciler(dependencies.client, crds.cache, openshift)

@@ -3,6 +3,8 @@
 from kagenti_operator.controllers import openshift, platform_operator
 from kagenti_operator.controllers.agents import feature as agents
 from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.authbridge import feature as authbridge
+from kagenti_operator.controllers.authbridge.accounts import build_further_accounts
 from kagenti_operator.controllers.collector import feature as collector
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
@@ -24,11 +26,17 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
     features = [
         Feature(name="operator", metrics=(BuildMetrics(),), leading={"leading": leading.run}),
     ]
+    is_openshift = Observable[bool | None](None)
+    if settings.enable_authbridge or settings.enable_mlflow or settings.enable_otel_bootstrap:
+        features.append(openshift.build_feature(dependencies, is_openshift))
+    further = None
+    if settings.enable_authbridge:
+        deciding = authbridge.build_facts(dependencies)
+        features += authbridge.build_features(dependencies, deciding)
+        further = build_further_accounts(dependencies, deciding) if settings.enable_mlflow else None
     if not (settings.enable_mlflow or settings.enable_otel_bootstrap):
         return tuple(features)
     features.append(platform_operator.build_feature(dependencies))
-    is_openshift = Observable[bool | None](None)
-    features.append(openshift.build_feature(dependencies, is_openshift))
     found = MLflowFacts(dependencies.informers)
     traces = Observable[TracesURL | None](None)
     access = Access(AccessFacts(dependencies), AgentFacts(dependencies)) if settings.enable_mlflow else None
@@ -44,7 +52,7 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
         features += [
             mlflow.build_feature(dependencies, found, gone),
             collector.build_access_feature(dependencies, found, access, own, gone, facts, leading),
-            agents.build_feature(dependencies, found, access.agents, is_openshift, gone, own),
+            agents.build_feature(dependencies, found, access.agents, is_openshift, gone, own, further),
         ]
         if settings.enable_console_link:
             features.append(console_link.build_feature(dependencies, found))

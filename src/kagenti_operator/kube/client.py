@@ -190,8 +190,12 @@ class KubeClient:
         body: Mapping[str, Any],
         *,
         field_manager: str | None = None,
+        force: bool = True,
     ) -> T:
-        """Server-side apply: make the body's fields so and own them, whoever did; creates what is absent."""
+        """Server-side apply: make the body's fields so and own them, whoever did; creates what is absent.
+
+        Without `force` it raises `conflict` where another manager has a field otherwise.
+        """
         name, namespace = body["metadata"]["name"], body["metadata"].get("namespace")
         return await self._write(
             "PATCH",
@@ -200,7 +204,7 @@ class KubeClient:
             _what("apply", resource, name, namespace),
             body,
             APPLY_PATCH,
-            {"force": "true", "fieldManager": field_manager or self._field_manager},
+            {"force": str(force).lower(), "fieldManager": field_manager or self._field_manager},
         )
 
     async def merge_patch[T: KubeObject](

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from kagenti_operator.contract import Names
 from kagenti_operator.kube.objects import agents as agent_models
+from kagenti_operator.kube.objects import certificates as certificate_models
 from kagenti_operator.kube.objects import models
 from kagenti_operator.kube.objects import rbac as rbac_models
 from kagenti_operator.kube.objects import workloads as workload_models
@@ -64,11 +65,20 @@ class Resource[T: KubeObject]:
 RBAC = "rbac.authorization.k8s.io"
 
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.ConfigMap)
+# With who owns which field.
+SHARED_CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap", models.SharedConfigMap)
+WORKLOAD_FILES = Resource("", "v1", "configmaps", "ConfigMap", models.WorkloadFile)
+SECRETS = Resource("", "v1", "secrets", "Secret", models.Secret)
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", KubeObject, namespaced=False)
 PODS = Resource("", "v1", "pods", "Pod", workload_models.Pod)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event", KubeObject)
 SERVICE_ACCOUNTS = Resource("", "v1", "serviceaccounts", "ServiceAccount", KubeObject)
 SERVICES = Resource("", "v1", "services", "Service", KubeObject)
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", models.EndpointSlice)
+# Only to know which there are.
+STATEFUL_SET_NAMES = Resource("apps", "v1", "statefulsets", "StatefulSet", KubeObject, metadata_only=True)
+# Only to know whose they are.
+REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", models.LabelledObject, metadata_only=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", workload_models.Workload)
 CLUSTER_ROLES = Resource(RBAC, "v1", "clusterroles", "ClusterRole", KubeObject, namespaced=False)
 ROLES = Resource(RBAC, "v1", "roles", "Role", rbac_models.Role)
@@ -95,6 +105,19 @@ CUSTOM_RESOURCE_DEFINITIONS = Resource(
     namespaced=False,
     metadata_only=True,
 )
+MUTATING_WEBHOOK_CONFIGURATIONS = Resource(
+    "admissionregistration.k8s.io",
+    "v1",
+    "mutatingwebhookconfigurations",
+    "MutatingWebhookConfiguration",
+    models.MutatingWebhookConfiguration,
+    namespaced=False,
+)
+CSI_DRIVERS = Resource("storage.k8s.io", "v1", "csidrivers", "CSIDriver", KubeObject, namespaced=False)
+CERTIFICATES = Resource(
+    "cert-manager.io", "v1", "certificates", "Certificate", certificate_models.Certificate
+)
+ISSUERS = Resource("cert-manager.io", "v1", "issuers", "Issuer", certificate_models.Issuer)
 AGENT_DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", agent_models.AgentWorkload)
 AGENT_STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", agent_models.AgentWorkload)
 # agent-sandbox serves v1alpha1 up to 0.4, both in 0.5, and v1beta1 only since 1.0.
@@ -106,3 +129,4 @@ AGENT_SANDBOXES = Resource(
     agent_models.AgentSandbox,
     older_versions=("v1alpha1",),
 )
+SANDBOX_NAMES = replace(AGENT_SANDBOXES, model=KubeObject, metadata_only=True)

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from kagenti_operator.contract import EXPERIMENTS_PATH
+from kagenti_operator.http.retry import RetryPolicy
 from kagenti_operator.kube.auth.rotation import TokenSource
 from kagenti_operator.mlflow.errors import MLflowError
 from kagenti_operator.mlflow.responses import ALREADY_EXISTS, Request, decode_answer, is_absence
-from kagenti_operator.mlflow.retry import RetryPolicy
 from kagenti_operator.mlflow.transport import Observer, Transport
 
 # Others may create, delete and purge the same experiment meanwhile, but nobody does so for ever.

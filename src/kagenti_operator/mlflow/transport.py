@@ -9,6 +9,9 @@ import aiohttp
 
 from kagenti_operator import clock
 from kagenti_operator.contract import WORKSPACE_HEADER
+from kagenti_operator.http.resolver import ServiceResolver
+from kagenti_operator.http.retry import RetryPolicy, parse_retry_after
+from kagenti_operator.http.tls import TrustStore
 from kagenti_operator.kube.auth.rotation import TokenSource
 from kagenti_operator.kube.bounded_answer import read_bounded
 from kagenti_operator.kube.connector import Connector
@@ -16,10 +19,7 @@ from kagenti_operator.kube.errors import TooLarge
 from kagenti_operator.kube.transport import explain
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
 from kagenti_operator.mlflow.otlp_path import NO_TOKEN
-from kagenti_operator.mlflow.resolver import ServiceResolver
 from kagenti_operator.mlflow.responses import Request, build_refusal
-from kagenti_operator.mlflow.retry import RetryPolicy, parse_retry_after
-from kagenti_operator.mlflow.tls import TrustStore
 from kagenti_operator.requests_sent import count_request, excuse_request
 
 # Called once per try with its status code, or "<error>" where no answer came.

@@ -14,7 +14,7 @@ from typing import Any, cast
 from kagenti_operator.otelcol.exporters import LEGACY_TYPES, MODERN_TYPES, modern_exporter_id, rename_type
 from kagenti_operator.otelcol.layers import load_preset
 from kagenti_operator.otelcol.model import Configuration, Pipeline
-from kagenti_operator.otelcol.verbatim import Scalar, VerbatimError, is_mapping_or_empty, read_verbatim
+from kagenti_operator.verbatim_yaml import Scalar, VerbatimError, is_mapping_or_empty, read_verbatim
 
 # Of all keys together. The ConfigMap that it is merged into holds 1 MiB at most, and is read by pods.
 MAX_BYTES = 64 * 2**10

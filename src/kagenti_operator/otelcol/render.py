@@ -16,7 +16,7 @@ from kagenti_operator.mappings import as_mapping
 from kagenti_operator.otelcol.assemble import MLFLOW_EXPORTER, assemble, unescape
 from kagenti_operator.otelcol.exporters import modern_exporter_id
 from kagenti_operator.otelcol.model import Configuration, Facts, MLflowDestination, Pipeline, Settings
-from kagenti_operator.otelcol.verbatim import Scalar
+from kagenti_operator.verbatim_yaml import Scalar
 
 HEADER = "# Written by kagenti-operator from what it finds in the cluster; edits here are undone.\n"
 

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from kagenti_devcluster.cluster.kubectl import apply, read_manifests, run_kubectl
-from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform
+from kagenti_devcluster.testing.platform import RBAC, SYSTEM, Platform, build_crd
 from kagenti_devcluster.toolchain import binaries
 from kagenti_operator.contract import ROSSOCTL
 from kagenti_operator.kube.errors import ApiError
@@ -21,6 +21,10 @@ CHART = PROJECT / "charts" / "kagenti-operator"
 # APIs that the cluster serves.
 RENDERED = sorted((PROJECT / "tests/unit/chart/cases").glob("*.golden.yaml"))
 SERVICE_MONITOR_CRD = Path(__file__).with_name("service-monitor-crd.yaml")
+CERT_MANAGER_CRDS = [
+    build_crd("cert-manager.io", "v1", kind, f"{kind.lower()}s", scope="Namespaced")
+    for kind in ("Certificate", "Issuer")
+]
 ENABLED = ("mlflow.enable=true", "mlflow.workspace=team1", "otelBootstrap.enable=true")
 WHO = f"system:serviceaccount:{SYSTEM}:controller-manager"
 
@@ -51,10 +55,10 @@ def installed(helm: Helm) -> Iterator[str]:
 
 @pytest.mark.parametrize("rendered", RENDERED, ids=lambda path: path.name.removesuffix(".golden.yaml"))
 async def test_every_variant_is_accepted(rendered: Path, cluster: Cluster) -> None:
-    await apply(cluster.admin_kubeconfig, read_manifests(SERVICE_MONITOR_CRD))
+    await apply(cluster.admin_kubeconfig, [*read_manifests(SERVICE_MONITOR_CRD), *CERT_MANAGER_CRDS])
     manifests = read_manifests(rendered)
-    # Nor has a dry run made the platform's namespace, where that is not the release's own.
-    for name in {m["metadata"].get("namespace", "") for m in manifests} & {ROSSOCTL.namespace}:
+    # Nor has a dry run made the namespaces of the platform and of Keycloak, where these are not there.
+    for name in {m["metadata"].get("namespace", "") for m in manifests} & {ROSSOCTL.namespace, "identity"}:
         await apply(
             cluster.admin_kubeconfig, [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}]
         )

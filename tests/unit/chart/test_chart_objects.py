@@ -102,3 +102,25 @@ def test_neither_is_made_elsewhere(helm: Callable[..., subprocess.CompletedProce
     rendered = helm("template", *values).stdout
     assert "openshift-config-managed" not in rendered
     assert "--enable-console-link" not in rendered
+
+
+def test_constraints_are_made_where_asked_for_on_openshift_alone(
+    helm: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    values = ("--set=authbridge.enable=true", "--set=authbridge.scc.create=true")
+    rendered = list(yaml.safe_load_all(helm("template", *values, "--set=platform.kind=openshift").stdout))
+    made = {(it["kind"], it["metadata"]["name"]): it for it in rendered}
+    scc = made["SecurityContextConstraints", "kagenti-authbridge"]
+    assert scc["allowedCapabilities"] == ["NET_ADMIN", "NET_RAW"]
+    assert not any(
+        scc[key] for key in scc if key.startswith("allowHost") or key == "allowPrivilegedContainer"
+    )
+    [rule] = made["ClusterRole", "system:openshift:scc:kagenti-authbridge"]["rules"]
+    assert (rule["resourceNames"], rule["verbs"]) == (["kagenti-authbridge"], ["use"])
+    deployment = made["Deployment", "kagenti-controller-manager"]
+    [container] = deployment["spec"]["template"]["spec"]["containers"]
+    assert "--authbridge-scc=kagenti-authbridge" in container["args"]
+
+    elsewhere = helm("template", *values, "--set=platform.kind=kubernetes").stdout
+    assert "SecurityContextConstraints" not in elsewhere
+    assert "--authbridge-scc" not in elsewhere

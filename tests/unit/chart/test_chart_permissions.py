@@ -17,10 +17,24 @@ ALL = (
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 
+type Rules = list[tuple[str, dict[str, Any]]]
+
+
 @pytest.fixture
-def rules(helm: Callable[..., subprocess.CompletedProcess[str]]) -> list[tuple[str, dict[str, Any]]]:
-    """Every rule of every role with everything enabled, beside `ClusterRole` or `Role <namespace>`."""
-    sets = [argument for value in ALL for argument in ("--set", value)]
+def rules(helm: Callable[..., subprocess.CompletedProcess[str]]) -> Rules:
+    """Every rule of every role with everything but AuthBridge enabled."""
+    return collect_rules(helm, *ALL)
+
+
+@pytest.fixture
+def of_authbridge(helm: Callable[..., subprocess.CompletedProcess[str]]) -> Rules:
+    """The rules with AuthBridge alone."""
+    return collect_rules(helm, "authbridge.enable=true")
+
+
+def collect_rules(helm: Callable[..., subprocess.CompletedProcess[str]], *values: str) -> Rules:
+    """Every rule of every role, beside `ClusterRole` or `Role <namespace>`."""
+    sets = [argument for value in values for argument in ("--set", value)]
     result = helm("template", *sets)
     assert result.returncode == 0, result.stderr
     found: list[tuple[str, dict[str, Any]]] = []
@@ -81,3 +95,31 @@ def test_cluster_roles_are_never_written(rules: list[tuple[str, dict[str, Any]]]
     for resource in ("clusterroles", "clusterrolebindings"):
         for _, rule in about(rules, resource):
             assert not WRITES & set(rule["verbs"])
+
+
+def test_authbridge_knows_one_secret_by_its_name_and_one_webhook_configuration(of_authbridge: Rules) -> None:
+    ((where, rule),) = about(of_authbridge, "secrets")
+    assert (where, rule["resourceNames"]) == (
+        "Role kagenti-system",
+        ["kagenti-operator-webhook-server-cert"],
+    )
+    ((_, rule),) = about(of_authbridge, "mutatingwebhookconfigurations")
+    assert rule["resourceNames"] == ["kagenti-controller-manager-webhook"]
+    # It keeps one that is there, and makes none that would stay.
+    assert rule["verbs"] == ["list", "watch", "patch"]
+
+
+def test_authbridge_knows_neither_where_somebody_else_makes_the_certificate(
+    helm: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    rules = collect_rules(helm, "authbridge.enable=true", "authbridge.certificate=cert-manager")
+    assert not about(rules, "secrets")
+    assert not about(rules, "mutatingwebhookconfigurations")
+
+
+def test_authbridge_makes_accounts_and_never_changes_one(of_authbridge: Rules) -> None:
+    ((_, rule),) = about(of_authbridge, "serviceaccounts")
+    assert WRITES & set(rule["verbs"]) == {"create"}
+    assert not [rule for _, rule in of_authbridge if {"escalate", "impersonate"} & set(rule["verbs"])]
+    for where, rule in of_authbridge:
+        assert "*" not in [*rule.get("apiGroups", ()), *rule.get("resources", ()), *rule["verbs"]], where

@@ -27,13 +27,16 @@ async def open_dependencies(
     mlflow = MLflowClient(token=FixedToken("token"), rng=rng)
     agents_mlflow = MLflowClient(token=FixedToken("token"), rng=rng, policy=RETRIES)
     async with KubeClient(Connection(api_server)) as client:
+        events = EventRecorder(client, instance="tests", rng=rng)
         yield Dependencies(
             settings=settings,
             client=client,
+            unfenced=client,
             informers=SharedInformers(client, rng),
             mlflow=mlflow,
             agents_mlflow=agents_mlflow,
-            events=EventRecorder(client, instance="tests", rng=rng),
+            events=events,
+            unfenced_events=events,
             metrics=Metrics(),
             rng=rng,
         )

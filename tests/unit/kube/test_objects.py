@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from kagenti_operator.contract import SERVICE_ACCOUNT_FOLDER
+from kagenti_operator.controllers.authbridge.yaml_text import MAX_BYTES
 from kagenti_operator.kube.objects.agents import AgentSandbox, AgentWorkload
-from kagenti_operator.kube.objects.models import KubeObject
+from kagenti_operator.kube.objects.models import LARGEST_SHARED, KubeObject, SharedConfigMap
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
 from kagenti_operator.kube.watch import decode_page
 
@@ -123,3 +124,39 @@ FAT_GRANTS: dict[str, tuple[type[KubeObject], dict[str, Any]]] = {
 def test_little_is_kept_of_a_fat_grant(model: type[KubeObject], fields: dict[str, Any]) -> None:
     body = {"metadata": {"name": "fat"}, "roleRef": {"kind": "Role", "name": "a"}, **fields}
     assert len(msgspec.json.encode(msgspec.convert(body, model))) < MOST_BYTES
+
+
+def many(prefix: str) -> dict[str, str]:
+    return {f"{prefix}{number}": "x" for number in range(MANY)}
+
+
+@pytest.mark.parametrize(
+    "fat",
+    [
+        {"data": {"config.yaml": LARGE}},
+        {"data": many("KEY")},
+        {"data": {f"KEY{number}": "x" * 4096 for number in range(256)}},
+        {"metadata": {"annotations": {"a": LARGE}, "labels": many("label")}},
+        {
+            "metadata": {
+                "managedFields": [
+                    {"manager": "m", "operation": "Apply", "fieldsV1": {"f:data": many("f:KEY")}},
+                ]
+            }
+        },
+    ],
+    ids=["one value", "many keys", "many values", "metadata", "managed fields"],
+)
+def test_of_a_namespaces_configuration_little_is_kept_however_large_it_is(fat: dict[str, Any]) -> None:
+    metadata = {"name": "authbridge-runtime-config", "namespace": "team1", **fat.get("metadata", {})}
+    found = msgspec.convert({**fat, "metadata": metadata}, SharedConfigMap)
+    assert len(msgspec.json.encode(found)) < LARGEST_SHARED + MOST_BYTES
+
+
+def test_what_was_cut_off_is_still_too_large_for_whoever_reads_it() -> None:
+    data = {"a": "y" * LARGEST_SHARED, "config.yaml": LARGE}
+    found = msgspec.convert({"metadata": {"name": "n"}, "data": data}, SharedConfigMap)
+    assert found.data is not None
+    assert len(found.data["config.yaml"]) == MAX_BYTES + 1
+    ordinary = {"ISSUER": "https://keycloak.example.org", "config.yaml": "mode: lite"}
+    assert msgspec.convert({"metadata": {"name": "n"}, "data": ordinary}, SharedConfigMap).data == ordinary

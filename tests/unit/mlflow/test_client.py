@@ -9,10 +9,10 @@ import pytest
 from trustme import CA
 
 from kagenti_devcluster.cluster.pki import serving_context
+from kagenti_operator.http.retry import RetryPolicy
 from kagenti_operator.kube.auth.rotation import FixedToken
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError, MLflowUnreachable, MLflowUntrusted
-from kagenti_operator.mlflow.retry import RetryPolicy
 from tests.support.misbehaving_server import Answer, HangUp, Server, Silence, serving
 
 pytestmark = pytest.mark.virtual_time

@@ -51,7 +51,7 @@ def test_what_they_bring_stands_beside_ours() -> None:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        pytest.param("exporters: [", "is no YAML: .* in line 1", id="no YAML"),
+        pytest.param("exporters: [", "is no YAML: .* in line 2", id="no YAML"),
         pytest.param("- a", "is no mapping", id="a list"),
         pytest.param(
             "exporter: {}", "has exporter: allowed are extensions, receivers", id="a section's typo"

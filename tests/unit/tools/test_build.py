@@ -126,9 +126,16 @@ def test_where_says_what_is_missing(machine: Machine) -> None:
 
 
 def test_all_but_one_are_built(machine: Machine) -> None:
-    done = machine.build("--without", "kube-score")
+    done = machine.build("--without", "kube-score", "--without", "keycloak")
     assert done.returncode == 0, done.stderr
     assert set(machine.binaries()) == set(binaries.TOOLS) - {"kube-score"}
+
+
+def test_that_maven_is_missing_is_said_before_anything_is_built(machine: Machine, tmp_path: Path) -> None:
+    done = machine.build(PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "no Maven client (mvn) on PATH. Get one: `apt-get install maven`" in done.stderr
+    assert machine.builds() == []
 
 
 @pytest.mark.parametrize("arguments", [("minikube",), ("--without", "minikube")], ids=lambda a: a[0])

@@ -8,9 +8,10 @@ import sys
 
 from kagenti_devcluster.demo.report import Console
 from kagenti_devcluster.demo.session import run_demo
-from kagenti_devcluster.host.options import ClusterOptions, publish_mlflow
+from kagenti_devcluster.host.options import ClusterOptions, publish
 from kagenti_devcluster.profiles import find_profile
 from kagenti_devcluster.toolchain.environments import check_mlflow
+from kagenti_devcluster.toolchain.keycloak import check_keycloak
 from kagenti_operator.runtime.telemetry.logging import configure
 
 _INTERRUPTED = 130
@@ -22,8 +23,13 @@ def main(args: argparse.Namespace) -> int:
     configure(format="text", level="error")
     profile = find_profile(args.profile)
     check_mlflow(profile.mlflow_release)
+    if args.keycloak:
+        check_keycloak()
     options = ClusterOptions(
-        directory=args.directory, profile=profile.name, published=publish_mlflow(profile)
+        directory=args.directory,
+        profile=profile.name,
+        keycloak=args.keycloak,
+        published=publish(profile, mlflow=True, keycloak=args.keycloak),
     )
     console = Console(sys.stdout)
     try:

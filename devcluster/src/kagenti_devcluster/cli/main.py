@@ -42,10 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
     up = _add(actions, "up", _up, "start it, and return when it is ready; every start begins empty")
     _add_profile(up)
     up.add_argument("--bare", action="store_true", help="the cluster only, without MLflow and a collector")
+    _add_keycloak(up)
     up.add_argument("--images", type=Path, metavar="FILE", help="a further table of images, in YAML")
     up.add_argument("--foreground", action="store_true", help="stay until Ctrl-C, then leave nothing")
     demo = _add(actions, "demo", _demo, "run the operator's whole job on it, step by step")
     _add_profile(demo)
+    _add_keycloak(demo)
     demo.add_argument("--once", action="store_true", help="take the cluster down at the end")
     demo.add_argument("--keep-going", action="store_true", help="run the rest even if a step fails")
     status = _add(actions, "status", _status, "show its components, addresses and pods")
@@ -86,6 +88,10 @@ def _add_profile(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_keycloak(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--keycloak", action="store_true", help="a real Keycloak as well, set up for agents")
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the process's exit status."""
     try:
@@ -123,10 +129,11 @@ def _is_about(directory: Path, error: OSError) -> bool:
 
 def _up(args: argparse.Namespace) -> int:
     from kagenti_devcluster.host.launcher import find_daemon, start, stop
-    from kagenti_devcluster.host.options import ClusterOptions, publish_mlflow
+    from kagenti_devcluster.host.options import ClusterOptions, publish
     from kagenti_devcluster.host.paths import StatePaths
     from kagenti_devcluster.host.status import read_status
     from kagenti_devcluster.toolchain.environments import check_mlflow
+    from kagenti_devcluster.toolchain.keycloak import check_keycloak
 
     profile = find_profile(args.profile)
     paths = StatePaths(args.directory)
@@ -137,12 +144,15 @@ def _up(args: argparse.Namespace) -> int:
         return 0
     if not args.bare:
         check_mlflow(profile.mlflow_release)
+    if args.keycloak:
+        check_keycloak()
     options = ClusterOptions(
         directory=args.directory,
         profile=profile.name,
         bare=args.bare,
+        keycloak=args.keycloak,
         images=args.images.absolute() if args.images else None,
-        published=() if args.bare else publish_mlflow(profile),
+        published=publish(profile, mlflow=not args.bare, keycloak=args.keycloak),
     )
     print("starting the cluster", flush=True)
     status = start(options, die_with_parent=args.foreground, say=lambda step: print(f"  {step}", flush=True))
@@ -175,6 +185,7 @@ def _check_running(status: "Status | None", args: argparse.Namespace) -> "Status
         )
     given = {
         "--bare": args.bare and not status.bare,
+        "--keycloak": args.keycloak and not status.keycloak,
         "--images": args.images,
         "--foreground": args.foreground,
     }

@@ -22,7 +22,7 @@ from kagenti_devcluster.cluster.kubeconfig import build_kubeconfig, certificate_
 from kagenti_devcluster.cluster.pki import issue_client
 from kagenti_devcluster.errors import DevClusterError
 from kagenti_devcluster.host.egress import egress_variables
-from kagenti_devcluster.host.options import ClusterOptions
+from kagenti_devcluster.host.options import KEYCLOAK, ClusterOptions
 from kagenti_devcluster.host.paths import StatePaths
 from kagenti_devcluster.host.port_forwards import API_SERVER, Inheritance, direct_hosts, start_port_forwards
 from kagenti_devcluster.host.status import Progress, Status
@@ -31,7 +31,7 @@ from kagenti_devcluster.node.kubelet import LogServer
 from kagenti_devcluster.node.network import NODE_ADDRESS, SERVICE_CIDR, set_up_node
 from kagenti_devcluster.node.node import Node
 from kagenti_devcluster.profiles import find_profile
-from kagenti_devcluster.standins import platform
+from kagenti_devcluster.standins import keycloak, platform
 from kagenti_devcluster.toolchain.binaries import BinaryMissing
 from kagenti_devcluster.toolchain.cache import cache_dir, checkout
 from kagenti_operator import clock
@@ -62,6 +62,7 @@ class Supervisor:
             phase="starting",
             profile=self._options.profile,
             bare=self._options.bare,
+            keycloak=self._options.keycloak,
             addresses=addresses,
             started_at=clock.now().isoformat(timespec="seconds"),
         )
@@ -130,24 +131,41 @@ class Supervisor:
                 ),
             ]
             await start_port_forwards(self._inheritance, self._options, self._paths, control_plane.port, node)
-            if self._options.bare:
-                self._progress.phase("ready")
-            else:
-                working.append(
-                    group.create_task(self._install(client, control_plane.admin_kubeconfig), name="platform")
+            working.append(
+                group.create_task(
+                    self._install(client, control_plane.admin_kubeconfig, node), name="platform"
                 )
+            )
             await self._stop.wait()
             for task in working:
                 task.cancel()
 
-    async def _install(self, client: KubeClient, kubeconfig: Path) -> None:
-        options = platform.Options(profile=find_profile(self._options.profile))
-        stand_ins = platform.StandIns(client, kubeconfig, options, rng=self._rng, metrics=Metrics())
+    async def _install(self, client: KubeClient, kubeconfig: Path, node: Node) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(stand_ins.run(), name="stand-ins")
-            await platform.install(client, kubeconfig, options)
-            self._progress.step(f"the platform is installed: {self._options.profile}")
+            # Both take their time, Keycloak a quarter of a minute.
+            installing: list[asyncio.Task[None]] = []
+            if self._options.keycloak:
+                installing.append(
+                    group.create_task(self._install_keycloak(kubeconfig, node), name="keycloak")
+                )
+            if not self._options.bare:
+                options = platform.Options(profile=find_profile(self._options.profile))
+                stand_ins = platform.StandIns(client, kubeconfig, options, rng=self._rng, metrics=Metrics())
+                group.create_task(stand_ins.run(), name="stand-ins")
+                await platform.install(client, kubeconfig, options)
+                self._progress.step(f"the platform is installed: {self._options.profile}")
+            await asyncio.gather(*installing)
             self._progress.phase("ready")
+
+    async def _install_keycloak(self, kubeconfig: Path, node: Node) -> None:
+        public = f"http://{self._progress.status.addresses[KEYCLOAK.name]}"
+        await keycloak.install(
+            kubeconfig,
+            find_profile(self._options.profile),
+            public,
+            find_address=lambda: node.service_address(KEYCLOAK.namespace, KEYCLOAK.service),
+        )
+        self._progress.step(f"Keycloak is set up: {public}")
 
     def _write_kubeconfig(self, control_plane: ControlPlane) -> None:
         """The administrator's, as the machine reaches the API server."""

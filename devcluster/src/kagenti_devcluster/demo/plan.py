@@ -1,6 +1,12 @@
 """The acceptance plan: its steps, in order."""
 
-from kagenti_devcluster.demo import steps_agent, steps_cluster, steps_experiments, steps_operator
+from kagenti_devcluster.demo import (
+    steps_agent,
+    steps_authbridge,
+    steps_cluster,
+    steps_experiments,
+    steps_operator,
+)
 from kagenti_devcluster.demo.runner import Step
 from kagenti_devcluster.demo.stage import Stage
 
@@ -70,5 +76,34 @@ PLAN: tuple[Step[Stage], ...] = (
         title="Remove the label of an agent",
         checks="grants and environment go, MLflow refuses its ServiceAccount, its data stays",
         run=steps_experiments.remove_label,
+    ),
+)
+
+# With --keycloak, after the rest.
+AUTHBRIDGE: tuple[Step[Stage], ...] = (
+    Step(
+        title="Switch AuthBridge on",
+        checks="the operator serves its webhook, and team1 is enabled",
+        run=steps_authbridge.switch_on,
+    ),
+    Step(
+        title="See the agent behind its sidecar",
+        checks="its pod has the sidecar, its client's Secret is owned by the workload",
+        run=steps_authbridge.wait_sidecar,
+    ),
+    Step(
+        title="Call the agent with and without a token",
+        checks="401 without one, with a forged one, and with one of another realm; an answer with a good one",
+        run=steps_authbridge.call,
+    ),
+    Step(
+        title="Look at what the tool was called with",
+        checks="a token that was exchanged for the tool's own audience, in the user's name",
+        run=steps_authbridge.read_tool_log,
+    ),
+    Step(
+        title="Find the trace of that call in MLflow",
+        checks="the agent's spans pass its sidecar unharmed",
+        run=steps_agent.read_trace,
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from kagenti_devcluster.demo.next_steps import describe_next_steps
-from kagenti_devcluster.demo.plan import PLAN
+from kagenti_devcluster.demo.plan import AUTHBRIDGE, PLAN
 from kagenti_devcluster.demo.report import Console
 from kagenti_devcluster.demo.runner import run_steps
 from kagenti_devcluster.demo.stage import Stage
@@ -35,7 +35,8 @@ async def run_demo(
         )
         begun = time.monotonic()
         try:
-            passed = await run_steps(PLAN, stage, console, keep_going=keep_going)
+            plan = (*PLAN, *AUTHBRIDGE) if options.keycloak else PLAN
+            passed = await run_steps(plan, stage, console, keep_going=keep_going)
         except BaseException:
             if stage.watchdog:
                 console.say(["taking the cluster down"])

@@ -24,12 +24,14 @@ MESSAGES: Mapping[str, tuple[str, ...]] = {
     "Created/found MLflow experiment": ("name", "workspace", "experimentID"),
     "OTel collector bootstrap complete": (),
 }
+# A stand-in: examples/authbridge-sidecar.
+SIDECAR_IMAGE = "kagenti/authbridge:1"
 _MESSAGES_SECONDS = 300.0
 _READY_SECONDS = 90.0
 
 
-def choose_values(profile: Profile) -> dict[str, str]:
-    """The chart's values for a platform."""
+def choose_values(profile: Profile, keycloak: str = "") -> dict[str, str]:
+    """The chart's values for a platform; `keycloak` is its public address where AuthBridge is to be on."""
     values = {
         "platform.name": profile.names.prefix,
         "mlflow.enable": "true",
@@ -45,12 +47,21 @@ def choose_values(profile: Profile) -> dict[str, str]:
             f"{container}.name": CONFIG_MAP,
             f"{container}.mountPath": "/etc/mlflow-ca",
         }
+    if keycloak:
+        values |= {
+            "authbridge.enable": "true",
+            "authbridge.clientRegistration.enable": "true",
+            "keycloak.publicURL": keycloak,
+            "defaults.images.authbridge": SIDECAR_IMAGE,
+            # Nothing here may change a pod's firewall rules.
+            "defaults.proxy.allowedEgressEnforcement": "{none}",
+        }
     return values
 
 
-async def install(stage: Stage) -> Outcome:
+async def install(stage: Stage, *, keycloak: str = "") -> Outcome:
     """`helm upgrade --install`, then wait for the operator's pod."""
-    values = choose_values(stage.profile)
+    values = choose_values(stage.profile, keycloak)
     settings = [f"--set={name}={value}" for name, value in values.items()]
     command = [
         "upgrade",

@@ -23,6 +23,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     phase: Phase
     profile: str
     bare: bool = False
+    keycloak: bool = False
     message: str = ""
     steps: tuple[str, ...] = ()
     components: dict[str, str] = msgspec.field(default_factory=dict[str, str])

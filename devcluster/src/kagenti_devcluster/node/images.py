@@ -8,11 +8,12 @@ The table is YAML: a list of images, the first match wins.
       args: [--listen, ":8080"]         # what a pod's `args` replace, and its `command` removes
       env: {PATH: "{env:agent}/bin:/usr/bin:/bin"}
       directory: /                      # the working directory, unless the pod says another
-      files: {/server: "{bin:server}"}  # files of the image that a pod's `command` may name
+      files: {/server: "{bin:server}"}  # files or folders of the image that a pod's `command` may name
       egress: true                      # a proxy to the outside in HTTP_PROXY and HTTPS_PROXY
 
 Placeholders: {bin:NAME} a cached binary, {env:NAME} the folder of a cached virtual environment, {venv} the
-environment that the cluster itself runs in, {python} its interpreter, {project} the source tree.
+environment that the cluster itself runs in, {python} its interpreter, {project} the source tree,
+{keycloak} the folder of the cached Keycloak, {java} what runs it.
 """
 
 import re
@@ -25,11 +26,11 @@ import msgspec
 import yaml
 
 from kagenti_devcluster.errors import DevClusterError
-from kagenti_devcluster.toolchain import binaries, environments
+from kagenti_devcluster.toolchain import binaries, environments, keycloak
 from kagenti_devcluster.toolchain.cache import checkout
 
 PACKAGED = Path(__file__).with_name("images.yaml")
-_PLACEHOLDER = re.compile(r"\{(bin|env):([\w.-]+)\}|\{(venv|python|project)\}")
+_PLACEHOLDER = re.compile(r"\{(bin|env):([\w.-]+)\}|\{(venv|python|project|keycloak|java)\}")
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,6 +92,10 @@ def locate(kind: str, name: str) -> str:
                 return sys.prefix
             case "project":
                 return str(_source_tree())
+            case "keycloak":
+                return str(keycloak.find())
+            case "java":
+                return str(keycloak.find_java())
             case _:
                 return sys.executable
     except (binaries.BinaryMissing, environments.EnvironmentMissing) as error:

@@ -41,7 +41,8 @@ def prepare(
     metadata = facts.pod.metadata
     image = context.images.resolve(container.image)
     base = {**_KUBERNETES_VARIABLES, "HOSTNAME": metadata.name}
-    if image.egress:
+    # One that the pod names, such as a sidecar's, would be bypassed by those who read the other spelling.
+    if image.egress and not any(variable.name in context.egress for variable in container.env or ()):
         base |= context.egress
     environment = build_environment(container, image, base, facts, context.lookup(metadata.namespace))
     command = build_command(container, image, environment)
@@ -64,7 +65,10 @@ def prepare(
 
 
 def _image_files(image: Image) -> list[Mount]:
-    return [Mount(path, source, "file", read_only=True) for path, source in image.files.items()]
+    return [
+        Mount(path, source, "dir" if Path(source).is_dir() else "file", read_only=True)
+        for path, source in image.files.items()
+    ]
 
 
 def _named_files(command: list[str], image: Image) -> list[str]:

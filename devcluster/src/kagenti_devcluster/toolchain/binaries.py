@@ -267,6 +267,14 @@ def version_of(path: Path, command: tuple[str, ...]) -> Version:
         raise _Unusable(f"`{path.name} {command[0]}` tells no version") from unreadable
 
 
+def version_at(path: Path, command: tuple[str, ...]) -> Version:
+    """The version of a program, 0.0.0 where it does not run or tells none."""
+    try:
+        return version_of(path, command)
+    except _Unusable:
+        return (0, 0, 0)
+
+
 def _output(path: Path, arguments: tuple[str, ...]) -> str:
     said = f"`{path.name} {arguments[0]}`"
     try:

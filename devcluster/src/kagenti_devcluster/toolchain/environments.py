@@ -46,7 +46,8 @@ def find(name: str, environ: Mapping[str, str] = os.environ) -> Path:
         if _complete(candidate):
             return _python(candidate)
     where = folder or cache_dir(environ) / "envs"
-    target = "envs" if name in DEFAULT_ENVIRONMENTS else "all-envs"
+    # Keycloak's Java comes with it.
+    target = "envs" if name in DEFAULT_ENVIRONMENTS else "binaries" if name == "java" else "all-envs"
     raise EnvironmentMissing(f"the Python environment for {name} is not in {where}: run `make {target}`")
 
 

@@ -23,6 +23,7 @@ from kagenti_operator.kube.objects.rbac import RbacObject, Role, RoleBinding
 from kagenti_operator.kube.resources import ROLES, Resource
 from kagenti_operator.mlflow.client import Experiment
 
+DEFAULT_ACCOUNT = "default"
 _TIME = re.compile(r"[0-9]{1,18}")
 
 
@@ -42,11 +43,21 @@ NOTHING_KEPT = Kept()
 
 
 class Grantee(msgspec.Struct, frozen=True, kw_only=True):
-    """A workload that shares the Role of its name: kinds have names of their own."""
+    """A workload that shares the Role of its name: kinds have names of their own.
+
+    `has_own_account`: where its template names no ServiceAccount, its pods may run as the one of its name.
+    """
 
     key: AgentKey
     resource: Resource[Any]
     agent: Agent
+    has_own_account: bool = False
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """The ServiceAccounts that its pods may run as."""
+        named = service_account(self.agent.template)
+        return (named, self.key.name) if self.has_own_account and named == DEFAULT_ACCOUNT else (named,)
 
 
 def is_ours(names: Names, grant: RbacObject) -> bool:
@@ -70,7 +81,7 @@ def without_foreign_owners[T: RbacObject](grant: T | None) -> T | None:
 
 def service_account(template: AgentPodTemplate) -> str:
     """The ServiceAccount that the pods run as."""
-    return template.spec.service_account_name or template.spec.service_account or "default"
+    return template.spec.service_account_name or template.spec.service_account or DEFAULT_ACCOUNT
 
 
 def recorded_experiment(role: Role) -> Experiment | None:
@@ -192,7 +203,7 @@ def build_access(
             **metadata,
         )
     )
-    accounts = sorted({*kept.accounts, *(service_account(grantee.agent.template) for grantee in grantees)})
+    accounts = sorted({*kept.accounts, *(it for grantee in grantees for it in grantee.accounts)})
     binding = build_role_binding(
         name,
         key.namespace,

@@ -45,6 +45,7 @@ from kagenti_operator.controllers.agents.foreign_bindings import (
     find_foreign_now,
     report_foreign,
 )
+from kagenti_operator.controllers.agents.further_accounts import FurtherAccounts
 from kagenti_operator.controllers.agents.injection import Injection
 from kagenti_operator.controllers.agents.keys import (
     AgentKey,
@@ -93,10 +94,11 @@ def setup(
     endpoint: Observable[Endpoint | None],
     gone: Observable[bool],
     collectors: CollectorsExperiments,
+    further: FurtherAccounts | None = None,
 ) -> Controller[AgentKey]:
     """Watch the workloads and their grants; another address of MLflow, and its end, concern every agent."""
     queue = dependencies.queue(NAME, bucket=namespace_of, most_in_work=WORKERS_OF_NAMESPACE)
-    reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, collectors)
+    reconciler = AgentsReconciler(dependencies, facts, endpoint, gone, queue, collectors, further)
     controller = dependencies.controller(NAME, reconciler.reconcile, queue=queue, workers=WORKERS)
     for kind, informer in facts.workloads.items():
         informer.subscribe(partial(reconciler.follow_rollout, kind))
@@ -105,6 +107,10 @@ def setup(
     owners = partial(agents_of_grant, dependencies.settings.names)
     controller.watches(facts.roles, owners).watches(facts.bindings, owners)
     facts.bindings.subscribe(reconciler.foreign.follow)
+    if further:
+        controller.watches(further.of_cluster, lambda _: facts.all())
+        controller.watches(further.of_namespace, lambda it: facts.of_namespace(it.object.metadata.name))
+        controller.watches(further.within_namespace, lambda it: facts.of_name(it.object.metadata))
     controller.follows(gone, lambda: facts.all() if gone.value else ())
     # Agents that came while MLflow was away are looked at when it is back.
     controller.follows(endpoint, lambda: facts.all() if endpoint.value else ())
@@ -124,9 +130,11 @@ class AgentsReconciler:
         gone: Observable[bool],
         queue: WorkQueue[AgentKey],
         collectors: CollectorsExperiments,
+        further: FurtherAccounts | None = None,
     ) -> None:
         settings = dependencies.settings
         self._names = settings.names
+        self._further = further
         self._collectors_workspace = settings.mlflow_workspace
         self._client = dependencies.client
         self._events = dependencies.events
@@ -230,7 +238,12 @@ class AgentsReconciler:
         if agent is not None and agent.metadata.deletion_timestamp and not served:
             agent = None
         grantees = tuple(
-            Grantee(key=twin, resource=facts.resource(twin), agent=it)
+            Grantee(
+                key=twin,
+                resource=facts.resource(twin),
+                agent=it,
+                has_own_account=bool(self._further and self._further.is_given(twin.namespace, twin.name)),
+            )
             for twin in facts.twins(key)
             if (it := facts.get(twin)) and is_served(it) and not it.metadata.deletion_timestamp
         )

@@ -15,10 +15,10 @@ from kagenti_operator.controllers.agents.keys import AgentKey
 from kagenti_operator.controllers.agents.mlflow_turns import MLflowTurns
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
 from kagenti_operator.controllers.settings import Settings
+from kagenti_operator.http.retry import RetryPolicy
 from kagenti_operator.kube.objects.agents import Agent
 from kagenti_operator.mlflow.client import Experiment, MLflowClient
 from kagenti_operator.mlflow.errors import MLflowError
-from kagenti_operator.mlflow.retry import RetryPolicy
 from kagenti_operator.runtime.observable import Observable
 
 # However large the fleet, MLflow is polled no more often than this.

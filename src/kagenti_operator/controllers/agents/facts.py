@@ -9,12 +9,14 @@ from typing import Any
 from kagenti_operator import contract
 from kagenti_operator.contract import Names
 from kagenti_operator.controllers.agents.foreign_bindings import is_foreign
-from kagenti_operator.controllers.agents.keys import KINDS, AgentKey, build_key, granted_role
+from kagenti_operator.controllers.agents.keys import KINDS, AgentKey, build_key, granted_role, key_of_agent
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.kube.objects.agents import Agent, AgentIdentity
+from kagenti_operator.kube.objects.models import ObjectMeta
 from kagenti_operator.kube.objects.naming import model_for
 from kagenti_operator.kube.objects.rbac import Role, RoleBinding
 from kagenti_operator.kube.resources import (
+    AGENT_DEPLOYMENTS,
     ROLE_BINDINGS,
     ROLES,
     Resource,
@@ -121,6 +123,16 @@ class AgentFacts:
             for kind, informer in self.workloads.items()
             if (namespace, name) in informer.cache
         )
+
+    def of_namespace(self, namespace: str) -> Iterator[AgentKey]:
+        """The keys of a namespace's agents."""
+        for kind, informer in self.workloads.items():
+            for agent in informer.cache.of_namespace(namespace):
+                yield key_of_agent(kind, agent)
+
+    def of_name(self, metadata: ObjectMeta) -> tuple[AgentKey, ...]:
+        """The keys of agents of the same namespace and name as some other object."""
+        return self.twins(build_key(AGENT_DEPLOYMENTS.kind, metadata.namespace, metadata.name))
 
     def has_agents(self, namespace: str) -> bool:
         """Whether any agent lives in that namespace."""

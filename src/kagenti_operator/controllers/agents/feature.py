@@ -4,6 +4,7 @@ from kagenti_operator.controllers.agents import controller, gateway_trust, other
 from kagenti_operator.controllers.agents.addresses import GatewayTrust
 from kagenti_operator.controllers.agents.experiments import CollectorsExperiments
 from kagenti_operator.controllers.agents.facts import AgentFacts
+from kagenti_operator.controllers.agents.further_accounts import FurtherAccounts
 from kagenti_operator.controllers.agents.metrics import AgentMetrics
 from kagenti_operator.controllers.agents.other_labels import OtherLabels
 from kagenti_operator.controllers.agents.tracking_endpoint import Endpoint
@@ -22,6 +23,7 @@ def build_feature(
     is_openshift: Observable[bool | None],
     gone: Observable[bool],
     collectors: CollectorsExperiments,
+    further: FurtherAccounts | None = None,
 ) -> Feature:
     """Build it. Sandboxes are written where they are installed; that it may is seen when it does."""
     endpoint, trust = Observable[Endpoint | None](None), Observable[GatewayTrust | None](None)
@@ -29,11 +31,18 @@ def build_feature(
     others = OtherLabels(dependencies, agents)
     return Feature(
         name="agents",
-        informers=(mlflow.mlflows, *agents.informers, agents.roles, agents.bindings, others.own.informer),
+        informers=(
+            mlflow.mlflows,
+            *agents.informers,
+            agents.roles,
+            agents.bindings,
+            others.own.informer,
+            *(further.informers if further else ()),
+        ),
         controllers=(
             *((gateway_trust.setup(dependencies, mlflow, trust),) if tries else ()),
             tracking_endpoint.setup(dependencies, mlflow, is_openshift, trust, endpoint),
-            controller.setup(dependencies, agents, endpoint, gone, collectors),
+            controller.setup(dependencies, agents, endpoint, gone, collectors, further),
             other_labels.setup(dependencies, others, agents),
         ),
         permissions=(

@@ -22,6 +22,7 @@ from kagenti_operator.contract import (
     WORKSPACE_VARIABLE,
     Names,
 )
+from kagenti_operator.http.service import needs_service_ca
 from kagenti_operator.kube.manifests import Manifest, build_patch
 from kagenti_operator.kube.objects.agents import (
     Agent,
@@ -31,7 +32,6 @@ from kagenti_operator.kube.objects.agents import (
 )
 from kagenti_operator.kube.objects.models import shorten, wire_names
 from kagenti_operator.kube.resources import Resource
-from kagenti_operator.mlflow.service import needs_service_ca
 
 _ANNOTATIONS = tuple(f.encode_name.split("/")[1] for f in msgspec.structs.fields(InjectedAnnotations))
 

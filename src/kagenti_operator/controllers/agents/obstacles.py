@@ -11,8 +11,8 @@ from kagenti_operator.contract import (
     WORKSPACE_VARIABLE,
 )
 from kagenti_operator.controllers.agents.injection import Injection, InjectionPlan
+from kagenti_operator.http.service import service_of
 from kagenti_operator.kube.objects.agents import Agent, AgentContainer
-from kagenti_operator.mlflow.service import service_of
 from kagenti_operator.runtime.telemetry.reporter import Report
 
 UNUSABLE = "MLflowNotUsable"

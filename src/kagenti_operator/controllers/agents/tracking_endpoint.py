@@ -15,10 +15,10 @@ from kagenti_operator.controllers.agents.addresses import (
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.singleton import build_singleton
+from kagenti_operator.http.service import needs_service_ca, service_of
 from kagenti_operator.kube.objects.models import MLflow
 from kagenti_operator.kube.resources import MLFLOWS
 from kagenti_operator.mlflow import status
-from kagenti_operator.mlflow.service import needs_service_ca, service_of
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.observable import Observable
 from kagenti_operator.runtime.telemetry.events import ObjectRef

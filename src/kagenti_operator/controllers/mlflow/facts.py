@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from kagenti_operator import contract
+from kagenti_operator.http.service import Service, service_of
 from kagenti_operator.kube.objects.models import DataScienceCluster, EndpointSlice, MLflow
 from kagenti_operator.kube.resources import DATA_SCIENCE_CLUSTERS, ENDPOINT_SLICES, MLFLOWS
 from kagenti_operator.mlflow import status
-from kagenti_operator.mlflow.service import Service, service_of
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Selection
 from kagenti_operator.runtime.cache.shared_informers import SharedInformers

@@ -6,9 +6,9 @@ from kagenti_operator import clock
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts
 from kagenti_operator.controllers.singleton import build_singleton
+from kagenti_operator.http.service import Service
 from kagenti_operator.kube.resources import MLFLOWS
 from kagenti_operator.mlflow import status
-from kagenti_operator.mlflow.service import Service
 from kagenti_operator.runtime.control.controller import Controller
 from kagenti_operator.runtime.telemetry.events import ObjectRef
 from kagenti_operator.runtime.telemetry.reporter import Report, Reporter

@@ -6,6 +6,7 @@ Decoding drops every other field, so a decoded object is never written back whol
 import hashlib
 from collections.abc import Mapping
 from functools import cache
+from itertools import islice
 from typing import Any, cast, dataclass_transform
 
 import msgspec
@@ -21,6 +22,9 @@ class KubeStruct(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=F
 
 # Of what tenants write: longer than any value that means something, and short enough for ten thousand.
 LONGEST_TEXT = 1024
+LONGEST_FILE = 128
+# Of the values of one ConfigMap, in characters; a base of a sidecar may be as large.
+LARGEST_SHARED = 64 * 2**10
 MOST_ITEMS = 64
 
 
@@ -230,3 +234,102 @@ class ConfigMap(LabelledObject):
     """Core ConfigMap."""
 
     data: dict[str, str] | None = None
+
+
+class ManagedFields(KubeStruct):
+    """Which fields a manager owns by one kind of operation."""
+
+    manager: str = ""
+    operation: str = ""
+    # The keys of `data` and of `labels`: of all that an entry names only these are read.
+    fields_v1: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        labels: dict[str, Any] = self.fields_v1.get("f:metadata", {}).get("f:labels", {})
+        data: dict[str, Any] = self.fields_v1.get("f:data", {})
+        kept = {
+            "f:data": dict.fromkeys(islice(data, MOST_ITEMS), 1),
+            "f:metadata": {"f:labels": dict.fromkeys(islice(labels, MOST_ITEMS), 1)},
+        }
+        msgspec.structs.force_setattr(self, "fields_v1", kept)
+
+    @property
+    def data(self) -> frozenset[str]:
+        """The keys of `data`."""
+        return frozenset(key[2:] for key in self.fields_v1["f:data"] if key.startswith("f:"))
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The names of labels."""
+        return frozenset(key[2:] for key in self.fields_v1["f:metadata"]["f:labels"] if key.startswith("f:"))
+
+
+class SharedMeta(LabelledMeta):
+    """Metadata of an object whose fields belong to several."""
+
+    managed_fields: tuple[ManagedFields, ...] = ()
+
+    def __post_init__(self) -> None:
+        # Nobody reads the annotations, and of the rest nobody means as much as tenants may write.
+        labels = dict(islice(sorted(self.labels.items()), MOST_ITEMS))
+        msgspec.structs.force_setattr(self, "annotations", {})
+        msgspec.structs.force_setattr(self, "labels", labels)
+        msgspec.structs.force_setattr(self, "owner_references", self.owner_references[:MOST_ITEMS])
+        msgspec.structs.force_setattr(self, "managed_fields", self.managed_fields[:MOST_ITEMS])
+
+
+class SharedConfigMap(ConfigMap):
+    """Core ConfigMap of which people have some keys, and the operator others.
+
+    There is one in any namespace whose people like: what is larger than anything that means something is cut
+    off, and so is still too large for whoever reads it.
+    """
+
+    metadata: SharedMeta
+
+    def __post_init__(self) -> None:
+        kept: dict[str, str] = {}
+        left = LARGEST_SHARED + 1
+        # What all else depends on comes first.
+        keys = sorted(self.data or (), key=lambda key: (key != "config.yaml", key))
+        for key in keys[:MOST_ITEMS]:
+            kept[key] = (self.data or {})[key][:left]
+            left = max(left - len(kept[key]), 0)
+        if kept != (self.data or {}):
+            msgspec.structs.force_setattr(self, "data", kept)
+
+
+class WorkloadFile(ConfigMap):
+    """A ConfigMap with files of a workload's sidecar. There are as many as agents: each text is a hash."""
+
+    def __post_init__(self) -> None:
+        kept = {key: shorten(text, LONGEST_FILE) for key, text in (self.data or {}).items()}
+        msgspec.structs.force_setattr(self, "data", kept)
+
+
+class Secret(LabelledObject):
+    """Core Secret."""
+
+    data: dict[str, bytes] | None = None
+
+
+# --- admission -----------------------------------------------------------------------------------------
+
+
+class WebhookClientConfig(KubeStruct):
+    """How the API server reaches a webhook."""
+
+    ca_bundle: bytes = b""
+
+
+class Webhook(KubeStruct):
+    """One webhook of a configuration."""
+
+    name: str
+    client_config: WebhookClientConfig = WebhookClientConfig()
+
+
+class MutatingWebhookConfiguration(LabelledObject):
+    """`admissionregistration.k8s.io/v1`."""
+
+    webhooks: tuple[Webhook, ...] = ()

@@ -89,11 +89,13 @@ class Applier:
         current: T | None,
         *,
         replaced: T | None = None,
+        force: bool = True,
     ) -> bool:
         """Server-side apply `desired` unless `current`, as cached, has it all; return whether it wrote.
 
         Only fields that the resource's model carries can be compared, so only those may be in `desired`.
         `replaced`: the object of that name, where the API refuses to change it; it is deleted before.
+        Without `force` a field that another manager has otherwise is a conflict.
 
         Raises KubeError, and WritesReverted where another writer keeps reverting it.
         """
@@ -107,7 +109,7 @@ class Applier:
         self._check(key, what, current or replaced, "changing" if current or replaced else "deleting", field)
         if replaced is not None:
             await self._delete(resource, replaced)
-        applied = await self._client.apply(resource, desired)
+        applied = await self._client.apply(resource, desired, force=force)
         _log("Applied", resource, applied)
         # Absent before, it may be wanted only to exist; present before, this ends never.
         kept = current is None or self._is_kept(resource, desired, applied)

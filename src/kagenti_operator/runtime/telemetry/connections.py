@@ -2,7 +2,8 @@
 
 Whoever can reach the port can open connections and say nothing. Each costs memory, with TLS a quarter of a
 MiB, and the process has 128. So there is a bound, and past it the peer that holds the most loses its oldest:
-a probe or a scrape gets through beside somebody who holds all places.
+a probe or a scrape gets through beside somebody who holds all places. Where requests may come in bursts that
+must not be lost, a connection is spared for a moment, and what comes meanwhile waits its turn before TLS.
 """
 
 import asyncio
@@ -10,9 +11,13 @@ import socket
 import ssl
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import override
 
 import structlog
+
+from kagenti_operator import clock
+from kagenti_operator.runtime.control.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -21,6 +26,20 @@ AT_ONCE = 32
 REQUEST_SECONDS = 10.0
 # Where the process has no file descriptor left, accepting at once again would only burn the processor.
 _PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many connections are served at once, and for how long each.
+
+    `spared_seconds`: a connection is not closed for another one before. `waiting`: how many more may wait for
+    a place meanwhile; peers take turns.
+    """
+
+    at_once: int = AT_ONCE
+    request_seconds: float = REQUEST_SECONDS
+    spared_seconds: float = 0.0
+    waiting: int = 0
 
 
 class _Watched(asyncio.Protocol):
@@ -64,20 +83,20 @@ class Connections:
         name: str,
         serve: Callable[[], asyncio.Protocol],
         tls: ssl.SSLContext | None,
-        *,
-        at_once: int = AT_ONCE,
-        request_seconds: float = REQUEST_SECONDS,
+        limits: Limits,
     ) -> None:
         """`serve` makes the protocol of one connection; `name` is the server's, for the log."""
         self._name = name
         self._serve = serve
         self._tls = tls
-        self._at_once = at_once
-        self._request_seconds = request_seconds
-        # By task, the oldest first: the address that it serves.
-        self._peers: dict[asyncio.Task[None], str] = {}
+        self._limits = limits
+        # By task, the oldest first: the address that it serves, and since when.
+        self._served: dict[asyncio.Task[None], tuple[str, float]] = {}
+        # What waits for a place, by peer.
+        self._waiting = Turns[tuple[str, socket.socket]](lambda waiting: waiting[0])
         # Who had to lose a connection, and still has some: each is logged once.
         self._greedy: set[str] = set()
+        self._room: asyncio.TimerHandle | None = None
 
     async def accept(self, listening: socket.socket) -> None:
         """Accept until cancelled."""
@@ -93,25 +112,62 @@ class Connections:
 
     async def close(self) -> None:
         """End every connection."""
-        open_ = tuple(self._peers)
+        while self._waiting:
+            self._waiting.pop()[1].close()
+        if self._room:
+            self._room.cancel()
+        open_ = tuple(self._served)
         for task in open_:
             task.cancel()
         await asyncio.gather(*open_, return_exceptions=True)
 
     def _admit(self, connection: socket.socket, peer: str) -> None:
-        if len(self._peers) >= self._at_once:
-            self._evict()
+        if len(self._served) >= self._limits.at_once and not self._evict():
+            self._wait(connection, peer)
+        else:
+            self._begin(connection, peer)
+
+    def _begin(self, connection: socket.socket, peer: str) -> None:
         # Begun at once: cancelled before its first step it would never close the connection.
         loop = asyncio.get_running_loop()
         task = asyncio.Task(
             self._handle(connection), loop=loop, name=f"{self._name} connection", eager_start=True
         )
-        self._peers[task] = peer
+        self._served[task] = (peer, clock.monotonic())
         task.add_done_callback(self._forget)
 
-    def _evict(self) -> None:
-        greediest, held = Counter(self._peers.values()).most_common(1)[0]
-        oldest = next(task for task, peer in self._peers.items() if peer == greediest)
+    def _wait(self, connection: socket.socket, peer: str) -> None:
+        self._waiting.add((peer, connection))
+        if len(self._waiting) > self._limits.waiting:
+            # Of the peer that has the most waiting, so that nobody keeps others from waiting.
+            most = max(self._waiting.buckets, key=self._waiting.waiting)
+            dropped = self._waiting.pop(self._waiting.buckets - {most})
+            log.warning("Too many connections wait, one is closed", server=self._name, peer=dropped[0])
+            dropped[1].close()
+        self._make_room_later()
+
+    def _make_room_later(self) -> None:
+        if self._waiting and self._room is None:
+            loop = asyncio.get_running_loop()
+            self._room = loop.call_later(self._limits.spared_seconds, self._make_room)
+
+    def _make_room(self) -> None:
+        """Whoever has been served for longer than it is spared gives its place to one that waits."""
+        self._room = None
+        while self._waiting and self._evict():
+            self._begin_next()
+        self._make_room_later()
+
+    def _begin_next(self) -> None:
+        peer, connection = self._waiting.pop()
+        self._begin(connection, peer)
+
+    def _evict(self) -> bool:
+        """Close the oldest connection of the peer that has the most, unless all of its are spared."""
+        greediest, held = Counter(peer for peer, _ in self._served.values()).most_common(1)[0]
+        oldest, since = next((task, at) for task, (peer, at) in self._served.items() if peer == greediest)
+        if clock.monotonic() - since < self._limits.spared_seconds:
+            return False
         if greediest not in self._greedy:
             self._greedy.add(greediest)
             log.warning(
@@ -120,19 +176,22 @@ class Connections:
                 peer=greediest,
                 connections=held,
             )
-        oldest.cancel()
         # Its place is free now, and not when its task has come to its end.
-        del self._peers[oldest]
+        del self._served[oldest]
+        oldest.cancel()
+        return True
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        self._peers.pop(task, None)
-        self._greedy &= set(self._peers.values())
+        had_place = self._served.pop(task, None) is not None
+        self._greedy &= {peer for peer, _ in self._served.values()}
+        if had_place and self._waiting and not task.cancelled():
+            self._begin_next()
 
     async def _handle(self, connection: socket.socket) -> None:
         watched = _Watched(self._serve())
         transport: asyncio.BaseTransport | None = None
         try:
-            async with asyncio.timeout(self._request_seconds):
+            async with asyncio.timeout(self._limits.request_seconds):
                 transport, _ = await asyncio.get_running_loop().connect_accepted_socket(
                     lambda: watched, connection, ssl=self._tls
                 )

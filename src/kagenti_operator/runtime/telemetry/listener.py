@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import web
 
-from kagenti_operator.runtime.telemetry.connections import Connections, open_sockets
+from kagenti_operator.runtime.telemetry.connections import Connections, Limits, open_sockets
 
 log = structlog.get_logger(__name__)
 
 # A scrape or a probe that is under way when the process ends may finish for that long, in seconds.
 _SHUTDOWN_SECONDS = 0.1
+_LIMITS = Limits()
 
 
 class BadAddressError(ValueError):
@@ -60,6 +61,7 @@ class Listener:
         address: BindAddress,
         *,
         tls: Callable[[], Awaitable[ssl.SSLContext]] | None = None,
+        limits: Limits = _LIMITS,
     ) -> None:
         self.name = name
         self.ready = asyncio.Event()
@@ -68,6 +70,7 @@ class Listener:
         self._app = app
         self._address = address
         self._tls = tls
+        self._limits = limits
 
     async def run(self) -> None:
         """Serve. Raises CannotListenError, and whatever `tls` raises."""
@@ -77,7 +80,7 @@ class Listener:
         await runner.setup()
         if runner.server is None:
             raise CannotListenError(f"the {self.name} cannot be served")
-        connections = Connections(self.name, runner.server, context)
+        connections = Connections(self.name, runner.server, context, self._limits)
         sockets: list[socket.socket] = []
         try:
             sockets = self._listen()

@@ -4,7 +4,7 @@ import asyncio
 import ssl
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
@@ -37,11 +37,9 @@ class CertificateFiles:
                 f"certificate {certificate} and key {key} cannot be used: {error.strerror or error}. "
                 "Both must be readable PEM files, and the key the certificate's own"
             ) from error
-        # The context of the listening socket only hands each connection over to the current one.
-        self.context = self._load()
-        self.context.sni_callback = self._choose
+        self.context = hand_over(self._load(), self._choose)
 
-    def _choose(self, connection: ssl.SSLObject | ssl.SSLSocket, *_: object) -> None:
+    def _choose(self) -> ssl.SSLContext:
         try:
             if self._stamp.changed():
                 self._current = self._load()
@@ -54,10 +52,20 @@ class CertificateFiles:
                 path=str(self._certificate),
                 error=str(error),
             )
-        connection.context = self._current
+        return self._current
 
     def _load(self) -> ssl.SSLContext:
         return _load(self._certificate, self._key)
+
+
+def hand_over(context: ssl.SSLContext, choose: Callable[[], ssl.SSLContext]) -> ssl.SSLContext:
+    """Have the context of a listening socket only hand each connection over to the current one."""
+
+    def hand(connection: ssl.SSLObject | ssl.SSLSocket, *_: object) -> None:
+        connection.context = choose()
+
+    context.sni_callback = hand
+    return context
 
 
 def _load(certificate: Path, key: Path | None = None) -> ssl.SSLContext:
@@ -83,10 +91,15 @@ async def build_self_signed_context(names: Sequence[str]) -> ssl.SSLContext:
             f"no certificate could be made: {reason or f'status {process.returncode}'}. "
             "Give one in files, or serve plain HTTP"
         )
+    return load_certificate(made)
+
+
+def load_certificate(pem: bytes) -> ssl.SSLContext:
+    """TLS settings with a key and its certificate, PEM, one after the other. Raises CertificateError."""
     try:
         # Only a file can be loaded. It is gone before anybody is served.
         with tempfile.NamedTemporaryFile() as file:
-            file.write(made)
+            file.write(pem)
             file.flush()
             return _load(Path(file.name))
     except OSError as error:

@@ -126,9 +126,14 @@ class StandInApi(KubeClient):
         return ListPage(items=found, resource_version="1")
 
     async def apply[T: KubeObject](
-        self, resource: Resource[T], body: Mapping[str, Any], *, field_manager: str | None = None
+        self,
+        resource: Resource[T],
+        body: Mapping[str, Any],
+        *,
+        field_manager: str | None = None,
+        force: bool = True,
     ) -> T:
-        del field_manager
+        del field_manager, force
         self._requests.note()
         path = self._keep(resource, msgspec.to_builtins(body))
         self._show(resource, path)

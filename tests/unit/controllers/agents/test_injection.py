@@ -387,3 +387,16 @@ def test_what_is_left_out_of_many_containers_is_written_once() -> None:
     written = [{"name": c["name"], "env": [*c["env"], *env[c["name"]]]} for c in theirs]
     agent = build_agent(*written, annotations=template["metadata"]["annotations"])
     assert plan_injection(KAGENTI, agent, AGENT_DEPLOYMENTS, INJECTION).body is None
+
+
+@pytest.mark.parametrize(
+    ("account", "expected"),
+    [(None, ["default", "weather"]), ("default", ["default", "weather"]), ("own", ["own"])],
+)
+def test_pods_that_may_run_as_their_workloads_account_are_granted_by_both_names(
+    account: str | None, expected: list[str]
+) -> None:
+    agent = build_agent(service_account=account) if account else build_agent()
+    given = replace(grantee(agent), has_own_account=True)
+    _, binding = build_access(KAGENTI, KEY, ("weather",), (given,), experiment=EXPERIMENT)
+    assert [subject["name"] for subject in binding["subjects"]] == expected

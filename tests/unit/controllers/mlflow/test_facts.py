@@ -5,6 +5,7 @@ import pytest
 
 from kagenti_operator.controllers.mlflow.facts import MLflowFacts, choose_cr, choose_data_science_cluster
 from kagenti_operator.controllers.settings import Settings
+from kagenti_operator.http.service import Service
 from kagenti_operator.kube.objects.models import (
     DataScienceCluster,
     DataScienceClusterComponents,
@@ -14,7 +15,6 @@ from kagenti_operator.kube.objects.models import (
     MLflow,
     ObjectMeta,
 )
-from kagenti_operator.mlflow.service import Service
 from tests.unit.controllers.dependencies import open_dependencies, put
 
 

@@ -71,6 +71,7 @@ def test_one_of_another_platform_is_not_what_is_asked_for(
     [
         (["--images", "/nope", "--foreground"], "--images, --foreground"),
         (["--bare"], "--bare"),
+        (["--keycloak"], "--keycloak"),
     ],
 )
 def test_one_that_is_up_does_not_take_up_options(
@@ -110,6 +111,19 @@ def test_a_profile_whose_mlflow_is_not_there_is_refused_with_how_to_get_it(
     said = capsys.readouterr().err
     assert said.startswith("kagenti-devcluster: the Python environment for mlflow-3.17 is not in ")
     assert said.endswith("run `make all-envs`\n")
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+def test_a_keycloak_that_is_not_there_is_refused_with_how_to_get_it(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for module in ("kagenti_devcluster.toolchain.environments", "kagenti_devcluster.cli.demo"):
+        monkeypatch.setattr(f"{module}.check_mlflow", str)
+    monkeypatch.setenv("KAGENTI_CACHE_DIR", str(tmp_path / "cache"))
+    assert main([command, "--directory", str(tmp_path / "state"), "--keycloak"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("kagenti-devcluster: Keycloak 26.7.3 is not in ")
+    assert said.endswith("run `make binaries`\n")
 
 
 @pytest.mark.parametrize("command", ["up", "demo"])

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from kagenti_devcluster.cluster.kubectl import Manifest, packaged_manifests, read_manifests
+from kagenti_devcluster.demo.steps_operator import SIDECAR_IMAGE
 from kagenti_devcluster.node import images
 from kagenti_devcluster.profiles import DEFAULT, PROFILES
 from kagenti_devcluster.standins.mlflow_server import image_of
@@ -28,7 +29,7 @@ def used_images() -> set[str]:
     used = {c["image"] for c in containers(read_manifests(*PACKAGED, *EXAMPLES))}
     values = yaml.safe_load((PROJECT / "charts/kagenti-operator/values.yaml").read_text())
     served = {image_of(profile) for profile in PROFILES.values()}
-    return used | served | {values["controllerManager"]["container"]["image"]["repository"]}
+    return used | served | {SIDECAR_IMAGE} | {values["controllerManager"]["container"]["image"]["repository"]}
 
 
 @pytest.mark.parametrize("image", sorted(used_images()))
@@ -64,7 +65,8 @@ def test_the_environments_that_a_user_makes_by_default_are_those_of_the_default_
 @pytest.mark.parametrize("path", PACKAGED, ids=lambda path: path.stem)
 def test_every_placeholder_has_a_value_on_every_platform(path: Path) -> None:
     for profile in PROFILES.values():
-        assert "${" not in str(packaged_manifests(path.stem, values=profile.values))
+        values = {**profile.values, "public": "http://127.0.0.1:1", "password": "made"}
+        assert "${" not in str(packaged_manifests(path.stem, values=values))
 
 
 def test_the_collector_listens_where_the_platforms_move_it_and_where_agents_send() -> None:

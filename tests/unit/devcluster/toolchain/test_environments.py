@@ -91,7 +91,7 @@ def test_an_installed_package_takes_what_is_there(
 
 def test_the_cluster_has_its_locks() -> None:
     assert cache.checkout() == ROOT
-    assert {"run", "dev", "build", "go", "image", "plot", *environments.POD_ENVIRONMENTS} == {
+    assert {"run", "dev", "build", "go", "java", "image", "plot", *environments.POD_ENVIRONMENTS} == {
         lock.stem for lock in LOCKS
     }
 

@@ -29,7 +29,7 @@ class Store:
         self.writes: list[float] = []
         self.applier = Applier(cast("KubeClient", self))
 
-    async def apply(self, _: Resource[Widget], body: Mapping[str, Any]) -> Widget:
+    async def apply(self, _: Resource[Widget], body: Mapping[str, Any], **__: Any) -> Widget:
         self.writes.append(clock.monotonic())
         if self.current is None or self.current.size != body["size"]:
             self.set(body["size"])

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
-from kagenti_operator.runtime.telemetry.connections import AT_ONCE, Connections, open_sockets
+from kagenti_operator.runtime.telemetry.connections import AT_ONCE, Connections, Limits, open_sockets
 from kagenti_operator.runtime.telemetry.health import Health
 from kagenti_operator.runtime.telemetry.listener import BindAddress, Listener
 from kagenti_operator.runtime.telemetry.serving_certificate import build_self_signed_context
@@ -90,7 +90,7 @@ async def test_one_of_few_connections_stays_while_another_peer_has_too_many() ->
 async def test_who_says_nothing_is_let_go() -> None:
     [listening] = open_sockets("127.0.0.1", 0)
     listening.setblocking(False)
-    connections = Connections("test", asyncio.Protocol, None, request_seconds=0.05)
+    connections = Connections("test", asyncio.Protocol, None, Limits(request_seconds=0.05))
     accepting = asyncio.create_task(connections.accept(listening))
     stream = await asyncio.open_connection(*listening.getsockname())
     assert await is_closed(stream)
@@ -107,3 +107,56 @@ def test_the_whole_machine_is_one_port_for_both_families() -> None:
         pass
     for listening in sockets:
         listening.close()
+
+
+class Answering(asyncio.Protocol):
+    """Answers as soon as it is told something, and closes."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(data)
+        self.transport.close()
+
+
+@asynccontextmanager
+async def echo(limits: Limits) -> AsyncGenerator[str]:
+    """The address of a server that answers once."""
+    [listening] = open_sockets("127.0.0.1", 0)
+    listening.setblocking(False)
+    connections = Connections("test", Answering, None, limits)
+    accepting = asyncio.create_task(connections.accept(listening))
+    yield f"tcp://127.0.0.1:{listening.getsockname()[1]}/"
+    accepting.cancel()
+    await asyncio.gather(accepting, return_exceptions=True)
+    await connections.close()
+    listening.close()
+
+
+async def say(stream: Stream) -> bytes:
+    stream[1].write(b"x")
+    async with asyncio.timeout(30):
+        return await stream[0].read()
+
+
+async def test_of_a_burst_nothing_is_lost_where_connections_are_spared() -> None:
+    async with echo(Limits(at_once=4, spared_seconds=60, waiting=100)) as url, AsyncExitStack() as stack:
+        burst = await hold(stack, url, SOMEBODY, 60)
+        assert await asyncio.gather(*map(say, burst)) == [b"x"] * 60
+
+
+async def test_who_says_nothing_gives_its_place_to_one_that_waits_once_it_is_no_longer_spared() -> None:
+    async with echo(Limits(at_once=4, spared_seconds=0.05, waiting=100)) as url, AsyncExitStack() as stack:
+        silent = await hold(stack, url, SOMEBODY, 8)
+        [modest] = await hold(stack, url, ANOTHER, 1)
+        assert await say(modest) == b"x"
+        assert await is_closed(silent[0])
+
+
+async def test_whoever_fills_the_waiting_room_keeps_nobody_out_of_it() -> None:
+    async with echo(Limits(at_once=1, spared_seconds=0.2, waiting=4)) as url, AsyncExitStack() as stack:
+        await hold(stack, url, SOMEBODY, 12)
+        [modest] = await hold(stack, url, ANOTHER, 1)
+        assert await say(modest) == b"x"
