@@ -30,6 +30,9 @@ PROGRAMS = (
     "sed",
     "grep",
     "jq",
+    "cosign",
+    "gh",
+    "sha256sum",
 )
 # Blocks that are neither commands nor manifests, by their beginning.
 TEXTS = (

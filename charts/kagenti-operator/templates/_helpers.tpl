@@ -128,6 +128,12 @@ true
 {{- end }}
 {{- end }}
 
+{{- /* The port of Keycloak as the operator reaches it: the platform's Service unless keycloak.url says another. */}}
+{{- define "kagenti-operator.keycloakPort" -}}
+{{- $url := urlParse ((.Values.keycloak).url | default "http://keycloak-service:8080") -}}
+{{- regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end }}
+
 {{/* What is known of Keycloak, as arguments. */}}
 {{- define "kagenti-operator.keycloakArguments" -}}
 {{- $keycloak := .Values.keycloak | default dict -}}

@@ -102,3 +102,16 @@ def test_a_workspace_is_missed_where_mlflow_wants_one(say: Say) -> None:
     assert WORKSPACE in say("otelBootstrap.enable=true", "platform=openshift")
     assert WORKSPACE not in say(*BOTH, "platform=openshift", "mlflow.workspace=team1")
     assert NOT_GRANTED not in say(*BOTH)
+
+
+def test_the_notes_say_what_agents_wait_for_before_they_get_their_sidecar(say: Say) -> None:
+    notes = say("authbridge.enable=true")
+    assert "It does nothing yet" not in notes
+    assert "kubectl label namespace NAMESPACE kagenti-enabled=true" in notes
+    assert "keycloak.publicURL is empty" in notes
+    assert "defaults.images.authbridge is empty" in notes
+    known = say(
+        "authbridge.enable=true", "keycloak.publicURL=https://login", "defaults.images.authbridge=sidecar:1"
+    )
+    assert "is empty" not in known
+    assert "kagenti-enabled" not in say("mlflow.enable=true")

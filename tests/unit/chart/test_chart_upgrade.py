@@ -109,3 +109,26 @@ def test_a_block_that_was_always_there_is_missed_by_name(block: str, helm: Helm)
     refused = helm("template", f"--set={block}=null")
     assert refused.returncode != 0
     assert f"missing property '{block}'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("", 8080),
+        ("https://keycloak.example.com", 443),
+        ("http://keycloak", 80),
+        ("http://[fd00::1]:9080", 9080),
+    ],
+)
+def test_keycloak_is_reached_where_clients_are_registered(helm: Helm, url: str, port: int) -> None:
+    values = ("--set=networkPolicy.egressPorts={6443}", f"--set=keycloak.url={url}")
+    register = "--set=authbridge.enable=true,authbridge.clientRegistration.enable=true"
+    assert out_ports(helm, *values) == [6443]
+    assert out_ports(helm, *values, register) == [6443, port]
+
+
+def out_ports(helm: Helm, *values: str) -> list[int]:
+    names = {"kind": "NetworkPolicy", "name": "kagenti-controller-manager"}
+    rendered = render(helm, *values)
+    (policy,) = [o for o in rendered if {"kind": o["kind"], "name": o["metadata"]["name"]} == names]
+    return [it["port"] for it in policy["spec"]["egress"][1]["ports"]]
