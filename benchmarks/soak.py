@@ -30,7 +30,7 @@ BOUNDED = {
     "WorkQueue._timers": 128,
     "Generations.young": MOST_ONCE + MOST_KEYS,
     "Generations.old": MOST_ONCE + MOST_KEYS,
-    "RequestBudget._paid_at": NAMESPACES,
+    "RequestBudget._accounts": NAMESPACES,
 }
 # aiohttp closes a connection that nobody has used for 15 s.
 _SETTLE_SECONDS = 20.0

@@ -30,7 +30,6 @@ from kagenti_operator.cli.flags import (
     seconds,
 )
 from kagenti_operator.controllers.agents.experiments import RETRIES
-from kagenti_operator.controllers.authbridge import registration_feature
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.features import Feature
 from kagenti_operator.controllers.mlflow.client_token import ClientToken
@@ -315,6 +314,8 @@ async def _run(args: argparse.Namespace, settings: Settings, connection: Connect
             open_things.push_async_callback(opened.close)
         keycloak = None
         if settings.enable_client_registration:
+            from kagenti_operator.controllers.authbridge import registration_feature
+
             keycloak = registration_feature.build_keycloak(settings, client, rng)
             open_things.push_async_callback(keycloak.close)
         dependencies = Dependencies(

@@ -3,8 +3,6 @@
 from kagenti_operator.controllers import openshift, platform_operator
 from kagenti_operator.controllers.agents import feature as agents
 from kagenti_operator.controllers.agents.facts import AgentFacts
-from kagenti_operator.controllers.authbridge import feature as authbridge
-from kagenti_operator.controllers.authbridge.accounts import build_further_accounts
 from kagenti_operator.controllers.collector import feature as collector
 from kagenti_operator.controllers.collector.access_facts import AccessFacts
 from kagenti_operator.controllers.collector.experiment_record import CollectorExperiments
@@ -31,6 +29,10 @@ def build_features(dependencies: Dependencies) -> tuple[Feature, ...]:
         features.append(openshift.build_feature(dependencies, is_openshift))
     further = None
     if settings.enable_authbridge:
+        # Some fifty modules, which take 3 MiB where nobody needs them.
+        from kagenti_operator.controllers.authbridge import feature as authbridge
+        from kagenti_operator.controllers.authbridge.accounts import build_further_accounts
+
         deciding = authbridge.build_facts(dependencies)
         features += authbridge.build_features(dependencies, deciding)
         further = build_further_accounts(dependencies, deciding) if settings.enable_mlflow else None

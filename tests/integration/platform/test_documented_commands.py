@@ -86,7 +86,7 @@ def build_surroundings() -> list[Manifest]:
 
 def find_order(block: Block) -> int:
     """What makes something comes first, what takes it away last."""
-    order = ("create namespace", "--install kagenti-operator", "--install", "")
+    order = ("create namespace team1", "create namespace", "--install kagenti-operator", "--install", "")
     return next(i for i, words in enumerate(order) if words in block.text) + 10 * ("uninstall" in block.text)
 
 

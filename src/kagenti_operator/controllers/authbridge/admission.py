@@ -102,7 +102,7 @@ class PodAdmission:
         self, request: AdmissionRequest, pod: Pod, workload: Workload, reason: str, message: str
     ) -> None:
         """Whoever makes a pod by itself reads the answer; who makes a Deployment does not."""
-        about = _reference(request.namespace, pod, workload)
+        about = build_reference(request.namespace, pod, workload)
         if about is not None and not request.dry_run and self._facts.namespaces.get(request.namespace):
             self._events.warning(about, reason, message, action=_ACTION)
 
@@ -122,13 +122,19 @@ def _without_account(pod: Pod, spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**kept, **{key: pod["spec"][key] for key in _ACCOUNT_FIELDS if key in pod["spec"]}}
 
 
+# The API server's own have 36, and 60 at most.
+MOST_CHARACTERS = 128
 _ACCOUNT_FIELDS = ("serviceAccountName", "serviceAccount")
 
 
-def _reference(namespace: str, pod: Pod, workload: Workload) -> ObjectRef | None:
+def build_reference(namespace: str, pod: Pod, workload: Workload) -> ObjectRef | None:
+    """What an Event about the pod stands on; None where nothing is known that can be one."""
     if not workload.uid:
         return None
     api_version = controller_of(pod)["apiVersion"] if workload.kind == "Sandbox" else "apps/v1"
+    # The pod's author may have written anything there, and what Events are about is kept for a while.
+    if len(api_version) + len(workload.uid) > MOST_CHARACTERS or not is_name(workload.name):
+        return None
     return ObjectRef(
         api_version=api_version,
         kind=workload.kind,

@@ -25,6 +25,8 @@ _ACTIONS = ("httpGet", "tcpSocket", "grpc")
 LEADS = ("name", "hostPort", "hostIP")
 CA_VOLUME = "tls-bridge-ca-cert"
 # Hosts become patterns of the sidecar's, which does not start on one that is true of all.
+# Of an address, and of the host in it (RFC 1035).
+MOST_CHARACTERS, MOST_OF_HOST = 2048, 253
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _CA_FILE = f"{TLS_BRIDGE_FOLDER}/ca.crt"
 _CA_VARIABLES = (
@@ -86,11 +88,14 @@ def unbridged_hosts(pod: Pod) -> tuple[str, ...]:
 
 
 def _host(uri: str) -> str:
+    # What is longer is no address, and urlsplit keeps the last ones that it was asked for.
+    if len(uri) > MOST_CHARACTERS:
+        return ""
     try:
         host = urlsplit(uri).hostname or ""
     except ValueError:
         return ""
-    return host if _HOST.fullmatch(host) else ""
+    return host if len(host) <= MOST_OF_HOST and _HOST.fullmatch(host) else ""
 
 
 def _redirect(handler: Mapping[str, Any], ports: Ports, name: str | None) -> Mapping[str, Any]:

@@ -33,7 +33,7 @@ from kagenti_operator.runtime.telemetry.serving_certificate import (
     load_certificate,
 )
 from kagenti_operator.runtime.telemetry.standing import Standing
-from kagenti_operator.runtime.webhook.authority import Credentials, Request
+from kagenti_operator.runtime.webhook.credentials import Credentials, Request
 
 log = structlog.get_logger(__name__)
 

@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from kagenti_operator.runtime.webhook.credentials import Credentials, Request
+
 CA_LIFETIME = timedelta(days=365)
 CA_RENEWED_BEFORE = timedelta(days=120)
 LIFETIME = timedelta(days=90)
@@ -29,31 +31,6 @@ _MOST_AUTHORITIES = 8
 _NAME = "kagenti-operator webhook"
 
 type Key = ec.EllipticCurvePrivateKey
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What there is, PEM, each empty where there is none; `names` are the server's in DNS, the first its own.
-
-    `trusted`: a bundle that is in use; it counts where `bundle` has no authority that can sign.
-    """
-
-    names: tuple[str, ...]
-    bundle: bytes = b""
-    ca_key: bytes = b""
-    certificate: bytes = b""
-    key: bytes = b""
-    trusted: bytes = b""
-
-
-class Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What there should be, PEM; `renewed`: what was made anew; `renew_seconds`: until when it will do."""
-
-    bundle: bytes
-    ca_key: bytes
-    certificate: bytes
-    key: bytes
-    renewed: tuple[str, ...] = ()
-    renew_seconds: float
 
 
 def renew(request: Request, now: datetime) -> Credentials:
