@@ -30,12 +30,22 @@ def _crd_group(obj: KubeObject) -> tuple[str, ...]:
     return (obj.metadata.name.partition(".")[2],)
 
 
-def follow_definitions(dependencies: Dependencies) -> Observable[bool | None]:
+class Definitions(Observable[bool | None]):
     """Whether CRDs of OpenShift's are defined: what a replica knows of it that does not lead."""
-    crds = _crds(dependencies)
-    defined = Observable[bool | None](None)
-    crds.subscribe(lambda _: defined.set(bool(crds.cache.by_index(BY_GROUP, OPENSHIFT))))
-    return defined
+
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(None)
+        self.informer = _crds(dependencies)
+        self.informer.subscribe(lambda _: self.set(self._has_any))
+
+    @property
+    def value(self) -> bool | None:
+        """None until they are listed. Where there are none at all no event says so."""
+        return self._has_any if self.informer.synced else None
+
+    @property
+    def _has_any(self) -> bool:
+        return bool(self.informer.cache.by_index(BY_GROUP, OPENSHIFT))
 
 
 def _crds(dependencies: Dependencies) -> Informer[KubeObject]:

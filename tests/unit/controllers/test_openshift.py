@@ -11,6 +11,7 @@ from kagenti_operator.controllers.openshift import (
     PATIENT_LOOKS,
     RECHECK_SECONDS,
     SELDOM_SECONDS,
+    Definitions,
     OpenShiftReconciler,
     build_feature,
 )
@@ -106,3 +107,18 @@ async def test_a_group_that_is_never_served_is_asked_for_seldom_in_the_end(clust
     waits = [await cluster.ask(404) for _ in range(PATIENT_LOOKS + 1)]
     assert waits == [RECHECK_SECONDS] * (PATIENT_LOOKS - 1) + [SELDOM_SECONDS] * 2
     assert cluster.changes == []
+
+
+@pytest.mark.parametrize(("crds", "expected"), [((), False), ((crd(),), True)])
+async def test_a_replica_knows_it_once_the_definitions_are_listed_be_there_any_or_none(
+    crds: tuple[dict[str, Any], ...], expected: bool
+) -> None:
+    async with running_peer() as peer, open_dependencies(Settings(), peer.url) as dependencies:
+        definitions = Definitions(dependencies)
+        assert definitions.value is None
+        following = asyncio.ensure_future(definitions.informer.run())
+        await (await peer.request()).answer(200, page(10, *crds))
+        await definitions.informer.wait_synced()
+        assert definitions.value is expected
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)

@@ -42,6 +42,6 @@ def read_base(namespace: NamespaceConfig) -> Base:
     except ValueError as error:
         raise Refusal(f"{where}: key {CONFIG_KEY} {excerpt(str(error), 200)}") from error
     for name in _SECTIONS:
-        if not isinstance(document.get(name) or {}, Mapping):
+        if not isinstance(document.get(name, {}), Mapping | None):
             raise Refusal(f"{where}: {name} in key {CONFIG_KEY} is no mapping")
     return Base(document, where)

@@ -178,6 +178,8 @@ class ClientRegistrationReconciler:
             attributes = {**client.attributes, **representation["attributes"]}
             await self._keycloak.update(wanted.realm, client.id, {**representation, "attributes": attributes})
             log.info("Changed client in Keycloak", client=wanted.client_id, realm=wanted.realm)
+            # A client of another kind may have got a secret by it.
+            client = await self._keycloak.find(wanted.realm, wanted.client_id) or client
         return client
 
     async def _ensure_secret(

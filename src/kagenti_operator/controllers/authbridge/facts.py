@@ -13,7 +13,7 @@ from kagenti_operator.controllers.authbridge.inputs import NamespaceConfig, Surr
 from kagenti_operator.controllers.authbridge.namespaces import EnabledNamespaces
 from kagenti_operator.controllers.authbridge.platform_config import PlatformConfig, parse_platform
 from kagenti_operator.controllers.dependencies import Dependencies
-from kagenti_operator.kube.objects.models import ConfigMap
+from kagenti_operator.kube.objects.models import ConfigMap, KubeObject
 from kagenti_operator.kube.resources import CONFIG_MAPS, CSI_DRIVERS
 from kagenti_operator.runtime.cache.informer import Informer
 from kagenti_operator.runtime.cache.object_cache import Event, Removed, Selection
@@ -65,7 +65,12 @@ class Inputs:
 class AuthBridgeFacts:
     """Gates, platform, cluster, and each namespace's ConfigMaps."""
 
-    def __init__(self, dependencies: Dependencies, is_openshift: Observable[bool | None]) -> None:
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        is_openshift: Observable[bool | None],
+        *definitions: Informer[KubeObject],
+    ) -> None:
         settings = dependencies.settings
         names = settings.names
         self.namespaces = EnabledNamespaces(dependencies)
@@ -87,6 +92,7 @@ class AuthBridgeFacts:
             Selection(resource=CSI_DRIVERS, name=contract.SPIFFE_DRIVER)
         )
         self.is_openshift = is_openshift
+        self._definitions = definitions
         self._settings = settings
 
     @property
@@ -100,10 +106,11 @@ class AuthBridgeFacts:
             self.gates.informer,
             self.platform.informer,
             self.drivers,
+            *self._definitions,
         )
 
     def observe(self, namespace: str) -> Inputs:
-        """A snapshot for one namespace. Until it is known whether this is OpenShift, it counts as none."""
+        """A snapshot for one namespace, once all that it reads is known."""
         config, runtime = self.namespaces.config(namespace), self.namespaces.runtime_config(namespace)
         is_openshift = bool(self.is_openshift.value)
         platform = self.platform.value.value
@@ -114,7 +121,8 @@ class AuthBridgeFacts:
         return Inputs(
             namespace=NamespaceConfig(
                 namespace=namespace,
-                config=(config.data if config else None) or {},
+                # A line's end, as a block of YAML leaves it, means nothing in any of them.
+                config={key: it.strip() for key, it in ((config.data if config else None) or {}).items()},
                 base=(runtime.data or {}).get(contract.CONFIG_KEY) if runtime else None,
             ),
             gates=self.gates.value.value,

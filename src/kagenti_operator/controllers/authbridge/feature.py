@@ -28,7 +28,8 @@ def build_features(dependencies: Dependencies, facts: AuthBridgeFacts) -> tuple[
 
 def build_facts(dependencies: Dependencies) -> AuthBridgeFacts:
     """Build what decides. Each replica decides, so each has to know by itself whether this is OpenShift."""
-    return AuthBridgeFacts(dependencies, openshift.follow_definitions(dependencies))
+    definitions = openshift.Definitions(dependencies)
+    return AuthBridgeFacts(dependencies, definitions, definitions.informer)
 
 
 def build_webhook_feature(dependencies: Dependencies, facts: AuthBridgeFacts) -> Feature:

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from kagenti_operator.contract import TRANSPARENT_PORT
+from kagenti_operator.contract import CREDENTIALS_ANNOTATION, INJECT_LABEL, TRANSPARENT_PORT
 from kagenti_operator.controllers.authbridge.agent_config import Overlay, build_document, collector_hosts
 from kagenti_operator.controllers.authbridge.agent_container import (
     change_containers,
@@ -17,10 +17,12 @@ from kagenti_operator.controllers.authbridge.agent_container import (
 from kagenti_operator.controllers.authbridge.credentials import secret_of, with_credentials
 from kagenti_operator.controllers.authbridge.envoy_config import render_envoy_config
 from kagenti_operator.controllers.authbridge.envoy_sidecar import build_envoy, build_redirect, check_ports
+from kagenti_operator.controllers.authbridge.inputs import Refusal
 from kagenti_operator.controllers.authbridge.observed import Observed
 from kagenti_operator.controllers.authbridge.outcome import Injected
 from kagenti_operator.controllers.authbridge.pod import (
     Container,
+    annotations_of,
     containers_of,
     list_at,
     mapping_at,
@@ -36,7 +38,7 @@ from kagenti_operator.controllers.authbridge.ports import (
 )
 from kagenti_operator.controllers.authbridge.resolve import give_way
 from kagenti_operator.controllers.authbridge.sidecar import build_guard, build_sidecar
-from kagenti_operator.controllers.authbridge.volumes import build_volumes
+from kagenti_operator.controllers.authbridge.volumes import build_volumes, check_volumes
 from kagenti_operator.controllers.authbridge.yaml_text import render
 
 
@@ -175,10 +177,13 @@ def _assemble(observed: Observed, parts: _Parts) -> Injected:
         fields["initContainers"] = [*list_at(spec, "initContainers"), *parts.inits]
     account = _own_account(observed)
     fields |= {**_account_fields(spec, account), **_group_fields(observed)}
-    pod = with_volumes(with_spec(observed.pod, fields), build_volumes(observed))
+    volumes = build_volumes(observed)
+    check_volumes(observed, volumes)
+    pod = with_volumes(with_spec(observed.pod, fields), volumes)
     secret = None
     if observed.surroundings.client_registration:
         names = observed.surroundings.names
+        _check_registered(observed)
         secret = secret_of(pod, names, observed.namespace.namespace, observed.workload.name)
         pod = with_credentials(pod, names, secret)
     return Injected(
@@ -191,6 +196,17 @@ def _assemble(observed: Observed, parts: _Parts) -> Injected:
         restart_hash=_restart_hash(parts, account, secret),
         warnings=parts.warnings,
     )
+
+
+def _check_registered(observed: Observed) -> None:
+    """Clients are registered for workloads; the Secret of another pod's would be waited for for ever."""
+    key = observed.surroundings.names.key(CREDENTIALS_ANNOTATION)
+    if not observed.workload.kind and not annotations_of(observed.pod).get(key):
+        raise Refusal(
+            "it belongs to no Deployment, StatefulSet or Sandbox, so no client is registered for it and "
+            f"nobody makes the Secret that it waits for; name one by annotation {key}, have a Deployment "
+            f"make the pod, or label it {observed.surroundings.names.key(INJECT_LABEL)}: disabled"
+        )
 
 
 def _own_account(observed: Observed) -> str | None:

@@ -19,8 +19,8 @@ from kagenti_operator.controllers.authbridge.observed import Observed
 from kagenti_operator.controllers.authbridge.platform_config import Amounts, ContainerResources
 from kagenti_operator.controllers.authbridge.pod import (
     Container,
+    all_containers,
     annotations_of,
-    containers_of,
     field_env,
     mapping_at,
     with_env,
@@ -124,7 +124,8 @@ def _refuse_same_user(observed: Observed) -> None:
     """What the sidecar's user sends is redirected for nobody, or the sidecar would call itself."""
     uid = observed.platform.proxy.uid
     of_all = mapping_at(observed.pod["spec"], "securityContext").get("runAsUser")
-    for container in containers_of(observed.pod):
+    # Some init containers run beside the agent.
+    for container in all_containers(observed.pod):
         if mapping_at(container, "securityContext").get("runAsUser", of_all) == uid:
             raise Refusal(
                 f"container {container['name']} has runAsUser {uid}, which is the sidecar's user, whose "

@@ -1,6 +1,6 @@
 """The volumes of an injected pod, and where its sidecar has them: section 6.6."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kagenti_operator.contract import (
@@ -12,7 +12,9 @@ from kagenti_operator.contract import (
     TLS_BRIDGE_FOLDER,
 )
 from kagenti_operator.controllers.authbridge.agent_container import CA_VOLUME
+from kagenti_operator.controllers.authbridge.inputs import Refusal
 from kagenti_operator.controllers.authbridge.observed import Observed
+from kagenti_operator.controllers.authbridge.pod import list_at, mapping_at
 
 SHARED = "shared-data"
 SHARED_FOLDER = "/shared"
@@ -50,6 +52,23 @@ def build_volumes(observed: Observed) -> list[Volume]:
             {"name": CA_VOLUME, "secret": ca},
         ]
     return volumes
+
+
+def check_volumes(observed: Observed, volumes: Sequence[Volume]) -> None:
+    """Raise Refusal where the pod has a volume of its own from which the sidecar would read another file.
+
+    A base without a pipeline, mounted in its place, is an open proxy.
+    """
+    own = {volume["name"]: volume for volume in list_at(observed.pod["spec"], "volumes")}
+    for volume in volumes:
+        name, there = volume["name"], own.get(volume["name"])
+        if name not in (AUTHBRIDGE_RUNTIME_CONFIG, ENVOY_CONFIG) or there is None:
+            continue
+        if mapping_at(there, "configMap").get("name") != volume["configMap"]["name"]:
+            raise Refusal(
+                f"its volume {name} is not ConfigMap {volume['configMap']['name']}, from which the sidecar "
+                "reads what the operator writes; rename the volume, or take it out of the pod template"
+            )
 
 
 def build_mounts(observed: Observed) -> list[Mapping[str, Any]]:

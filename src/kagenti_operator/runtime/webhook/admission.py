@@ -5,7 +5,8 @@ says why to whoever makes it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -20,8 +21,10 @@ from kagenti_operator.runtime.telemetry.connections import Limits
 log = structlog.get_logger(__name__)
 
 API_VERSION = "admission.k8s.io/v1"
-# The API server takes no larger request itself.
-MOST_BYTES = 3 * 1024 * 1024
+# A pod has some ten. The API server takes up to three MiB of an object.
+MOST_BYTES = 1024 * 1024
+# Of all reviews that are decoded: as objects they take twenty times as much.
+MOST_BYTES_AT_ONCE = 1024 * 1024
 # The API server waits for ten. A connection may wait for a place as well.
 DECIDE_SECONDS = 5.0
 # An API server sends what many make at once, each request by a connection of its own: those are not lost.
@@ -109,21 +112,52 @@ def refuse(request: AdmissionRequest, code: HTTPStatus, message: str) -> Admissi
 def build_admission_app(path: str, review: Review) -> web.Application:
     """The web application that answers reviews at this path; a review that fails refuses the object."""
 
+    turns = _BytesInWork(MOST_BYTES_AT_ONCE)
+
     async def answer(http: web.Request) -> web.Response:
-        try:
-            asked = _decoder.decode(await http.read())
-        except msgspec.DecodeError as error:
-            raise web.HTTPBadRequest(text=f"this is no AdmissionReview: {error}\n") from error
-        if (asked.api_version, asked.kind) != (API_VERSION, "AdmissionReview"):
-            raise web.HTTPBadRequest(text=f"only AdmissionReviews of {API_VERSION} are answered\n")
-        response = await _review(asked.request, review)
-        return web.Response(
-            body=msgspec.json.encode(_Answer(response=response)), content_type="application/json"
-        )
+        if http.headers.get("Content-Encoding"):
+            raise web.HTTPUnsupportedMediaType(text="a review is taken as it is, not compressed\n")
+        body = await http.read()
+        async with turns.taking(len(body)):
+            return await _answer(body, review)
 
     app = web.Application(client_max_size=MOST_BYTES)
     app.router.add_post(path, answer)
     return app
+
+
+class _BytesInWork:
+    """Lets in so many bytes at once, in the order in which they came; a larger one alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken = 0
+        self._turn = asyncio.Lock()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def taking(self, size: int) -> AsyncGenerator[None]:
+        async with self._turn:
+            while self._taken and self._taken + size > self._most:
+                self._freed.clear()
+                await self._freed.wait()
+            self._taken += size
+        try:
+            yield
+        finally:
+            self._taken -= size
+            self._freed.set()
+
+
+async def _answer(body: bytes, review: Review) -> web.Response:
+    try:
+        asked = _decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise web.HTTPBadRequest(text=f"this is no AdmissionReview: {error}\n") from error
+    if (asked.api_version, asked.kind) != (API_VERSION, "AdmissionReview"):
+        raise web.HTTPBadRequest(text=f"only AdmissionReviews of {API_VERSION} are answered\n")
+    response = await _review(asked.request, review)
+    return web.Response(body=msgspec.json.encode(_Answer(response=response)), content_type="application/json")
 
 
 async def _review(request: AdmissionRequest, review: Review) -> AdmissionResponse:

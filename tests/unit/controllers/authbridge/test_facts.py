@@ -67,3 +67,8 @@ async def test_a_namespaces_configmaps_and_the_driver_are_observed(facts: AuthBr
     assert found.namespace.base == "mode: lite"
     assert found.surroundings.has_spiffe_driver
     assert facts.observe("team2").namespace.config == {}
+
+
+async def test_a_lines_end_is_no_part_of_a_value(facts: AuthBridgeFacts) -> None:
+    put(facts.namespaces.configs, shared("authbridge-config", "team1", CLIENT_AUTH_TYPE="federated-jwt\n"))
+    assert facts.observe("team1").namespace.config == {"CLIENT_AUTH_TYPE": "federated-jwt"}

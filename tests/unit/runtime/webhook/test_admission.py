@@ -105,3 +105,30 @@ async def test_an_object_that_nests_too_deep_does_not_end_the_process() -> None:
     body = json.dumps(build_review(object="HERE")).encode().replace(b'"HERE"', deep)
     status, answer = await ask(body, admit)
     assert (status, answer["response"]["allowed"]) == (200, True)
+
+
+async def test_a_compressed_review_is_refused_unread() -> None:
+    async with (
+        TestClient(TestServer(build_admission_app(PATH, admit))) as client,
+        client.post(PATH, data=b"{}", headers={"Content-Encoding": "gzip"}) as answer,
+    ):
+        assert answer.status == HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+
+
+async def test_large_reviews_are_decided_one_after_the_other() -> None:
+    """As objects they take many times as much as on their way."""
+    inside, most = 0, 0
+
+    async def review(request: AdmissionRequest) -> AdmissionResponse:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        return allow(request)
+
+    large = json.dumps(build_review(object={"filler": "a" * (admission.MOST_BYTES_AT_ONCE // 2)})).encode()
+    async with TestClient(TestServer(build_admission_app(PATH, review))) as client:
+        answers = await asyncio.gather(*(client.post(PATH, data=io.BytesIO(large)) for _ in range(4)))
+    assert [answer.status for answer in answers] == [200] * 4
+    assert most == 1
