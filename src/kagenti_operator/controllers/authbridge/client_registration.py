@@ -5,7 +5,6 @@ rotates reaches the pods, and a Secret or client that somebody deletes comes bac
 """
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import structlog
@@ -30,9 +29,10 @@ from kagenti_operator.controllers.authbridge.registration import (
     workload_of,
 )
 from kagenti_operator.controllers.authbridge.restart import Raw, build_pod
+from kagenti_operator.controllers.authbridge.watches import watch_workloads
 from kagenti_operator.controllers.authbridge.workload import Workload
 from kagenti_operator.controllers.authbridge.workload_config import owner_of, reference_of
-from kagenti_operator.controllers.authbridge.workload_facts import WorkloadFacts, key_of_change, owners_of
+from kagenti_operator.controllers.authbridge.workload_facts import WorkloadFacts
 from kagenti_operator.controllers.dependencies import Dependencies
 from kagenti_operator.controllers.failure_events import failures_recorded
 from kagenti_operator.keycloak.client import KeycloakClient, RegisteredClient
@@ -61,18 +61,7 @@ def setup(
     reconciler = ClientRegistrationReconciler(dependencies, facts, workloads, keycloak)
     queue = dependencies.queue(NAME, bucket=namespace_of, most_in_work=WORKERS - 1)
     controller = dependencies.controller(NAME, reconciler.reconcile, queue=queue, workers=WORKERS)
-    for kind, informer in workloads.workloads.items():
-        controller.watches(informer, partial(key_of_change, kind), needed=False)
-    controller.watches(workloads.files, lambda event: owners_of(event.object))
-    namespaces = facts.namespaces
-    controller.watches(
-        namespaces.namespaces, lambda event: workloads.of_namespace(event.object.metadata.name)
-    )
-    for informer in (namespaces.configs, namespaces.runtime_configs):
-        controller.watches(informer, lambda event: workloads.of_namespace(event.object.metadata.namespace))
-    controller.watches(facts.drivers, lambda _: workloads.all())
-    for value in (facts.gates.value, facts.platform.value, facts.is_openshift):
-        controller.follows(value, workloads.all)
+    watch_workloads(controller, facts, workloads)
     return reconciler, controller
 
 

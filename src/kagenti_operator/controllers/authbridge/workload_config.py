@@ -27,10 +27,10 @@ from kagenti_operator.controllers.authbridge.restart import (
 )
 from kagenti_operator.controllers.authbridge.tls_bridge import TLSBridge
 from kagenti_operator.controllers.authbridge.upkeep import NO_SIDECAR, Observed, Plan, plan_upkeep
+from kagenti_operator.controllers.authbridge.watches import watch_workloads
 from kagenti_operator.controllers.authbridge.workload import Workload
 from kagenti_operator.controllers.authbridge.workload_facts import (
     WorkloadFacts,
-    key_of_change,
     owners_of,
 )
 from kagenti_operator.controllers.authbridge.workload_files import build_files, hash_of
@@ -67,21 +67,11 @@ def setup(
     controller = dependencies.controller(NAME, reconciler.reconcile, queue=queue, workers=WORKERS)
     for kind, informer in workloads.workloads.items():
         informer.subscribe(partial(reconciler.follow_rollout, kind))
-        controller.watches(informer, partial(key_of_change, kind), needed=False)
-    controller.watches(workloads.files, lambda event: owners_of(event.object))
-    namespaces = facts.namespaces
-    controller.watches(
-        namespaces.namespaces, lambda event: workloads.of_namespace(event.object.metadata.name)
-    )
-    for informer in (namespaces.configs, namespaces.runtime_configs):
-        controller.watches(informer, lambda event: workloads.of_namespace(event.object.metadata.namespace))
+    watch_workloads(controller, facts, workloads)
     controller.watches(bridge.certificates, lambda event: owners_of(event.object), needed=False)
-    controller.watches(facts.drivers, lambda _: workloads.all())
     for needed in (facts.gates.informer, facts.platform.informer):
         # Not for their events: before they are known nothing is decided.
         controller.watches(needed, lambda _: ())
-    for value in (facts.gates.value, facts.platform.value, facts.is_openshift):
-        controller.follows(value, workloads.all)
     for informer in (bridge.certificates, bridge.issuers):
         controller.follows(informer.cache.served, workloads.all)
     return controller
